@@ -1,0 +1,56 @@
+"""How migrations run: asynchronously, one runner at a time, each run in one transaction."""
+
+import asyncio
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from service import models
+from service.database import Base, make_engine
+from service.settings import load_settings
+
+# An arbitrary constant; every runner takes the advisory lock of this number.
+MIGRATION_LOCK = 7_042_001
+
+
+def include_object(_object: Any, name: str | None, kind: str, *_: Any) -> bool:
+    """Leave alone what is not ours: tables that a library made and keeps."""
+    return not (kind == "table" and name is not None and name.startswith(models.FOREIGN_TABLES))
+
+
+def run_migrations(connection: Connection) -> None:
+    """Run on an open connection."""
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_server_default=True,
+        include_object=include_object,
+    )
+    with context.begin_transaction():
+        # Inside the transaction: a statement before it would begin one of its own, and everything
+        # that follows would be rolled back in silence.
+        # A migration, and the wait for another's, may take longer than a request may.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        context.run_migrations()
+
+
+async def run_with_own_engine() -> None:
+    """Run for the `alembic` command, which has no connection yet."""
+    engine = make_engine(load_settings())
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(run_migrations)
+    finally:
+        await engine.dispose()
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+elif (connection := context.config.attributes.get("connection")) is not None:
+    run_migrations(connection)
+else:
+    asyncio.run(run_with_own_engine())

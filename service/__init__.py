@@ -1,0 +1,1 @@
+"""Accounts, JWT sessions and posts over HTTP: an asynchronous API service."""

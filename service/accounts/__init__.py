@@ -1,0 +1,1 @@
+"""The users themselves: registration and profile."""

@@ -1,0 +1,9 @@
+"""What Hypercorn serves: `hypercorn --config hypercorn.toml service.asgi:app`."""
+
+from service import log
+from service.app import create_app
+from service.settings import load_settings
+
+settings = load_settings()
+log.configure(settings)
+app = create_app(settings)

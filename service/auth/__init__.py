@@ -1,0 +1,1 @@
+"""Who is calling: tokens, passwords, the principal, login and refresh."""

@@ -1,0 +1,125 @@
+"""Who is calling: quart-auth's principal, from a strictly read Authorization header.
+
+`login_required` (quart-auth's) awaits `Principal.is_authenticated`; the 401 that follows tells
+by RFC 6750 what was wrong with the token.
+"""
+
+import re
+from typing import Final, cast
+from uuid import UUID
+
+from quart import Quart, Response, current_app, request
+from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_required
+
+from service.auth.passwords import Passwords
+from service.auth.tokens import Claims, ExpiredToken, InvalidToken, Tokens, TokenType
+from service.web.errors import error_response
+
+# The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
+_BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
+
+MISSING: Final = "Authentication is required"
+INVALID: Final = "The token is invalid"
+EXPIRED: Final = "The token has expired"
+
+
+class Principal(AuthUser):
+    """The caller of a request; `problem` tells why there is none."""
+
+    def __init__(self, claims: Claims | None = None, problem: str = MISSING) -> None:
+        super().__init__(str(claims.user_id) if claims else None)
+        self._claims = claims
+        self.problem = problem
+
+    @property
+    def claims(self) -> Claims:
+        """What the token says; only for routes that require a login."""
+        if self._claims is None:
+            raise Unauthorized
+        return self._claims
+
+    @property
+    def user_id(self) -> UUID:
+        """The caller's id; only for routes that require a login."""
+        return self.claims.user_id
+
+
+class BearerAuth(QuartAuth):
+    """quart-auth with JWTs instead of its own signed ids."""
+
+    user_class = Principal  # type: ignore[assignment]
+
+    def __init__(self, tokens: Tokens) -> None:
+        super().__init__(mode="bearer")
+        self._tokens = tokens
+
+    def resolve_user(self) -> Principal:
+        """Read the access token; never raises, for open routes come here too."""
+        return self.read(TokenType.ACCESS)
+
+    def read(self, kind: TokenType) -> Principal:
+        """Read a token of one kind from the Authorization header."""
+        found = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+        if not found:
+            return Principal()
+        try:
+            return Principal(self._tokens.verify(kind, found[1]))
+        except ExpiredToken:
+            return Principal(problem=EXPIRED)
+        except InvalidToken:
+            return Principal(problem=INVALID)
+
+    async def after_request(self, response: Response) -> Response:
+        """Nothing to do for bearers: the stock method would verify every token once more."""
+        return response
+
+
+def tokens() -> Tokens:
+    """The application's tokens."""
+    return cast(Tokens, current_app.extensions["tokens"])
+
+
+def passwords() -> Passwords:
+    """The application's password hashing."""
+    return cast(Passwords, current_app.extensions["passwords"])
+
+
+def caller() -> Principal:
+    """The present request's caller."""
+    return cast(Principal, current_user._get_current_object())  # type: ignore[attr-defined]
+
+
+def refresh_caller() -> Principal:
+    """The caller by refresh token. Raises Unauthorized (401)."""
+    auth: BearerAuth = current_app.extensions["QUART_AUTH"][0]
+    principal = auth.read(TokenType.REFRESH)
+    auth.login_user(principal)
+    if principal.auth_id is None:
+        raise Unauthorized
+    return principal
+
+
+async def _unauthorized(_error: Unauthorized) -> Response:
+    problem = caller().problem
+    challenge = "Bearer"
+    if problem != MISSING:
+        challenge = f'Bearer error="invalid_token", error_description="{problem}"'
+    return error_response(401, problem, headers={"WWW-Authenticate": challenge})
+
+
+def init_app(app: Quart, signer: Tokens) -> None:
+    """Know the caller of every request."""
+    app.extensions["tokens"] = signer
+    BearerAuth(signer).init_app(app)
+    app.register_error_handler(Unauthorized, _unauthorized)
+
+
+__all__ = [
+    "Principal",
+    "caller",
+    "init_app",
+    "login_required",
+    "passwords",
+    "refresh_caller",
+    "tokens",
+]

@@ -1,0 +1,13 @@
+"""The time, from one place, so that tests can hold it."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a moment in UTC with microseconds, `2026-11-22T10:00:00.123456Z` (RFC 3339, §5.6)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,44 @@
+"""The posts' tables."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from service.database import Base, Id, UtcDateTime
+
+TITLE_MAX = 200
+CONTENT_MAX = 100_000
+
+
+class Post(Base):
+    """A post by one author."""
+
+    __tablename__ = "posts"
+
+    id: Mapped[UUID] = mapped_column(Id, primary_key=True)
+    author_id: Mapped[UUID] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
+    title: Mapped[str] = mapped_column(String(TITLE_MAX))
+    content: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+
+    __table_args__ = (
+        # Newest first; the id makes the order total.
+        Index("ix_posts_newest", created_at.desc(), id.desc()),
+        Index("ix_posts_author_newest", author_id, created_at.desc(), id.desc()),
+    )
+
+
+class PostCount(Base):
+    """The number of posts, in several slots so that writers do not queue for one row.
+
+    Triggers keep it exact: each transaction adds to the slot of its own connection, and the
+    total is the sum of all slots.
+    """
+
+    __tablename__ = "post_counts"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    posts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))

@@ -1,0 +1,164 @@
+"""All settings, read from the environment once.
+
+`.env` in the working directory is read too, except in production. A wrong value raises
+SettingsError, which names the setting and never repeats its value.
+"""
+
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIN_SECRET_BYTES: Final = 32
+# Secrets that are published, in .env.example and docker-compose.yml, start so.
+PUBLISHED_SECRET_PREFIX: Final = "development-only-"  # noqa: S105
+DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
+PROJECT: Final = Path(__file__).resolve().parent.parent
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; the message names the setting."""
+
+
+class Environment(StrEnum):
+    """Where the service runs."""
+
+    DEVELOPMENT = "development"
+    TESTING = "testing"
+    PRODUCTION = "production"
+
+
+def _check_database_url(url: SecretStr | None) -> SecretStr | None:
+    if url is None or not url.get_secret_value():
+        return None
+    if urlsplit(url.get_secret_value()).scheme not in DATABASE_SCHEMES:
+        raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in DATABASE_SCHEMES)}")
+    return url
+
+
+Seconds = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """The settings; the environment variables are their names in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    service_env: Environment = Environment.DEVELOPMENT
+    database_url: Annotated[SecretStr | None, AfterValidator(_check_database_url)] = None
+    database_pool_size: Annotated[int, Field(ge=1, le=1000)] = 10
+    database_pool_timeout: Annotated[float, Field(gt=0, le=300)] = 5
+    database_statement_timeout: Annotated[float, Field(gt=0, le=3600)] = 15
+    database_pgbouncer: bool = False
+    data_dir: Path = PROJECT / "var"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    secret_key: SecretStr = SecretStr("")
+    jwt_secret_key: SecretStr = SecretStr("")
+    jwt_issuer: str = "service"
+    jwt_audience: str = "service"
+    jwt_access_token_expires: Seconds = 3600
+    jwt_refresh_token_expires: Seconds = 2_592_000
+    max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
+    log_level: str = "INFO"
+    log_format: str = ""
+
+    @property
+    def production(self) -> bool:
+        return self.service_env is Environment.PRODUCTION
+
+    @property
+    def jwt_secret(self) -> str:
+        """The HS256 secret: JWT_SECRET_KEY, else SECRET_KEY."""
+        return (self.jwt_secret_key or self.secret_key).get_secret_value()
+
+    @property
+    def database_dsn(self) -> str:
+        """The database's address as libpq and asyncpg write it; raises SettingsError when unset."""
+        if self.database_url is None:
+            raise SettingsError(
+                "DATABASE_URL: is not set (`service run` starts an embedded PostgreSQL without it)"
+            )
+        return self.database_url.get_secret_value().replace("postgresql+asyncpg:", "postgresql:", 1)
+
+    @model_validator(mode="after")
+    def _check_production(self) -> Self:
+        if not self.production:
+            return self
+        if self.database_url is None:
+            raise ValueError("DATABASE_URL: must be set in production")
+        for name in ("secret_key", "jwt_secret_key"):
+            secret: str = getattr(self, name).get_secret_value()
+            if name == "secret_key" or secret:
+                _check_secret(name.upper(), secret)
+        return self
+
+
+def _check_secret(name: str, secret: str) -> None:
+    if not secret:
+        raise ValueError(f"{name}: must be set in production")
+    if secret.startswith(PUBLISHED_SECRET_PREFIX):
+        raise ValueError(f"{name}: is the published development secret; make one of your own")
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"{name}: must have at least {MIN_SECRET_BYTES} bytes in production")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; `overrides` win over the environment.
+
+    Raises SettingsError naming every wrong setting.
+    """
+    in_production = os.environ.get("SERVICE_ENV") == Environment.PRODUCTION
+    try:
+        settings = Settings(_env_file=None if in_production else ".env", **overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+    if settings.production or settings.secret_key.get_secret_value():
+        return settings
+    return settings.model_copy(update={"secret_key": _development_secret(settings.data_dir)})
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part) for part in detail["loc"]).upper()
+        message = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{name}: {message}" if name else message)
+    return "; ".join(problems)
+
+
+def _development_secret(data_dir: Path) -> SecretStr:
+    """Make a secret once per DATA_DIR, so that sessions outlive a restart in development."""
+    path = data_dir / "secret_key"
+    try:
+        if not path.exists():
+            _write_once(path, secrets.token_urlsafe(48))
+        return SecretStr(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"DATA_DIR: {error.strerror}: {path}") from None
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a private file whole or not at all; of two processes the first wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(text)
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        Path(temporary).unlink()

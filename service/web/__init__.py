@@ -1,0 +1,1 @@
+"""HTTP mechanisms that know no feature, a file each."""

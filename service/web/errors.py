@@ -1,0 +1,121 @@
+"""One JSON shape for every failure, whatever raised it."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+from quart import Quart, Response
+from quart_schema import RequestSchemaValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.http import HTTP_STATUS_CODES
+
+from service.database import as_unavailable
+from service.errors import BadRequest, FieldErrors, ServiceError
+from service.web import transaction
+from service.web.json import json_response
+from service.web.requestid import request_id
+
+log: Final = structlog.get_logger(__name__)
+
+# Where werkzeug's own words would show its innards or speak of browsers.
+_MESSAGES: Final = {
+    400: "The request is invalid",
+    404: "Not found",
+    405: "This method is not allowed here",
+    408: "The request took too long to arrive",
+    413: "The body is too large",
+    415: "Send the body as application/json",
+    500: "Something went wrong on our side",
+}
+
+
+def error_response(
+    status: int,
+    message: str,
+    *,
+    errors: FieldErrors | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer a failure in the one shape."""
+    payload: dict[str, object] = {
+        "error": HTTP_STATUS_CODES[status],
+        "message": message,
+        "code": status,
+        "request_id": request_id(),
+    }
+    if errors:
+        payload["errors"] = errors
+    return json_response(payload, status, headers)
+
+
+async def _service_error(error: ServiceError) -> Response:
+    if error.keeps_changes:
+        transaction.keep_changes()
+    return error_response(error.status, error.message, errors=error.errors, headers=error.headers)
+
+
+async def _http_exception(error: HTTPException) -> Response:
+    status = error.code if error.code in HTTP_STATUS_CODES else HTTPStatus.INTERNAL_SERVER_ERROR
+    headers = {
+        name: value
+        for name, value in error.get_headers()
+        if name.lower() in {"location", "retry-after", "content-range"}
+    }
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    message = _MESSAGES.get(status) or f"{HTTP_STATUS_CODES[status]}"
+    return error_response(status, message, headers=headers)
+
+
+async def _invalid(error: RequestSchemaValidationError) -> Response:
+    return await _service_error(BadRequest(errors=field_errors(error.validation_error)))
+
+
+def field_errors(error: Exception) -> dict[str, list[str]]:
+    """Map each field to the messages about it."""
+    if not isinstance(error, ValidationError):
+        return {}
+    fields: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part) for part in detail["loc"])
+        fields.setdefault(name, []).append(detail["msg"].removeprefix("Value error, "))
+    return fields
+
+
+async def _database_error(error: Exception) -> Response:
+    unavailable = as_unavailable(error)
+    if unavailable is None:
+        return await _unexpected(error)
+    log.warning("database unavailable", reason=type(error).__name__)
+    return await _service_error(unavailable)
+
+
+async def _internal(error: InternalServerError) -> Response:
+    # Also what failed after the route: the commit.
+    cause = error.original_exception or error
+    unavailable = as_unavailable(cause)
+    if unavailable is not None:
+        return await _service_error(unavailable)
+    if isinstance(cause, ServiceError):
+        return await _service_error(cause)
+    return await _http_exception(error)
+
+
+async def _unexpected(error: Exception) -> Response:
+    log.error("unexpected failure", exc_info=error)
+    return error_response(500, _MESSAGES[500])
+
+
+def init_app(app: Quart) -> None:
+    """Answer every failure in the one shape."""
+    app.register_error_handler(ServiceError, _service_error)
+    app.register_error_handler(RequestSchemaValidationError, _invalid)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(InternalServerError, _internal)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(PoolTimeoutError, _database_error)
+    app.register_error_handler(Exception, _unexpected)

@@ -1,0 +1,40 @@
+"""Liveness and readiness."""
+
+from typing import Final
+
+from quart import Blueprint, Response
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.database import schema_problem
+from service.errors import ServiceError, Unavailable
+from service.migrations import head_revisions
+from service.web import transaction
+from service.web.json import json_response
+from service.web.openapi import Health, answers
+
+blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
+
+
+@blueprint.get("/live")
+@answers(200, Health)
+async def read_liveness() -> Response:
+    """Tell that the process runs."""
+    return json_response({"status": "ok"})
+
+
+@blueprint.get("/ready")
+@answers(200, Health, errors=[Unavailable])
+async def read_readiness() -> Response:
+    """Tell whether requests can be served: the database answers and its schema is at head."""
+    problem = await _database_problem()
+    if problem:
+        raise Unavailable(f"Not ready: {problem}")
+    return json_response({"status": "ok"})
+
+
+async def _database_problem() -> str | None:
+    try:
+        connection = await transaction.session().connection()
+        return await connection.run_sync(schema_problem, head_revisions())
+    except (SQLAlchemyError, ServiceError, OSError):
+        return "the database does not answer"

@@ -1,0 +1,44 @@
+"""JSON out: every body of the service is made here."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from quart import Response
+
+from service.clock import rfc3339
+
+Payload = Mapping[str, Any]
+
+
+def _default(value: object) -> str:
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
+
+
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_default)
+
+
+def dumps(payload: Payload) -> bytes:
+    """Write an object as JSON in UTF-8, times and ids as the contract writes them."""
+    return _encoder.encode(payload).encode()
+
+
+def json_response(
+    payload: Payload, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer an object as JSON."""
+    return Response(dumps(payload), status, dict(headers or {}), content_type="application/json")
+
+
+def no_content() -> Response:
+    """Answer 204: no body, no length, no type (RFC 9110, §8.6, §15.3.5)."""
+    response = Response(b"", 204)
+    response.headers.pop("Content-Type", None)
+    response.headers.pop("Content-Length", None)
+    return response

@@ -1,0 +1,38 @@
+"""Text from callers: what PostgreSQL cannot hold is refused, naming the field."""
+
+from typing import Annotated, Final
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, StringConstraints
+
+EMAIL_MAX: Final = 254
+
+
+def _refuse_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+def _refuse_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _check_email(text: str) -> str:
+    # Syntax only: no DNS, and names such as host.local or host.test are names too. The address
+    # stays as it was typed, unless it has letters that only a normal form makes comparable.
+    try:
+        checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        raise ValueError(f"is not an email address: {error}") from None
+    if "." not in checked.ascii_domain:
+        raise ValueError("is not an email address: the domain has no dot")
+    return text if text.isascii() else checked.normalized
+
+
+# pydantic itself refuses lone surrogates.
+Text = Annotated[str, AfterValidator(_refuse_nul)]
+NonBlank = Annotated[Text, AfterValidator(_refuse_blank)]
+Email = Annotated[Text, StringConstraints(max_length=EMAIL_MAX), AfterValidator(_check_email)]

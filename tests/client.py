@@ -1,0 +1,92 @@
+"""A client of the application under test."""
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from quart import Quart, Response
+from quart.typing import TestClientProtocol
+
+PASSWORD = "correct horse battery staple"
+_numbers = count(1)
+
+
+@dataclass
+class Answer:
+    """A response, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+    json: Any
+
+
+class Client:
+    """Speaks JSON with the application in this process, with a token when it has one."""
+
+    def __init__(self, app: Quart, token: str | None = None) -> None:
+        self.app = app
+        self.token = token
+        self.user: dict[str, Any] = {}
+        self.refresh_token = ""
+        self._client: TestClientProtocol = app.test_client(use_cookies=False)
+
+    async def request(
+        self, method: str, path: str, *, token: str | None = None, **options: Any
+    ) -> Answer:
+        """Send a request; `token` wins over the client's own, "" sends none."""
+        headers = dict(options.pop("headers", {}))
+        bearer = self.token if token is None else token
+        if bearer:
+            headers.setdefault("Authorization", f"Bearer {bearer}")
+        response = await self._client.open(path, method=method, headers=headers, **options)
+        return await read(response)
+
+    async def get(self, path: str, **options: Any) -> Answer:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.request("POST", path, **_body(json, options))
+
+    async def put(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.request("PUT", path, **_body(json, options))
+
+    async def patch(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.request("PATCH", path, **_body(json, options))
+
+    async def delete(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.request("DELETE", path, **_body(json, options))
+
+    async def register(self, email: str | None = None, **values: Any) -> Answer:
+        """Register an account, by default a new one."""
+        email = email or f"person{next(_numbers)}@example.com"
+        return await self.post("/auth/register", {"email": email, "password": PASSWORD, **values})
+
+    async def login(self, email: str, password: str = PASSWORD) -> Answer:
+        """Log in and keep the tokens when it succeeds."""
+        answer = await self.post("/auth/login", {"email": email, "password": password}, token="")
+        if answer.status == 200:
+            self.token = answer.json["access_token"]
+            self.refresh_token = answer.json["refresh_token"]
+            self.user = answer.json["user"]
+        return answer
+
+    async def sign_up(self, **values: Any) -> "Client":
+        """Register a new account and log in, as a client of its own."""
+        other = Client(self.app)
+        registered = await other.register(**values)
+        assert registered.status == 201, registered.body
+        password = values.get("password", PASSWORD)
+        assert (await other.login(registered.json["email"], password)).status == 200
+        return other
+
+
+def _body(json: Any, options: dict[str, Any]) -> dict[str, Any]:
+    return options if json is None else {**options, "json": json}
+
+
+async def read(response: Response) -> Answer:
+    """Read a response to its end."""
+    body: bytes = await response.get_data(as_text=False)
+    json = await response.get_json() if response.is_json else None
+    return Answer(response.status_code, response.headers, body, json)

@@ -1,0 +1,105 @@
+"""What every test may ask for: a database of its own, the application on it, and clients.
+
+Each test gets a clone of a migrated template on a real PostgreSQL; nothing is shared between
+tests, so that they run in any order and in parallel.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service import migrations
+from service.app import Service, create_app
+from service.embedded import EmbeddedPostgres, start
+from service.settings import Environment, Settings
+from tests.client import Client
+
+SECRET = "a secret that is only good for tests, and long enough"
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL for the whole run, however many workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with start(shared / "postgres", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def admin(postgres: EmbeddedPostgres) -> AsyncIterator["asyncpg.Connection"]:
+    """A connection that makes and drops databases."""
+    connection = await asyncpg.connect(postgres.url("postgres"))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def template(postgres: EmbeddedPostgres, admin: "asyncpg.Connection", worker_id: str) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    name = f"template_{worker_id}"
+    await admin.execute(f"CREATE DATABASE {name}")
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(postgres.url(name)),
+        poolclass=NullPool,
+    )
+    await migrations.upgrade(engine)
+    await engine.dispose()
+    return name
+
+
+@pytest.fixture
+async def database_url(
+    postgres: EmbeddedPostgres, admin: "asyncpg.Connection", template: str
+) -> AsyncIterator[str]:
+    """A fresh, migrated database."""
+    name = f"test_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.url(name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator["asyncpg.Connection"]:
+    """A plain connection to the test's database, to look behind the service."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """The settings of the application under test; a module may override this fixture."""
+    return make_settings(database_url=database_url, data_dir=tmp_path)
+
+
+def make_settings(**values: object) -> Settings:
+    """Settings for tests, not read from the environment."""
+    defaults: dict[str, object] = {
+        "service_env": Environment.TESTING,
+        "secret_key": SECRET,
+        "database_pool_size": 5,
+    }
+    return Settings.model_validate({**defaults, **values})
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """The application, started and, at the end, stopped."""
+    application = create_app(settings)
+    async with application.test_app():
+        yield application
+
+
+@pytest.fixture
+def client(app: Service) -> Client:
+    """A client that is not signed in."""
+    return Client(app)
