@@ -1,0 +1,183 @@
+"""The process behind an embedded PostgreSQL: its parent, which ends it when the last user is gone.
+
+Run as a script, by its path, so it imports the standard library alone. Who lives is never read
+from process ids, which are reused and outlive their process as zombies, but from four flocks in
+the cluster's folder; the kernel frees each one when its last holder dies, however it dies:
+
+start.lock   held while one process looks for, starts or stops the server
+users.lock   shared by every process that uses the server; exclusive means that none does
+server.lock  inherited by the postmaster and all its children: free means that none is left
+keeper.lock  held by the keeper
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+LOG_LIMIT = 4 * 1024 * 1024  # bytes; there is at most one older file of this size beside it
+TICK = 1.0  # seconds
+# Seconds of patience with a fast shutdown, with an immediate one, and with the kernel.
+ESCALATION = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+
+
+class Postmaster(NamedTuple):
+    """What postmaster.pid says; it may describe a server that is dead."""
+
+    pid: int
+    socket_dir: Path
+    ready: bool
+
+
+def data_of(home: Path) -> Path:
+    """The cluster itself, PostgreSQL's PGDATA."""
+    return home / "data"
+
+
+def log_of(home: Path) -> Path:
+    """The file that takes what the server and the keeper have to say."""
+    return home / "server.log"
+
+
+def open_owned(home: Path, name: str, flags: int = os.O_RDWR) -> int:
+    """Open a private file of the folder, made for the folder's owner, also by root."""
+    fd = os.open(home / name, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:
+        owner = home.stat()
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+    return fd
+
+
+def open_lock(home: Path, name: str) -> int:
+    """A descriptor of `<name>.lock`, not yet locked; closing it gives the lock up."""
+    return open_owned(home, f"{name}.lock")
+
+
+def try_lock(fd: int, operation: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock unless another open file holds it; on failure an older lock of `fd` is lost."""
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def read_postmaster(home: Path) -> Postmaster | None:
+    """Read postmaster.pid; None when there is none or it is not yet complete."""
+    try:
+        lines = (data_of(home) / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
+        return Postmaster(int(lines[0]), Path(lines[4]), lines[7].strip() == "ready")
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def send(home: Path, number: int) -> bool:
+    """Signal the postmaster, if the process of that id is one: its working folder is the data."""
+    postmaster = read_postmaster(home)
+    if postmaster is None:
+        return False
+    try:
+        if Path("/proc/self").exists():
+            running_in = Path(f"/proc/{postmaster.pid}/cwd")
+            if not running_in.samefile(data_of(home)):
+                return False
+        os.kill(postmaster.pid, number)
+    except OSError:
+        return False
+    return True
+
+
+def shut_down(home: Path) -> bool:
+    """End the server, for a caller who holds users.lock exclusively; False if it would not end."""
+    socket_dir = getattr(read_postmaster(home), "socket_dir", None)
+    server = open_lock(home, "server")
+    try:
+        stopped = any(_stop_with(home, server, *step) for step in ESCALATION)
+    finally:
+        os.close(server)
+    if stopped and socket_dir is not None and socket_dir.parent != home:
+        with contextlib.suppress(OSError):
+            socket_dir.rmdir()
+    return stopped
+
+
+def _stop_with(home: Path, server: int, number: int, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    sent = False
+    while not (free := try_lock(server)) and time.monotonic() < deadline:
+        sent = sent or send(home, number)
+        time.sleep(0.01)
+    return free
+
+
+def trim(log: Path, limit: int = LOG_LIMIT) -> None:
+    """Move a log of more than `limit` bytes aside; PostgreSQL appends, so it writes on at 0."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > limit:
+            shutil.copyfile(log, log.with_suffix(".log.1"), follow_symlinks=False)
+            os.truncate(log, 0)
+
+
+def _launch(home: Path, command: list[str], server: int, account: str) -> subprocess.Popen[bytes]:
+    who: dict[str, Any] = {}
+    if account:
+        uid, gid = map(int, account.split(":"))
+        who = {"user": uid, "group": gid, "extra_groups": []}
+    return subprocess.Popen(  # noqa: S603 - our own programs
+        command,
+        pass_fds=(server,),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        cwd="/",
+        env=ENVIRONMENT,
+        start_new_session=True,
+        **who,
+    )
+
+
+def _watch(home: Path, child: subprocess.Popen[bytes] | None) -> None:
+    server = open_lock(home, "server")
+    users = open_lock(home, "users")
+
+    def tick(*_: object) -> None:
+        if try_lock(server) if child is None else child.poll() is not None:
+            os._exit(0)
+        trim(log_of(home))
+
+    signal.signal(signal.SIGCHLD, tick)
+    signal.signal(signal.SIGALRM, tick)
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    tick()
+    fcntl.flock(users, fcntl.LOCK_EX)  # waits, ticking, until the last user is gone
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.close(server)
+    shut_down(home)
+
+
+def main(home: Path, server: str, account: str, *command: str) -> None:
+    """Guard the server of `home`, and start it first when there is a `command`.
+
+    The locked keeper.lock is inherited and never touched. `server` is the inherited descriptor
+    of the locked server.lock, `account` is `uid:gid`, empty when root does not step down.
+    """
+    if os.fork():
+        os._exit(0)
+    trim(log_of(home))
+    os.dup2(open_owned(home, log_of(home).name, os.O_WRONLY | os.O_APPEND), 2)
+    child = None
+    if command:
+        child = _launch(home, list(command), int(server), account)
+        os.close(int(server))
+    _watch(home, child)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
