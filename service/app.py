@@ -11,6 +11,7 @@ from service.accounts.routes import blueprint as accounts_blueprint
 from service.auth import principal
 from service.auth.passwords import Passwords
 from service.auth.routes import blueprint as auth_blueprint
+from service.auth.routes import keys_blueprint
 from service.auth.tokens import Tokens
 from service.database import Database
 from service.posts.routes import blueprint as posts_blueprint
@@ -21,7 +22,13 @@ from service.web.converters import IdConverter
 from service.web.health import blueprint as health_blueprint
 from service.web.request import ApiRequest
 
-BLUEPRINTS: Final = (accounts_blueprint, auth_blueprint, posts_blueprint, health_blueprint)
+BLUEPRINTS: Final = (
+    accounts_blueprint,
+    auth_blueprint,
+    keys_blueprint,
+    posts_blueprint,
+    health_blueprint,
+)
 
 
 class Service(Quart):

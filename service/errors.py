@@ -46,6 +46,21 @@ class Unauthorized(ServiceError):
     status = 401
     default_message = "Authentication is required"
 
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
+
+
+class TokenRefused(Unauthorized):
+    """The caller's token is not taken (RFC 6750, §3.1)."""
+
+    default_message = "The token is invalid"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+        self.headers["WWW-Authenticate"] = (
+            f'Bearer error="invalid_token", error_description="{self.message}"'
+        )
+
 
 class Forbidden(ServiceError):
     """The caller is known and may not."""

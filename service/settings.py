@@ -49,7 +49,15 @@ def _check_database_url(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
-Seconds = Annotated[int, Field(ge=1)]
+def _check_folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise ValueError(f"is no folder: {path}")
+    return path
+
+
+# A century: more would leave what dates can hold.
+MAX_SECONDS: Final = 3_155_760_000
+Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 
 
 class Settings(BaseSettings):
@@ -68,10 +76,13 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     secret_key: SecretStr = SecretStr("")
     jwt_secret_key: SecretStr = SecretStr("")
+    jwt_keys_dir: Annotated[Path | None, AfterValidator(_check_folder)] = None
     jwt_issuer: str = "service"
     jwt_audience: str = "service"
     jwt_access_token_expires: Seconds = 3600
     jwt_refresh_token_expires: Seconds = 2_592_000
+    refresh_reuse_grace: Annotated[int, Field(ge=0, le=3600)] = 30
+    session_max_age: Seconds = 7_776_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     log_level: str = "INFO"
     log_format: str = ""

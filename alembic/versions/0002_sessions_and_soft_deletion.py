@@ -63,6 +63,10 @@ END $$
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("email_verified_at", MOMENT, nullable=True))
+    changed_at = sa.Column(
+        "password_changed_at", MOMENT, server_default=sa.func.now(), nullable=False
+    )
+    op.add_column("users", changed_at)
     op.add_column("users", sa.Column("deleted_at", MOMENT, nullable=True))
     op.add_column("posts", sa.Column("deleted_at", MOMENT, nullable=True))
     index_users(NOT_DELETED)
@@ -170,4 +174,5 @@ def downgrade() -> None:
     index_users(None)
     op.drop_column("posts", "deleted_at")
     op.drop_column("users", "deleted_at")
+    op.drop_column("users", "password_changed_at")
     op.drop_column("users", "email_verified_at")

@@ -3,22 +3,40 @@
 import re
 import secrets
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.accounts.models import USERNAME_MAX, User
-from service.accounts.schemas import Registration
+from service import clock
+from service.accounts import mails
+from service.accounts.models import ACTIVE_ADMIN, USERNAME_MAX, User
+from service.accounts.schemas import ProfileChange, Registration
+from service.audit.events import INTERNAL, Kind, Origin, anonymise, record
+from service.auth import sessions
 from service.database import AnyRow, violated_constraint
-from service.errors import Conflict
+from service.errors import Conflict, Forbidden
 from service.ids import new_id
+from service.posts import posts
 
 USERNAME_MIN: Final = 3
 _NOT_IN_USERNAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_COLUMNS: Final = (User.id, User.email, User.username, User.is_active, User.created_at)
+CLEANUP_BATCH: Final = 100
+
+# What is shown of an account, and whether it is an operator's.
+COLUMNS: Final = (
+    User.id,
+    User.email,
+    User.username,
+    User.is_active,
+    User.is_admin,
+    User.email_verified_at.is_not(None).label("email_verified"),
+    User.created_at,
+)
+_NOT_DELETED: Final = User.deleted_at.is_(None)
 
 
 class EmailTaken(Conflict):
@@ -33,11 +51,37 @@ class UsernameTaken(Conflict):
     default_message = "Username already taken"
 
 
-async def register(session: AsyncSession, registration: Registration, password_hash: str) -> AnyRow:
+class LastAdmin(Conflict):
+    """Without this account nobody could administer the service."""
+
+    default_message = "This is the last active administrator"
+
+
+class WrongPassword(Forbidden):
+    """The caller's own password, asked for once more, is wrong."""
+
+    default_message = "The password is wrong"
+
+
+async def register(
+    session: AsyncSession,
+    registration: Registration,
+    password_hash: str,
+    origin: Origin = INTERNAL,
+) -> AnyRow:
     """Make an account. Raises EmailTaken or UsernameTaken, also when two race.
 
     Without a username one is made from the email; that never fails.
     """
+    user = await _insert_named(session, registration, password_hash)
+    await record(session, Kind.ACCOUNT_REGISTERED, user_id=user.id, actor_id=user.id, origin=origin)
+    await mails.send_verification(session, user)
+    return user
+
+
+async def _insert_named(
+    session: AsyncSession, registration: Registration, password_hash: str
+) -> AnyRow:
     if registration.username is not None:
         return await _insert(session, registration.email, registration.username, password_hash)
     for username in _username_candidates(registration.email):
@@ -49,7 +93,7 @@ async def register(session: AsyncSession, registration: Registration, password_h
 
 
 async def _insert(session: AsyncSession, email: str, username: str, password_hash: str) -> AnyRow:
-    statement = insert(User).returning(*_COLUMNS)
+    statement = insert(User).returning(*COLUMNS)
     values = {"id": new_id(), "email": email, "username": username, "password_hash": password_hash}
     try:
         # A savepoint: a name that is taken must not cost the transaction.
@@ -80,10 +124,158 @@ def _username_candidates(email: str) -> Iterator[str]:
 
 async def find_user(session: AsyncSession, user_id: UUID) -> AnyRow | None:
     """Read an account by id."""
-    return (await session.execute(select(*_COLUMNS).where(User.id == user_id))).one_or_none()
+    statement = select(*COLUMNS).where(User.id == user_id, _NOT_DELETED)
+    return (await session.execute(statement)).one_or_none()
 
 
 async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
-    """Read an account and its password's hash by email, in any case."""
-    statement = select(*_COLUMNS, User.password_hash).where(func.lower(User.email) == email.lower())
+    """Read an account, its password's hash and when it changed, by email in any case."""
+    statement = select(*COLUMNS, User.password_hash, User.password_changed_at).where(
+        func.lower(User.email) == email.lower(), _NOT_DELETED
+    )
     return (await session.execute(statement)).one_or_none()
+
+
+async def find_password(session: AsyncSession, user_id: UUID) -> AnyRow | None:
+    """Read the hash of an account's password and when the password changed."""
+    statement = select(User.id, User.password_hash, User.password_changed_at).where(
+        User.id == user_id, _NOT_DELETED
+    )
+    return (await session.execute(statement)).one_or_none()
+
+
+async def replace_hash(session: AsyncSession, user_id: UUID, old: str, new: str) -> None:
+    """Store another hash of the same password, unless the password changed meanwhile."""
+    statement = update(User).where(User.id == user_id, User.password_hash == old)
+    await session.execute(statement.values(password_hash=new))
+
+
+async def change_profile(
+    session: AsyncSession, before: AnyRow, change: ProfileChange, origin: Origin
+) -> AnyRow:
+    """Change username or email; `before` is the account as it was.
+
+    A new email must be verified again. Raises EmailTaken or UsernameTaken.
+    """
+    given = change.model_dump(exclude_unset=True)
+    values = {name: value for name, value in given.items() if getattr(before, name) != value}
+    if not values:
+        return before
+    new_email = "email" in values and values["email"].lower() != before.email.lower()
+    if new_email:
+        values["email_verified_at"] = None
+    statement = (
+        update(User)
+        .where(User.id == before.id, _NOT_DELETED)
+        .values(**values, updated_at=func.now())
+        .returning(*COLUMNS)
+    )
+    try:
+        user = (await session.execute(statement)).one()
+    except IntegrityError as error:
+        raise _conflict(error) from None
+    if new_email:
+        await _email_changed(session, before, user, origin)
+    return user
+
+
+async def _email_changed(
+    session: AsyncSession, before: AnyRow, user: AnyRow, origin: Origin
+) -> None:
+    await mails.void_links(session, user.id)
+    await mails.send_verification(session, user)
+    await record(
+        session,
+        Kind.EMAIL_CHANGED,
+        user_id=user.id,
+        actor_id=user.id,
+        origin=origin,
+        detail={"from": before.email, "to": user.email},
+    )
+
+
+async def change_password(
+    session: AsyncSession, seen: AnyRow, new_hash: str, origin: Origin, *, keep: UUID
+) -> None:
+    """Change a password; all sessions but the one to keep end, and links sent by mail die.
+
+    `seen` is the account when the present password was checked. Raises WrongPassword when the
+    password changed since then.
+    """
+    await set_password(session, seen, new_hash)
+    await sessions.end_sessions(session, seen.id, origin, keep=keep)
+    await record(session, Kind.PASSWORD_CHANGED, user_id=seen.id, actor_id=seen.id, origin=origin)
+
+
+async def set_password(session: AsyncSession, seen: AnyRow, new_hash: str) -> None:
+    """Store a new password's hash; links sent by mail die.
+
+    The account stays locked, so that nobody logs in with the old password while its sessions
+    end. Raises WrongPassword when the password changed since it was seen.
+    """
+    statement = (
+        update(User)
+        .where(
+            User.id == seen.id,
+            User.password_changed_at == seen.password_changed_at,
+            _NOT_DELETED,
+        )
+        .values(password_hash=new_hash, password_changed_at=func.clock_timestamp())
+        .returning(User.id)
+    )
+    if (await session.execute(statement)).one_or_none() is None:
+        raise WrongPassword
+    await mails.void_links(session, seen.id)
+
+
+async def delete_account(session: AsyncSession, seen: AnyRow, origin: Origin) -> None:
+    """Delete an account softly: its sessions end, its posts are hidden, its names are free again.
+
+    `seen` is the account when its password was checked. Raises WrongPassword when the password
+    changed since then, or LastAdmin.
+    """
+    await guard_last_admin(session, seen.id)
+    # FOR UPDATE waits for posts that are being written: they would be missed below.
+    unchanged = select(User.id).where(
+        User.id == seen.id, User.password_changed_at == seen.password_changed_at, _NOT_DELETED
+    )
+    if (await session.execute(unchanged.with_for_update())).one_or_none() is None:
+        raise WrongPassword
+    now = clock.now()
+    await session.execute(update(User).where(User.id == seen.id).values(deleted_at=now))
+    await sessions.end_sessions(session, seen.id, origin)
+    await posts.hide_posts(session, seen.id, now)
+    await mails.void_links(session, seen.id)
+    await record(session, Kind.ACCOUNT_DELETED, user_id=seen.id, actor_id=seen.id, origin=origin)
+
+
+async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
+    """Lock the active administrators until the transaction ends.
+
+    Raises LastAdmin when the account is the only one.
+    """
+    statement = select(User.id).where(text(ACTIVE_ADMIN)).order_by(User.id).with_for_update()
+    admins = (await session.scalars(statement)).all()
+    if list(admins) == [user_id]:
+        raise LastAdmin
+
+
+async def delete_retired_accounts(
+    session: AsyncSession, before: datetime, *, limit: int = CLEANUP_BATCH
+) -> int:
+    """Remove accounts that were deleted before a moment for good, `limit` at most; how many.
+
+    Their posts and sessions go with them; of recorded events only the bare deeds stay.
+    """
+    retired = (
+        select(User.id)
+        .where(User.deleted_at < before)
+        .order_by(User.deleted_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = (await session.scalars(retired)).all()
+    if ids:
+        await anonymise(session, ids)
+        await session.execute(delete(User).where(User.id.in_(ids)))
+    return len(ids)

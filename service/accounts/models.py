@@ -28,6 +28,8 @@ class User(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     # When its owner proved that mail reaches the present address.
     email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Not when its hash was made anew for the same password.
+    password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (

@@ -3,18 +3,28 @@
 from typing import Final
 
 from quart import Blueprint, Response
-from quart_auth import Unauthorized
 from quart_schema import validate_request
 
 from service.accounts import accounts
-from service.accounts.accounts import EmailTaken, UsernameTaken
-from service.accounts.schemas import Registration, UserOut, show_user
+from service.accounts.accounts import EmailTaken, LastAdmin, UsernameTaken, WrongPassword
+from service.accounts.schemas import (
+    AccountDeletion,
+    PasswordChange,
+    ProfileChange,
+    Registration,
+    UserOut,
+    show_user,
+)
 from service.auth.principal import caller, login_required, passwords
-from service.web.json import json_response
+from service.auth.weak_passwords import refuse_names
+from service.database import AnyRow
+from service.web.caching import never_store
+from service.web.json import json_response, no_content
 from service.web.openapi import answers
-from service.web.transaction import session
+from service.web.origin import origin
+from service.web.transaction import release, session
 
-blueprint: Final = Blueprint("accounts", __name__, url_prefix="/auth")
+blueprint: Final = never_store(Blueprint("accounts", __name__, url_prefix="/auth"))
 
 
 @blueprint.post("/register")
@@ -22,8 +32,9 @@ blueprint: Final = Blueprint("accounts", __name__, url_prefix="/auth")
 @answers(201, UserOut, errors=[EmailTaken, UsernameTaken])
 async def register(data: Registration) -> Response:
     """Make an account."""
+    refuse_names(data.password, email=data.email, username=data.username)
     password_hash = await passwords().hash(data.password)
-    user = await accounts.register(session(), data, password_hash)
+    user = await accounts.register(session(), data, password_hash, origin())
     return json_response(show_user(user), 201, {"Location": "/auth/me"})
 
 
@@ -32,7 +43,51 @@ async def register(data: Registration) -> Response:
 @answers(200, UserOut)
 async def read_me() -> Response:
     """Read one's own account."""
-    user = await accounts.find_user(session(), caller().user_id)
-    if user is None:
-        raise Unauthorized
+    return json_response(show_user(caller().account))
+
+
+@blueprint.patch("/me")
+@login_required
+@validate_request(ProfileChange)
+@answers(200, UserOut, errors=[EmailTaken, UsernameTaken])
+async def change_me(data: ProfileChange) -> Response:
+    """Change one's own username or email; a new email must be verified again."""
+    user = await accounts.change_profile(session(), caller().account, data, origin())
     return json_response(show_user(user))
+
+
+@blueprint.delete("/me")
+@login_required
+@validate_request(AccountDeletion)
+@answers(204, errors=[WrongPassword, LastAdmin])
+async def delete_me(data: AccountDeletion) -> Response:
+    """Delete one's own account and all that it wrote."""
+    seen = await _check_password(data.password)
+    await accounts.delete_account(session(), seen, origin())
+    return no_content()
+
+
+@blueprint.put("/password")
+@login_required
+@validate_request(PasswordChange)
+@answers(204, errors=[WrongPassword])
+async def change_password(data: PasswordChange) -> Response:
+    """Change one's own password; all other sessions end."""
+    account = caller().account
+    refuse_names(
+        data.new_password, email=account.email, username=account.username, field="new_password"
+    )
+    seen = await _check_password(data.current_password)
+    new_hash = await passwords().hash(data.new_password)
+    keep = caller().claims.session_id
+    await accounts.change_password(session(), seen, new_hash, origin(), keep=keep)
+    return no_content()
+
+
+async def _check_password(password: str) -> AnyRow:
+    """Tell whether it is the caller's; no connection is held meanwhile. Raises WrongPassword."""
+    seen = await accounts.find_password(session(), caller().user_id)
+    await release()
+    if not await passwords().verify(password, seen.password_hash if seen else None) or seen is None:
+        raise WrongPassword
+    return seen

@@ -5,12 +5,15 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
+from service.auth.weak_passwords import refuse_common
 from service.web.text import Email, Text
 
 Username = Annotated[Text, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
-Password = Annotated[Text, Field(min_length=8, max_length=128)]
+Password = Annotated[Text, Field(min_length=8, max_length=128), AfterValidator(refuse_common)]
+# A password that is only compared.
+GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
 class Registration(BaseModel):
@@ -21,6 +24,26 @@ class Registration(BaseModel):
     username: Username | None = None
 
 
+class ProfileChange(BaseModel):
+    """What changes of an account; what is left out stays."""
+
+    username: Username = ""
+    email: Email = ""
+
+
+class PasswordChange(BaseModel):
+    """A new password, and the present one as a proof."""
+
+    current_password: GivenPassword
+    new_password: Password
+
+
+class AccountDeletion(BaseModel):
+    """The password, as a proof."""
+
+    password: GivenPassword
+
+
 class UserOut(BaseModel):
     """An account, as its owner sees it."""
 
@@ -28,6 +51,7 @@ class UserOut(BaseModel):
     email: str
     username: str
     is_active: bool
+    email_verified: bool
     created_at: datetime
 
 
@@ -38,5 +62,6 @@ def show_user(user: Any) -> Mapping[str, object]:
         "email": user.email,
         "username": user.username,
         "is_active": user.is_active,
+        "email_verified": user.email_verified,
         "created_at": user.created_at,
     }

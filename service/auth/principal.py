@@ -1,7 +1,7 @@
 """Who is calling: quart-auth's principal, from a strictly read Authorization header.
 
-`login_required` (quart-auth's) awaits `Principal.is_authenticated`; the 401 that follows tells
-by RFC 6750 what was wrong with the token.
+`login_required` (quart-auth's) awaits `Principal.is_authenticated`, which looks once per request
+whether session and account are live; the 401 that follows tells by RFC 6750 what was wrong.
 """
 
 import re
@@ -11,16 +11,27 @@ from uuid import UUID
 from quart import Quart, Response, current_app, request
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_required
 
+from service.auth import sessions
+from service.auth.errors import AccountDisabled
 from service.auth.passwords import Passwords
-from service.auth.tokens import Claims, ExpiredToken, InvalidToken, Tokens, TokenType
+from service.auth.tokens import (
+    ENDED,
+    EXPIRED,
+    INVALID,
+    Claims,
+    ExpiredToken,
+    InvalidToken,
+    Tokens,
+    TokenType,
+)
+from service.database import AnyRow
 from service.web.errors import error_response
+from service.web.transaction import session
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
 _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
 
 MISSING: Final = "Authentication is required"
-INVALID: Final = "The token is invalid"
-EXPIRED: Final = "The token has expired"
 
 
 class Principal(AuthUser):
@@ -29,7 +40,25 @@ class Principal(AuthUser):
     def __init__(self, claims: Claims | None = None, problem: str = MISSING) -> None:
         super().__init__(str(claims.user_id) if claims else None)
         self._claims = claims
+        self._account: AnyRow | None = None
         self.problem = problem
+
+    @property
+    async def is_authenticated(self) -> bool:
+        """Whether the token's session and account are live now, in one statement per request.
+
+        Raises AccountDisabled (403).
+        """
+        if self._claims is None:
+            return False
+        if self._account is None:
+            self._account = await sessions.find_caller(session(), self._claims)
+        if self._account is None:
+            self.problem = ENDED
+            return False
+        if not self._account.is_active:
+            raise AccountDisabled
+        return True
 
     @property
     def claims(self) -> Claims:
@@ -42,6 +71,13 @@ class Principal(AuthUser):
     def user_id(self) -> UUID:
         """The caller's id; only for routes that require a login."""
         return self.claims.user_id
+
+    @property
+    def account(self) -> AnyRow:
+        """The caller's account as this request found it; only for routes that require a login."""
+        if self._account is None:
+            raise Unauthorized
+        return self._account
 
 
 class BearerAuth(QuartAuth):

@@ -1,35 +1,38 @@
-"""Login and refresh, under /auth."""
+"""Login, refresh and sessions, under /auth; the public keys."""
 
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, current_app
 from quart_schema import validate_request
 
 from service.accounts import accounts
 from service.accounts.schemas import show_user
-from service.auth.principal import passwords, refresh_caller, tokens
-from service.auth.schemas import Credentials, LoginOut, TokensOut
+from service.auth import logins, sessions
+from service.auth.errors import AccountDisabled, InvalidCredentials, SessionNotFound
+from service.auth.principal import caller, login_required, passwords, refresh_caller, tokens
+from service.auth.schemas import (
+    Credentials,
+    KeysOut,
+    LoginOut,
+    SessionsOut,
+    TokensOut,
+    show_session,
+)
+from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import TokenType
-from service.errors import Forbidden, Unauthorized
-from service.ids import new_id
-from service.web.json import json_response
+from service.errors import Unauthorized, Unavailable
+from service.web.caching import never_store
+from service.web.json import json_response, no_content
 from service.web.openapi import answers
+from service.web.origin import origin
 from service.web.transaction import release, session
 
-blueprint: Final = Blueprint("auth", __name__, url_prefix="/auth")
+blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
+keys_blueprint: Final = Blueprint("keys", __name__)
 
-
-class InvalidCredentials(Unauthorized):
-    """The email is unknown or the password is wrong; which, is not told."""
-
-    default_message = "Invalid credentials"
-
-
-class AccountDisabled(Forbidden):
-    """The account was disabled by an operator."""
-
-    default_message = "Account disabled"
+KEYS_MAX_AGE: Final = 300  # seconds
 
 
 @blueprint.post("/login")
@@ -41,29 +44,97 @@ async def login(data: Credentials) -> Response:
     await release()
     matches = await passwords().verify(data.password, user.password_hash if user else None)
     if user is None or not matches:
-        raise InvalidCredentials(headers={"WWW-Authenticate": "Bearer"})
-    if not user.is_active:
-        raise AccountDisabled
-    return json_response({**_pair(user.id, new_id()), "user": show_user(user)})
+        reason = logins.WRONG_PASSWORD if user else logins.UNKNOWN_EMAIL
+        user_id = user.id if user else None
+        await logins.record_failure(session(), origin(), data.email, user_id, reason)
+        raise InvalidCredentials
+    new_hash = await _upgrade(data.password, user.password_hash)
+    token = await logins.log_in(session(), user, rules(), origin(), new_hash=new_hash)
+    return json_response({**_pair(token), "user": show_user(user)})
+
+
+async def _upgrade(password: str, hashed: str) -> str | None:
+    """Hash anew what is hashed in another way than today's; the login does not depend on it."""
+    if passwords().needs_rehash(hashed):
+        with suppress(Unavailable):
+            return await passwords().hash(password)
+    return None
 
 
 @blueprint.post("/refresh")
 @answers(200, TokensOut, errors=[Unauthorized, AccountDisabled])
 async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer, for a fresh pair."""
-    claims = refresh_caller().claims
-    user = await accounts.find_user(session(), claims.user_id)
-    if user is None:
-        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
-    if not user.is_active:
-        raise AccountDisabled
-    return json_response(_pair(claims.user_id, claims.session_id))
+    token = await sessions.refresh(session(), refresh_caller().claims, rules(), origin())
+    return json_response(_pair(token))
 
 
-def _pair(user_id: UUID, session_id: UUID) -> dict[str, object]:
+@blueprint.post("/logout")
+@login_required
+@answers(204)
+async def logout() -> Response:
+    """End this session."""
+    with suppress(SessionNotFound):  # another request ended it meanwhile
+        await sessions.end_session(
+            session(), caller().user_id, caller().claims.session_id, origin()
+        )
+    return no_content()
+
+
+@blueprint.get("/sessions")
+@login_required
+@answers(200, SessionsOut)
+async def list_sessions() -> Response:
+    """List one's own live sessions."""
+    rows = await sessions.list_sessions(session(), caller().user_id)
+    current = caller().claims.session_id
+    return json_response({"sessions": [show_session(row, current) for row in rows]})
+
+
+@blueprint.delete("/sessions/<id:session_id>")
+@login_required
+@answers(204, errors=[SessionNotFound])
+async def end_session(session_id: UUID) -> Response:
+    """End one of one's own sessions."""
+    await sessions.end_session(session(), caller().user_id, session_id, origin())
+    return no_content()
+
+
+@blueprint.delete("/sessions")
+@login_required
+@answers(204)
+async def end_sessions() -> Response:
+    """End all of one's own sessions, this one too."""
+    await sessions.end_sessions(session(), caller().user_id, origin())
+    return no_content()
+
+
+@keys_blueprint.get("/.well-known/jwks.json")
+@answers(200, KeysOut)
+async def list_keys() -> Response:
+    """Publish the keys that verify access tokens; none when a shared secret signs them."""
+    caching = {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}
+    return json_response(tokens().keys.public, headers=caching)
+
+
+def rules() -> Rules:
+    """The application's rules for sessions."""
+    return Rules.of(current_app.extensions["settings"])
+
+
+def _pair(token: RefreshToken) -> dict[str, Any]:
+    access = tokens().issue(TokenType.ACCESS, token.user_id, token.session_id)
+    refresh = tokens().issue(
+        TokenType.REFRESH,
+        token.user_id,
+        token.session_id,
+        token_id=token.token_id,
+        issued_at=token.issued_at,
+        expires_at=token.expires_at,
+    )
     return {
-        "access_token": tokens().issue(TokenType.ACCESS, user_id, session_id),
-        "refresh_token": tokens().issue(TokenType.REFRESH, user_id, session_id),
+        "access_token": access,
+        "refresh_token": refresh,
         "token_type": "Bearer",
         "expires_in": int(tokens().life[TokenType.ACCESS].total_seconds()),
     }

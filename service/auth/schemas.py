@@ -1,6 +1,8 @@
-"""What login and refresh take and answer."""
+"""What login, refresh and the sessions take and answer."""
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -28,3 +30,40 @@ class LoginOut(TokensOut):
     """A pair of tokens and the account they are for."""
 
     user: UserOut
+
+
+class SessionOut(BaseModel):
+    """A live session; address and user agent are those of its last refresh."""
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    ip: str | None
+    user_agent: str | None
+    current: bool
+
+
+class SessionsOut(BaseModel):
+    """An account's live sessions, the last used first."""
+
+    sessions: list[SessionOut]
+
+
+class KeysOut(BaseModel):
+    """A JSON Web Key Set (RFC 7517, §5)."""
+
+    keys: list[dict[str, Any]]
+
+
+def show_session(row: Any, current: UUID) -> dict[str, object]:
+    """Show a session's row; `current` is the caller's own."""
+    return {
+        "id": row.id,
+        "created_at": row.created_at,
+        "last_used_at": row.last_used_at,
+        "expires_at": row.expires_at,
+        "ip": row.ip,
+        "user_agent": row.user_agent,
+        "current": row.id == current,
+    }

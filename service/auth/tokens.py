@@ -1,10 +1,12 @@
 """Access and refresh tokens: JWTs (RFC 7519), signed and verified; no database, no HTTP.
 
-The two kinds are kept apart by the header's `typ`: `at+jwt` (RFC 9068) and `rt+jwt`.
+The two kinds are kept apart by the header's `typ`: `at+jwt` (RFC 9068) and `rt+jwt`. Refresh
+tokens are read by this service alone and are always signed with its secret: HS256 gives the same
+bytes for the same claims, and a change of the access tokens' keys logs nobody out.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -12,12 +14,18 @@ from uuid import UUID
 import jwt
 
 from service import clock
+from service.auth.keys import Key, load_keys, secret_key
 from service.ids import new_id, parse_id
 from service.settings import Settings
 
-ALGORITHM: Final = "HS256"
-KEY_ID: Final = "secret"
 REQUIRED_CLAIMS: Final = ["iss", "aud", "sub", "sid", "jti", "iat", "exp"]
+# Other machines' clocks may be that far ahead.
+CLOCK_SKEW: Final = timedelta(seconds=5)
+
+# What was wrong with a token, in the words of the answer (RFC 6750, §3.1).
+INVALID: Final = "The token is invalid"
+EXPIRED: Final = "The token has expired"
+ENDED: Final = "The session has ended"
 
 
 class TokenType(StrEnum):
@@ -45,10 +53,11 @@ class Claims:
 
 
 class Tokens:
-    """Issues and verifies the tokens of one service."""
+    """Issues and verifies the tokens of one service. Raises SettingsError for unusable keys."""
 
     def __init__(self, settings: Settings) -> None:
-        self._key = settings.jwt_secret
+        self._secret = secret_key(settings)
+        self.keys: Final = load_keys(settings)
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self.life: Final = {
@@ -56,40 +65,63 @@ class Tokens:
             TokenType.REFRESH: timedelta(seconds=settings.jwt_refresh_token_expires),
         }
 
-    def issue(self, kind: TokenType, user_id: UUID, session_id: UUID) -> str:
-        """Sign a token that lives as long as its kind does."""
-        now = clock.now()
+    def issue(
+        self,
+        kind: TokenType,
+        user_id: UUID,
+        session_id: UUID,
+        *,
+        token_id: UUID | None = None,
+        issued_at: datetime | None = None,
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Sign a token, by default a new one that lives as long as its kind does."""
+        now = issued_at or clock.now()
+        key = self._secret if kind is TokenType.REFRESH else self.keys.signing
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
             "sub": str(user_id),
             "sid": str(session_id),
-            "jti": str(new_id()),
+            "jti": str(token_id or new_id()),
             "iat": now,
-            "exp": now + self.life[kind],
+            "exp": expires_at or now + self.life[kind],
         }
-        headers = {"typ": kind.value, "kid": KEY_ID}
-        return jwt.encode(claims, self._key, ALGORITHM, headers)
+        headers = {"typ": kind.value, "kid": key.kid}
+        return jwt.encode(claims, key.signing, key.algorithm, headers)
 
     def verify(self, kind: TokenType, token: str) -> Claims:
         """Verify a token. Raises ExpiredToken or InvalidToken."""
         try:
-            decoded = jwt.decode_complete(
+            key = self._key(kind, jwt.get_unverified_header(token))
+            payload = jwt.decode(
                 token,
-                self._key,
-                algorithms=[ALGORITHM],
+                key.verifying,
+                algorithms=[key.algorithm],
                 issuer=self._issuer,
                 audience=self._audience,
-                options={"require": REQUIRED_CLAIMS},
+                # The times are checked here, by the service's one clock.
+                options={"require": REQUIRED_CLAIMS, "verify_exp": False, "verify_iat": False},
             )
-        except jwt.ExpiredSignatureError:
-            raise ExpiredToken from None
         # A forged header may also nest too deeply or hold what is no text.
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
             raise InvalidToken from None
-        if decoded["header"].get("typ") != kind.value or decoded["header"].get("kid") != KEY_ID:
+        claims = _read_claims(payload)
+        _check_times(payload)
+        return claims
+
+    def _key(self, kind: TokenType, header: dict[str, Any]) -> Key:
+        """Choose the key by `kid` among those of the kind; `alg` has no say."""
+        if header.get("typ") != kind.value:
             raise InvalidToken
-        return _read_claims(decoded["payload"])
+        key_id = header.get("kid")
+        if kind is TokenType.REFRESH:
+            key = self._secret if key_id == self._secret.kid else None
+        else:
+            key = self.keys.by_id.get(key_id) if isinstance(key_id, str) else None
+        if key is None:
+            raise InvalidToken
+        return key
 
 
 def _read_claims(payload: dict[str, Any]) -> Claims:
@@ -98,3 +130,14 @@ def _read_claims(payload: dict[str, Any]) -> Claims:
     if user_id is None or session_id is None or token_id is None:
         raise InvalidToken
     return Claims(user_id, session_id, token_id)
+
+
+def _check_times(payload: dict[str, Any]) -> None:
+    now = clock.now()
+    issued_at, expires_at = payload["iat"], payload["exp"]
+    if not (type(issued_at) is int and type(expires_at) is int):
+        raise InvalidToken
+    if issued_at > (now + CLOCK_SKEW).timestamp():
+        raise InvalidToken
+    if expires_at <= now.timestamp():
+        raise ExpiredToken

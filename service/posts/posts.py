@@ -1,13 +1,14 @@
 """What can be done with posts."""
 
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
-from service.database import AnyRow
-from service.errors import Forbidden, NotFound
+from service.database import AnyRow, Id
+from service.errors import Forbidden, NotFound, TokenRefused
 from service.ids import new_id
 from service.posts.models import Post
 from service.posts.queries import find_post
@@ -27,14 +28,29 @@ class NotTheAuthor(Forbidden):
 
 
 async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> AnyRow:
-    """Write a post."""
-    author = select(User.username).where(User.id == author_id).scalar_subquery()
+    """Write a post. Raises TokenRefused when the author's account was deleted meanwhile."""
+    # Locked: an account that is being deleted hides its posts, and would miss this one.
+    author = (
+        select(literal(new_id(), Id), User.id, literal(new.title), literal(new.content))
+        .where(User.id == author_id, User.deleted_at.is_(None))
+        .with_for_update(read=True, key_share=True)
+    )
+    name = select(User.username).where(User.id == author_id).scalar_subquery()
     statement = (
         insert(Post)
-        .values(id=new_id(), author_id=author_id, title=new.title, content=new.content)
-        .returning(Post.id, Post.title, Post.content, Post.created_at, author.label("author"))
+        .from_select(["id", "author_id", "title", "content"], author)
+        .returning(Post.id, Post.title, Post.content, Post.created_at, name.label("author"))
     )
-    return (await session.execute(statement)).one()
+    post = (await session.execute(statement)).one_or_none()
+    if post is None:
+        raise TokenRefused
+    return post
+
+
+async def hide_posts(session: AsyncSession, author_id: UUID, now: datetime) -> None:
+    """Hide all posts of an author from every read."""
+    statement = update(Post).where(Post.author_id == author_id, Post.deleted_at.is_(None))
+    await session.execute(statement.values(deleted_at=now))
 
 
 async def read_post(session: AsyncSession, post_id: UUID) -> AnyRow:

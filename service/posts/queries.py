@@ -17,6 +17,7 @@ _SHOWN: Final = (
     Post.created_at,
     User.username.label("author"),
 )
+VISIBLE: Final = Post.deleted_at.is_(None)
 _NEWEST_FIRST: Final = (Post.created_at.desc(), Post.id.desc())
 
 _one_post: Final = select(*_SHOWN, Post.author_id).join(User, User.id == Post.author_id)
@@ -24,7 +25,7 @@ _one_post: Final = select(*_SHOWN, Post.author_id).join(User, User.id == Post.au
 
 async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
     """Read one post with its author."""
-    return (await session.execute(_one_post.where(Post.id == post_id))).one_or_none()
+    return (await session.execute(_one_post.where(Post.id == post_id, VISIBLE))).one_or_none()
 
 
 async def read_page(session: AsyncSession, *, limit: int, offset: int) -> tuple[list[AnyRow], int]:
@@ -36,7 +37,14 @@ async def read_page(session: AsyncSession, *, limit: int, offset: int) -> tuple[
 
 def _page(limit: int, offset: int) -> Select[Any]:
     # Ids first, from the index alone; the rows are fetched only for what is shown.
-    ids = select(Post.id).order_by(*_NEWEST_FIRST).limit(limit).offset(offset).subquery("ids")
+    ids = (
+        select(Post.id)
+        .where(VISIBLE)
+        .order_by(*_NEWEST_FIRST)
+        .limit(limit)
+        .offset(offset)
+        .subquery("ids")
+    )
     page = (
         select(*_SHOWN)
         .select_from(ids)

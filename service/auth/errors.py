@@ -1,0 +1,48 @@
+"""Why a caller is refused."""
+
+from service.auth.tokens import ENDED, EXPIRED
+from service.errors import Forbidden, NotFound, TokenRefused, Unauthorized
+
+
+class InvalidCredentials(Unauthorized):
+    """The email is unknown or the password is wrong; which, is not told."""
+
+    default_message = "Invalid credentials"
+    keeps_changes = True
+
+
+class SessionGone(TokenRefused):
+    """The session was ended, or its account is deleted."""
+
+    default_message = ENDED
+
+
+class SessionExpired(TokenRefused):
+    """The session's time is over."""
+
+    default_message = EXPIRED
+
+
+class RefreshReused(TokenRefused):
+    """A refresh token was shown after it was spent: the session ended, whoever showed it."""
+
+    default_message = "The refresh token was used before; the session has ended"
+    keeps_changes = True
+
+
+class AccountDisabled(Forbidden):
+    """The account was disabled by an operator."""
+
+    default_message = "Account disabled"
+
+
+class LoginDisabled(AccountDisabled):
+    """The password is right, the account is disabled."""
+
+    keeps_changes = True
+
+
+class SessionNotFound(NotFound):
+    """The caller has no such session."""
+
+    default_message = "Session not found"

@@ -1,0 +1,98 @@
+"""The keys that sign access tokens: one HS256 secret, or the private keys in JWT_KEYS_DIR.
+
+A key has one algorithm, told by its type, never by a token. The file name without `.pem` is the
+`kid`; the last in alphabetical order signs, all verify. To rotate: add a file that sorts last and
+restart; remove the old file when the last token that it signed has expired (an access token's
+life). Put the new file in under a name that sorts first, and rename it later, when others cache
+the published set and must know the key before it signs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from service.settings import Settings, SettingsError
+
+SECRET_KEY_ID: Final = "secret"  # noqa: S105
+MIN_RSA_BITS: Final = 2048  # RFC 7518, §3.3
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Key:
+    """A key with the one algorithm it is used with.
+
+    `signing` and `verifying` are the same for HS256; `jwk` is the public part as a JSON Web Key
+    (RFC 7517), None for a secret.
+    """
+
+    kid: str
+    algorithm: str
+    signing: Any
+    verifying: Any
+    jwk: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeySet:
+    """The keys of access tokens by `kid`, and the one that signs."""
+
+    signing: Key
+    by_id: Mapping[str, Key]
+
+    @property
+    def public(self) -> Mapping[str, object]:
+        """The JSON Web Key Set that may be published; empty under HS256."""
+        return {"keys": [key.jwk for key in self.by_id.values() if key.jwk is not None]}
+
+
+def secret_key(settings: Settings) -> Key:
+    """The HS256 key; it always signs refresh tokens, which only this service reads."""
+    return Key(SECRET_KEY_ID, "HS256", settings.jwt_secret, settings.jwt_secret)
+
+
+def load_keys(settings: Settings) -> KeySet:
+    """Read the keys of access tokens.
+
+    Raises SettingsError naming JWT_KEYS_DIR and the file that is wrong.
+    """
+    if settings.jwt_keys_dir is None:
+        key = secret_key(settings)
+        return KeySet(key, {key.kid: key})
+    files = sorted(settings.jwt_keys_dir.glob("*.pem"))
+    if not files:
+        raise SettingsError(f"JWT_KEYS_DIR: holds no *.pem file: {settings.jwt_keys_dir}")
+    keys = [_read_key(file) for file in files]
+    return KeySet(keys[-1], {key.kid: key for key in keys})
+
+
+def _read_key(file: Path) -> Key:
+    try:
+        private = load_pem_private_key(file.read_bytes(), password=None)
+    except OSError as error:
+        raise SettingsError(f"JWT_KEYS_DIR: {error.strerror}: {file}") from None
+    # TypeError: the key is encrypted.
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SettingsError(f"JWT_KEYS_DIR: is not an unencrypted private key: {file}") from None
+    match private:
+        case ed25519.Ed25519PrivateKey():
+            algorithm, to_jwk = "EdDSA", partial(OKPAlgorithm.to_jwk, as_dict=True)
+        case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1()):
+            algorithm, to_jwk = "ES256", partial(ECAlgorithm.to_jwk, as_dict=True)
+        case rsa.RSAPrivateKey() if private.key_size >= MIN_RSA_BITS:
+            algorithm, to_jwk = "RS256", partial(RSAAlgorithm.to_jwk, as_dict=True)
+        case _:
+            raise SettingsError(
+                f"JWT_KEYS_DIR: is not an Ed25519, P-256 or RSA key of {MIN_RSA_BITS} bits: {file}"
+            )
+    public = private.public_key()
+    # Key parameters first: what is public is taken from the public key alone.
+    jwk = {**to_jwk(public), "kid": file.stem, "use": "sig", "alg": algorithm}
+    jwk.pop("key_ops", None)  # says the same as "use" (RFC 7517, §4.3: not both)
+    return Key(file.stem, algorithm, private, public, jwk)

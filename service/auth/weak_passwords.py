@@ -1,0 +1,43 @@
+"""Passwords that are guessed first: the most common ones, and an account's own names.
+
+The list is Django's `django/contrib/auth/common-passwords.txt.gz` (BSD-3-Clause; nearly 20,000
+passwords by frequency in the Pwned Passwords corpus, made by Royce Williams), taken unchanged.
+"""
+
+import gzip
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from service.errors import BadRequest
+
+LIST: Final = "common-passwords.txt.gz"
+# Registration refuses what is shorter anyway.
+SHORTEST: Final = 8
+
+
+@cache
+def common_passwords() -> frozenset[str]:
+    """The common passwords, in lower case."""
+    packed = resources.files(__package__).joinpath(LIST).read_bytes()
+    words = gzip.decompress(packed).decode().lower().split("\n")
+    return frozenset(word for word in words if len(word) >= SHORTEST)
+
+
+def refuse_common(password: str) -> str:
+    """Give the password back. Raises ValueError when it is common, in any case."""
+    if password.lower() in common_passwords():
+        raise ValueError("is one of the most common passwords")
+    return password
+
+
+def refuse_names(
+    password: str, *, email: str, username: str | None, field: str = "password"
+) -> None:
+    """Refuse an account's own email or username as password, in any case.
+
+    Raises BadRequest naming the field.
+    """
+    names = {email.lower(), email.rpartition("@")[0].lower(), (username or "").lower()}
+    if password.lower() in names:
+        raise BadRequest(errors={field: ["must not be the email address or the username"]})
