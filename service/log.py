@@ -18,7 +18,10 @@ _SHARED: Final[list[Any]] = [
 
 def configure(settings: Settings) -> None:
     """Send every log line to standard error in the format of LOG_FORMAT."""
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    # Plain tracebacks: the prettier ones show local variables, passwords among them.
+    renderer: Any = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     formatting: list[Any] = []
     if settings.log_format == "json":
         formatting = [structlog.processors.format_exc_info]

@@ -4,6 +4,9 @@ Each test gets a clone of a migrated template on a real PostgreSQL; nothing is s
 tests, so that they run in any order and in parallel.
 """
 
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -28,9 +31,15 @@ def postgres(
 ) -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for the whole run, however many workers."""
     base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with start(shared / "postgres", durable=False) as server:
+    run = (base if worker_id == "master" else base.parent).name
+    # Not below pytest's own folder, which only its user may enter: root's server is another user.
+    folder = Path(tempfile.gettempdir()) / f"service-{os.getuid()}-{run}"
+    folder.mkdir(mode=0o711, exist_ok=True)
+    with start(folder, durable=False) as server:
         yield server
+    last_one_out = not (server.data_dir / "data" / "postmaster.pid").exists()
+    if last_one_out:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
