@@ -1,0 +1,233 @@
+"""One's own account: profile, password, deletion."""
+
+import asyncio
+import json
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service import clock
+from service.accounts.accounts import delete_retired_accounts
+from service.app import Service
+from service.audit.events import Kind
+from service.auth.sessions import delete_expired_sessions
+from service.database import Database, finish
+from service.settings import Settings
+from tests.auth.moving import hold
+from tests.client import PASSWORD, Client
+
+OTHER_PASSWORD = "an entirely different staple"
+
+
+async def events(db: "asyncpg.Connection", *kinds: Kind) -> list[Any]:
+    """The recorded events of some kinds, in order."""
+    statement = "SELECT * FROM security_events WHERE kind = ANY($1) ORDER BY created_at, id"
+    return await db.fetch(statement, [kind.value for kind in kinds])
+
+
+async def count(db: "asyncpg.Connection") -> int:
+    value: int = await db.fetchval("SELECT sum(posts)::int FROM post_counts")
+    return value
+
+
+async def test_registration_shows_and_records(client: Client, db: "asyncpg.Connection") -> None:
+    answer = await client.register()
+    assert answer.json["email_verified"] is False
+    (event,) = await events(db, Kind.ACCOUNT_REGISTERED)
+    assert str(event["user_id"]) == answer.json["id"] == str(event["actor_id"])
+
+
+async def test_profile_changes(client: Client, db: "asyncpg.Connection") -> None:
+    one = await client.sign_up(email="one@example.com", username="one")
+    await db.execute("UPDATE users SET email_verified_at = now()")
+    changed = await one.patch("/auth/me", {"username": "uno"})
+    assert changed.status == 200
+    assert (changed.json["username"], changed.json["email_verified"]) == ("uno", True)
+    same = await one.patch("/auth/me", {})
+    assert same.json == changed.json == (await one.get("/auth/me")).json
+    assert await events(db, Kind.EMAIL_CHANGED) == []
+
+
+async def test_new_email_must_be_verified_again(client: Client, db: "asyncpg.Connection") -> None:
+    one = await client.sign_up(email="one@example.com")
+    await db.execute("UPDATE users SET email_verified_at = now()")
+    spelled = await one.patch("/auth/me", {"email": "One@example.com"})
+    assert (spelled.json["email"], spelled.json["email_verified"]) == ("One@example.com", True)
+    changed = await one.patch("/auth/me", {"email": "uno@example.com"})
+    assert (changed.json["email"], changed.json["email_verified"]) == ("uno@example.com", False)
+    (event,) = await events(db, Kind.EMAIL_CHANGED)
+    assert json.loads(event["detail"]) == {"from": "One@example.com", "to": "uno@example.com"}
+    assert (await one.login("uno@example.com")).status == 200
+    assert (await client.login("one@example.com")).status == 401
+
+
+async def test_profile_is_validated(client: Client) -> None:
+    one = await client.sign_up(email="one@example.com", username="one")
+    await client.register("two@example.com", username="two")
+    for body, status in (
+        ({"username": None}, 400),
+        ({"email": None}, 400),
+        ({"email": "no address"}, 400),
+        ({"username": "no"}, 400),
+        ({"username": "TWO"}, 409),
+        ({"email": "Two@Example.com"}, 409),
+        ({"email": "ONE@example.com", "username": "ONE"}, 200),
+    ):
+        assert (await one.patch("/auth/me", body)).status == status, body
+    taken = await one.patch("/auth/me", {"email": "two@example.com"})
+    assert taken.json["message"] == "Email already registered"
+    assert (await client.patch("/auth/me", {}, token="")).status == 401
+
+
+async def test_password_change_ends_the_other_sessions(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await client.sign_up()
+    other = Client(client.app)
+    await other.login(one.user["email"])
+    body = {"current_password": PASSWORD, "new_password": OTHER_PASSWORD}
+    answer = await one.put("/auth/password", body)
+    assert (answer.status, answer.body) == (204, b"")
+    assert (await one.get("/auth/me")).status == 200
+    assert (await one.post("/auth/refresh", token=one.refresh_token)).status == 200
+    assert (await other.get("/auth/me")).status == 401
+    assert (await other.post("/auth/refresh", token=other.refresh_token)).status == 401
+    assert (await other.login(one.user["email"])).status == 401
+    assert (await other.login(one.user["email"], OTHER_PASSWORD)).status == 200
+    assert len(await events(db, Kind.PASSWORD_CHANGED)) == 1
+
+
+async def test_password_change_is_refused(client: Client, db: "asyncpg.Connection") -> None:
+    one = await client.sign_up(email="one@example.com", username="number-one")
+    wrong = await one.put(
+        "/auth/password", {"current_password": "wrong", "new_password": OTHER_PASSWORD}
+    )
+    assert (wrong.status, wrong.json["message"]) == (403, "The password is wrong")
+    for new in ("short", "password1", "number-ONE", "One@Example.com"):
+        body = {"current_password": PASSWORD, "new_password": new}
+        answer = await one.put("/auth/password", body)
+        assert answer.status == 400, new
+        assert list(answer.json["errors"]) == ["new_password"]
+    assert (await one.login("one@example.com")).status == 200
+    assert await events(db, Kind.PASSWORD_CHANGED) == []
+
+
+async def test_two_password_changes_at_once_one_succeeds(client: Client) -> None:
+    one = await client.sign_up()
+    passwords = [f"{OTHER_PASSWORD} {number}" for number in range(4)]
+    answers = await asyncio.gather(
+        *(
+            one.put("/auth/password", {"current_password": PASSWORD, "new_password": password})
+            for password in passwords
+        )
+    )
+    assert sorted(answer.status for answer in answers) == [204, 403, 403, 403]
+    winner = passwords[[answer.status for answer in answers].index(204)]
+    assert (await client.login(one.user["email"], winner)).status == 200
+
+
+async def test_deleted_account_is_gone_from_every_read(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await client.sign_up(email="one@example.com", username="one")
+    other = await client.sign_up()
+    second = Client(client.app)
+    await second.login("one@example.com")
+    post = (await one.post("/api/posts", {"title": "gone", "content": "c"})).json
+    kept = (await other.post("/api/posts", {"title": "kept", "content": "c"})).json
+    wrong = await one.delete("/auth/me", {"password": "wrong"})
+    assert (wrong.status, await count(db)) == (403, 2)
+    answer = await one.delete("/auth/me", {"password": PASSWORD})
+    assert (answer.status, answer.body) == (204, b"")
+    assert (await client.get(f"/api/posts/{post['id']}")).status == 404
+    listed = (await client.get("/api/posts")).json
+    assert ([each["id"] for each in listed["posts"]], listed["total"]) == ([kept["id"]], 1)
+    for session in (one, second):
+        assert (await session.get("/auth/me")).status == 401
+        assert (await session.post("/auth/refresh", token=session.refresh_token)).status == 401
+    assert (await client.login("one@example.com")).status == 401
+    assert len(await events(db, Kind.ACCOUNT_DELETED)) == 1
+    again = await client.sign_up(email="One@example.com", username="ONE")
+    assert again.user["id"] != one.user["id"]
+
+
+async def test_last_active_admin_cannot_go(client: Client, db: "asyncpg.Connection") -> None:
+    admins = [await client.sign_up() for _ in range(3)]
+    for admin in admins:
+        await db.execute("UPDATE users SET is_admin = true WHERE id = $1", admin.user["id"])
+    await db.execute("UPDATE users SET is_active = false WHERE id = $1", admins[2].user["id"])
+    body = {"password": PASSWORD}
+    answers = await asyncio.gather(*(admin.delete("/auth/me", body) for admin in admins[:2]))
+    assert sorted(answer.status for answer in answers) == [204, 409]
+    (left,) = [a for a, answer in zip(admins, answers, strict=False) if answer.status == 409]
+    assert (await left.get("/auth/me")).status == 200
+
+
+async def test_posts_written_during_the_deletion_are_hidden_too(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await client.sign_up()
+
+    async def write() -> None:
+        while (await one.post("/api/posts", {"title": "t", "content": "c"})).status == 201:
+            pass
+
+    writers = [asyncio.create_task(write()) for _ in range(4)]
+    assert (await one.delete("/auth/me", {"password": PASSWORD})).status == 204
+    await asyncio.gather(*writers)
+    assert await db.fetchval("SELECT count(*) FROM posts") > 0
+    assert await db.fetchval("SELECT count(*) FROM posts WHERE deleted_at IS NULL") == 0
+    assert await count(db) == 0
+    assert (await client.get("/api/posts")).json["total"] == 0
+
+
+async def test_failed_logins_are_kept(client: Client, db: "asyncpg.Connection") -> None:
+    one = await client.sign_up()
+    long = "x" * 1000 + "@example.com"
+    await client.login(one.user["email"], "wrong password")
+    await client.login(long, "wrong password")
+    known, unknown = await events(db, Kind.LOGIN_FAILED)
+    assert str(known["user_id"]) == one.user["id"]
+    assert unknown["user_id"] is None
+    assert json.loads(unknown["detail"])["email"] == long[:254]
+    assert "wrong password" not in str(dict(unknown)).replace('"reason": "unknown email"', "")
+
+
+@pytest.fixture
+async def database(settings: Settings) -> Any:
+    made = Database(settings)
+    yield made
+    await made.close()
+
+
+async def test_cleanup_removes_what_is_over(
+    app: Service,
+    client: Client,
+    database: Database,
+    db: "asyncpg.Connection",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moving = hold(monkeypatch)
+    gone, old, live = [await client.sign_up() for _ in range(3)]
+    await gone.post("/api/posts", {"title": "t", "content": "c"})
+    await old.post("/auth/logout")
+    await gone.delete("/auth/me", {"password": PASSWORD})
+
+    async def clean(days: int) -> tuple[int, int]:
+        session = database.session()
+        now = clock.now()
+        ended = await delete_expired_sessions(session, now)
+        retired = await delete_retired_accounts(session, now.replace(year=now.year - days))
+        await finish(session, keep=True)
+        return ended, retired
+
+    assert await clean(1) == (2, 0)
+    assert (await live.get("/auth/me")).status == 200
+    assert await clean(0) == (0, 1)
+    assert await db.fetchval("SELECT count(*) FROM posts") == 0
+    rows = await db.fetch("SELECT * FROM security_events WHERE user_id = $1", gone.user["id"])
+    assert {row["kind"] for row in rows} >= {"account.registered", "account.deleted"}
+    assert {row["detail"] for row in rows} == {"{}"}
+    moving.advance(31 * 86_400)
+    assert await clean(1) == (1, 0)
