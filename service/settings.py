@@ -10,9 +10,10 @@ import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
+from limits import parse_many
 from pydantic import (
     AfterValidator,
     Field,
@@ -25,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIN_SECRET_BYTES: Final = 32
 # Secrets that are published, in .env.example and docker-compose.yml, start so.
 PUBLISHED_SECRET_PREFIX: Final = "development-only-"  # noqa: S105
+REDIS_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
@@ -55,6 +57,25 @@ def _check_folder(path: Path | None) -> Path | None:
     return path
 
 
+def _check_redis_url(url: SecretStr | None) -> SecretStr | None:
+    if url is not None and urlsplit(url.get_secret_value()).scheme not in REDIS_SCHEMES:
+        raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in REDIS_SCHEMES)}")
+    return url
+
+
+def _check_limits(text: str) -> str:
+    if not text:
+        return text
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValueError("takes limits such as 100/minute;1000/hour, or nothing") from None
+    return text
+
+
+# One or more limits; "" turns it off.
+Limits = Annotated[str, AfterValidator(_check_limits)]
+
 # A century: more would leave what dates can hold.
 MAX_SECONDS: Final = 3_155_760_000
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
@@ -63,7 +84,7 @@ Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 class Settings(BaseSettings):
     """The settings; the environment variables are their names in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     service_env: Environment = Environment.DEVELOPMENT
     database_url: Annotated[SecretStr | None, AfterValidator(_check_database_url)] = None
@@ -84,6 +105,21 @@ class Settings(BaseSettings):
     refresh_reuse_grace: Annotated[int, Field(ge=0, le=3600)] = 30
     session_max_age: Seconds = 7_776_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
+    redis_url: Annotated[SecretStr | None, AfterValidator(_check_redis_url)] = None
+    ratelimit_enabled: bool = True
+    ratelimit_read: Limits = "100/minute"
+    ratelimit_create: Limits = "10/minute"
+    ratelimit_write: Limits = "60/minute"
+    ratelimit_stream: Limits = "30/minute"
+    ratelimit_register: Limits = "10/minute"
+    ratelimit_login: Limits = "10/minute"
+    ratelimit_login_account: Limits = "20/hour"
+    ratelimit_refresh: Limits = "60/minute"
+    ratelimit_mail: Limits = "5/hour"
+    ratelimit_admin: Limits = "120/minute"
+    ratelimit_default: Limits = "50/hour;200/day"
     log_level: str = "INFO"
     log_format: str = ""
 
@@ -104,6 +140,16 @@ class Settings(BaseSettings):
                 "DATABASE_URL: is not set (`service run` starts an embedded PostgreSQL without it)"
             )
         return self.database_url.get_secret_value().replace("postgresql+asyncpg:", "postgresql:", 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_empty(cls, values: Any) -> Any:
+        # Compose files pass what is not set as "". For a limit it means something.
+        return {
+            name: value
+            for name, value in values.items()
+            if value != "" or name.lower().startswith("ratelimit_")
+        }
 
     @model_validator(mode="after")
     def _check_production(self) -> Self:
