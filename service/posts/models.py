@@ -23,16 +23,32 @@ class Post(Base):
     content: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+    # Hidden from every read since then.
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         # Newest first; the id makes the order total.
-        Index("ix_posts_newest", created_at.desc(), id.desc()),
-        Index("ix_posts_author_newest", author_id, created_at.desc(), id.desc()),
+        Index(
+            "ix_posts_newest",
+            created_at.desc(),
+            id.desc(),
+            postgresql_where=deleted_at.is_(None),
+        ),
+        Index(
+            "ix_posts_author_newest",
+            author_id,
+            created_at.desc(),
+            id.desc(),
+            postgresql_where=deleted_at.is_(None),
+        ),
+        # Serves the cascade from users, hidden posts included.
+        Index("ix_posts_author_id", author_id),
+        Index("ix_posts_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
     )
 
 
 class PostCount(Base):
-    """The number of posts, in several slots so that writers do not queue for one row.
+    """How many posts are not deleted, in several slots so that writers do not queue for one row.
 
     Triggers keep it exact: each transaction adds to the slot of its own connection, and the
     total is the sum of all slots.

@@ -1,0 +1,1 @@
+"""Security events: who did what to which account, when and from where."""

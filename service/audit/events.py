@@ -1,0 +1,89 @@
+"""Recording security events, in the transaction of the deed.
+
+A deed that is refused and yet leaves an event (a failed login, a reused refresh token) is refused
+with an error type that keeps its changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import insert, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.audit.models import SecurityEvent
+from service.ids import new_id
+
+
+class Kind(StrEnum):
+    """What happened."""
+
+    ACCOUNT_REGISTERED = "account.registered"
+    ACCOUNT_DISABLED = "account.disabled"
+    ACCOUNT_ENABLED = "account.enabled"
+    ACCOUNT_DELETED = "account.deleted"
+    LOGIN_SUCCEEDED = "login.succeeded"
+    LOGIN_FAILED = "login.failed"
+    REFRESH_REUSED = "refresh.reused"
+    SESSION_ENDED = "session.ended"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105
+    PASSWORD_RESET = "password.reset"  # noqa: S105
+    EMAIL_VERIFIED = "email.verified"
+    EMAIL_CHANGED = "email.changed"
+    ADMIN_GRANTED = "admin.granted"
+    ADMIN_REVOKED = "admin.revoked"
+    POST_REMOVED = "post.removed"
+    POST_RESTORED = "post.restored"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a request came from: the client's address, and what it calls itself (bounded)."""
+
+    ip: str | None
+    user_agent: str | None
+
+
+# What the service does by itself, or on its own machine's command line.
+INTERNAL: Final = Origin(ip=None, user_agent=None)
+
+_insert: Final = insert(SecurityEvent)
+
+
+async def record(
+    session: AsyncSession,
+    kind: Kind,
+    *,
+    user_id: UUID | None,
+    actor_id: UUID | None,
+    origin: Origin,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Record that `actor_id` did this to the account `user_id`; None where nobody is known.
+
+    `detail` is JSON and holds no secret.
+    """
+    event = {
+        "id": new_id(),
+        "kind": kind.value,
+        "user_id": user_id,
+        "actor_id": actor_id,
+        "created_at": clock.now(),
+        "ip": origin.ip,
+        "user_agent": origin.user_agent,
+        "detail": dict(detail or {}),
+    }
+    await session.execute(_insert, event)
+
+
+async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:
+    """Take the personal data out of what is recorded about these accounts; the deeds stay."""
+    statement = (
+        update(SecurityEvent)
+        .where(SecurityEvent.user_id.in_(user_ids))
+        .values(ip=None, user_agent=None, detail={})
+    )
+    await session.execute(statement)
