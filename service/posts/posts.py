@@ -16,8 +16,9 @@ from service.database import AnyRow
 from service.errors import Conflict, Forbidden, NotFound
 from service.ids import new_id
 from service.posts.models import Post
-from service.posts.queries import SHOWN, VISIBLE, find_post
+from service.posts.queries import SHOWN, find_post
 from service.posts.schemas import NewPost, PostChange, versions_named
+from service.posts.search import VISIBLE
 from service.web.conditional import PreconditionFailed, TagCondition
 
 # How often a change is tried that loses, each time, to another writer of the same post.

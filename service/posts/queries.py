@@ -11,19 +11,17 @@ from sqlalchemy import (
     Subquery,
     cast,
     func,
-    literal,
     select,
     true,
-    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
 from service.database import AnyRow
+from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
+from service.posts.search import NEWEST_FIRST, VISIBLE
 from service.web.pagination import Position, Slice
-
-TOTAL_CAP: Final = 10_000
 
 SHOWN: Final = (
     Post.id,
@@ -33,8 +31,6 @@ SHOWN: Final = (
     Post.created_at,
     Post.updated_at,
 )
-_NEWEST_FIRST: Final = (Post.created_at.desc(), Post.id.desc())
-VISIBLE: Final = Post.deleted_at.is_(None)
 
 _one_post: Final = (
     select(*SHOWN, User.username.label("author"), Post.author_id)
@@ -59,13 +55,22 @@ async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
 async def read_page(
     session: AsyncSession, filters: Filters, *, limit: int, offset: int
 ) -> tuple[Slice, int]:
-    """Read a page of posts, newest first, and how many posts there are in all."""
-    ids = _ids(filters, limit + 1).offset(offset)
-    total = select(_total(filters).label("total")).subquery("counted")
-    page = _shown(ids)
+    """Read a page of posts, newest first, and how many posts there are in all.
+
+    For words the number stops at TOTAL_CAP + 1.
+    """
+    conditions = _conditions(filters)
+    if filters.words is None:
+        ids, total = _all(*conditions), _total(filters)
+    else:
+        hits = await search.probe(session, filters.words, *conditions)
+        ids = search.ids(filters.words, hits, *conditions)
+        total = search.total(filters.words, hits, *conditions)
+    counted = select(total.label("total")).subquery("counted")
+    page = _shown(ids.limit(limit + 1).offset(offset))
     statement = (
-        select(total.c.total, page)
-        .select_from(total.outerjoin(page, true()))
+        select(counted.c.total, page)
+        .select_from(counted.outerjoin(page, true()))
         .order_by(page.c.created_at.desc(), page.c.id.desc())
     )
     rows = (await session.execute(statement)).all()
@@ -75,15 +80,19 @@ async def read_page(
 
 async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after: Position) -> Slice:
     """Read the posts that follow a position."""
-    place = tuple_(literal(after.created_at), literal(after.id))
-    ids = _ids(filters, limit + 1).where(tuple_(Post.created_at, Post.id) < place)
-    page = _shown(ids)
+    conditions = [*_conditions(filters), search.after(after)]
+    if filters.words is None:
+        ids = _all(*conditions)
+    else:
+        hits = await search.probe(session, filters.words, *conditions)
+        ids = search.ids(filters.words, hits, *conditions)
+    page = _shown(ids.limit(limit + 1))
     statement = select(page).order_by(page.c.created_at.desc(), page.c.id.desc())
     return Slice.cut(list((await session.execute(statement)).all()), limit)
 
 
-def _ids(filters: Filters, limit: int) -> Select[Any]:
-    return select(Post.id).where(*_conditions(filters)).order_by(*_NEWEST_FIRST).limit(limit)
+def _all(*conditions: ColumnElement[bool]) -> Select[Any]:
+    return select(Post.id).where(VISIBLE, *conditions).order_by(*NEWEST_FIRST)
 
 
 def _shown(ids: Select[Any]) -> Subquery:
@@ -99,12 +108,7 @@ def _shown(ids: Select[Any]) -> Subquery:
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [VISIBLE]
-    if filters.author is not None:
-        conditions.append(Post.author_id == _author_id(filters.author))
-    if filters.words is not None:
-        conditions.append(Post.search.bool_op("@@")(func.post_query(filters.words)))
-    return conditions
+    return [] if filters.author is None else [Post.author_id == _author_id(filters.author)]
 
 
 def _author_id(username: str) -> Any:
@@ -113,14 +117,10 @@ def _author_id(username: str) -> Any:
 
 
 def _total(filters: Filters) -> ColumnElement[int]:
-    """How many posts there are: exact, but for words only up to TOTAL_CAP + 1."""
-    if filters.words is not None:
-        some = select(Post.id).where(*_conditions(filters)).limit(TOTAL_CAP + 1).subquery("some")
-        return select(func.count()).select_from(some).scalar_subquery()
-    if filters.author is not None:
+    if filters.author is None:
+        counted = select(func.sum(PostCount.posts))
+    else:
         counted = select(func.sum(AuthorPostCount.posts)).where(
             AuthorPostCount.author_id == _author_id(filters.author)
         )
-    else:
-        counted = select(func.sum(PostCount.posts))
     return cast(func.coalesce(counted.scalar_subquery(), 0), BigInteger)

@@ -10,7 +10,7 @@ from quart_schema import validate_querystring, validate_request
 from service.auth.principal import caller, login_required
 from service.posts import posts, queries
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
-from service.posts.queries import TOTAL_CAP, Filters
+from service.posts.queries import Filters
 from service.posts.schemas import (
     NewPost,
     PostChange,
@@ -20,6 +20,7 @@ from service.posts.schemas import (
     post_tag,
     show_post,
 )
+from service.posts.search import TOTAL_CAP
 from service.web import idempotency
 from service.web.conditional import PreconditionFailed, if_match, tagged, weak_tag
 from service.web.json import dumps, json_bytes, json_response, no_content
