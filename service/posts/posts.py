@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
@@ -76,7 +76,7 @@ async def change_post(
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
     """
     values = change.model_dump(exclude_unset=True)
-    differs = or_(*(getattr(Post, name) != value for name, value in values.items()))
+    differs = or_(false(), *(getattr(Post, name) != value for name, value in values.items()))
     for _ in range(ATTEMPTS):
         if values:
             changed = await _update(

@@ -21,6 +21,8 @@ _COMMON: Final = _PROBED // 100
 # Every other post: the count reaches its cap among 20,000.
 _UBIQUITOUS: Final = _PROBED // 2
 
+AnySelect = Select[*tuple[Any, ...]]
+
 VISIBLE: Final = Post.deleted_at.is_(None)
 NEWEST_FIRST: Final = (Post.created_at.desc(), Post.id.desc())
 
@@ -45,7 +47,7 @@ async def probe(session: AsyncSession, words: str, *conditions: ColumnElement[bo
     return (await session.execute(statement)).scalar_one()
 
 
-def ids(words: str, hits: int, *conditions: ColumnElement[bool]) -> Select[Any]:
+def ids(words: str, hits: int, *conditions: ColumnElement[bool]) -> AnySelect:
     """Select the ids of the matching posts, newest first, in the way that suits the probe."""
     if hits >= _COMMON:
         matching = select(Post.id).where(VISIBLE, *conditions, _reading(words))
@@ -64,9 +66,9 @@ def total(words: str, hits: int, *conditions: ColumnElement[bool]) -> ColumnElem
     return select(func.count()).select_from(some).scalar_subquery()
 
 
-def _matches(words: str, *conditions: ColumnElement[bool]) -> Select[Any]:
+def _matches(words: str, *conditions: ColumnElement[bool]) -> AnySelect:
     indexed = Post.search.bool_op("@@")(func.post_query(words))
-    statement: Select[Any] = select(Post.id, Post.created_at)
+    statement: AnySelect = select(Post.id, Post.created_at)
     return statement.where(VISIBLE, *conditions, indexed)
 
 
