@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ async def write(author: Client) -> tuple[str, str]:
     return answer.headers["Location"], answer.headers["ETag"]
 
 
-def conditional(name: str, tag: str) -> dict[str, dict[str, str]]:
+def conditional(name: str, tag: str) -> dict[str, Any]:
     return {"headers": {name: tag}}
 
 
@@ -61,10 +62,8 @@ async def test_what_changes_nothing_keeps_version_and_time(author: Client, body:
 async def test_a_stale_if_match_is_412_and_changes_nothing(author: Client, method: str) -> None:
     path, stale = await write(author)
     current = await author.put(path, {"title": "Second"})
-    body = None if method == "DELETE" else {"title": "Third"}
-    answer = await author.request(
-        method, path, **({"json": body} if body else {}), **conditional("If-Match", stale)
-    )
+    options: dict[str, Any] = {} if method == "DELETE" else {"json": {"title": "Third"}}
+    answer = await author.request(method, path, **options, **conditional("If-Match", stale))
     assert answer.status == 412
     assert (await author.get(path)).json == current.json
 
@@ -97,7 +96,7 @@ async def test_a_stale_if_match_is_412_even_when_nothing_would_change(author: Cl
 async def test_what_is_no_entity_tag_is_400(author: Client, header: str, junk: str) -> None:
     path, _ = await write(author)
     method = "PUT" if header == "If-Match" else "GET"
-    body = {"json": {"title": "Second"}} if method == "PUT" else {}
+    body: dict[str, Any] = {"json": {"title": "Second"}} if method == "PUT" else {}
     answer = await author.request(method, path, **body, **conditional(header, junk))
     assert answer.status == 400
     assert header in answer.json["message"]
