@@ -3,9 +3,19 @@
 from service.accounts.models import User
 from service.audit.models import SecurityEvent
 from service.auth.models import LoginSession
-from service.posts.models import Post, PostCount
+from service.posts.models import AuthorPostCount, Post, PostCount
+from service.web.models import IdempotencyKey
 
 # Tables whose schema belongs to a library (none yet).
 FOREIGN_TABLES: tuple[str, ...] = ("pgqueuer",)
 
-__all__ = ["FOREIGN_TABLES", "LoginSession", "Post", "PostCount", "SecurityEvent", "User"]
+__all__ = [
+    "FOREIGN_TABLES",
+    "AuthorPostCount",
+    "IdempotencyKey",
+    "LoginSession",
+    "Post",
+    "PostCount",
+    "SecurityEvent",
+    "User",
+]

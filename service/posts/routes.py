@@ -1,6 +1,7 @@
 """Posts, under /api/posts."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from uuid import UUID
 
 from quart import Blueprint, Response
@@ -8,66 +9,120 @@ from quart_schema import validate_querystring, validate_request
 
 from service.auth.principal import caller, login_required
 from service.posts import posts, queries
-from service.posts.posts import NotTheAuthor, PostNotFound
-from service.posts.schemas import NewPost, PostChange, PostOut, PostPage, show_post
-from service.web.json import json_response, no_content
+from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
+from service.posts.queries import Filters
+from service.posts.schemas import (
+    NewPost,
+    PostChange,
+    PostOut,
+    PostPage,
+    PostQuery,
+    post_tag,
+    show_post,
+)
+from service.posts.search import TOTAL_CAP
+from service.web import idempotency
+from service.web.conditional import PreconditionFailed, if_match, tagged, weak_tag
+from service.web.json import dumps, json_bytes, json_response, no_content
 from service.web.openapi import answers
-from service.web.pagination import PageQuery, count_pages
+from service.web.pagination import Slice, count_pages, cursor_links, cursors, page_links
 from service.web.transaction import session
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 
+PUBLIC: Final = {"Cache-Control": "no-cache"}
+
 
 @blueprint.get("")
-@validate_querystring(PageQuery)
+@validate_querystring(PostQuery)
 @answers(200, PostPage)
-async def list_posts(query_args: PageQuery) -> Response:
-    """List posts, newest first."""
-    rows, total = await queries.read_page(
-        session(), limit=query_args.per_page, offset=query_args.offset
+async def list_posts(query_args: PostQuery) -> Response:
+    """List posts, newest first: all, by author, or by words; by page or by cursor."""
+    filters = Filters(query_args.author or None, query_args.q or None)
+    if query_args.cursor is not None:
+        return await _read_on(query_args, filters)
+    found, total = await queries.read_page(
+        session(), filters, limit=query_args.per_page, offset=query_args.offset
     )
-    return json_response(
-        {
-            "posts": [show_post(row) for row in rows],
-            "total": total,
-            "pages": count_pages(total, query_args.per_page),
-            "current_page": query_args.page,
-        }
-    )
+    payload = _list(found)
+    payload |= {
+        "total": min(total, TOTAL_CAP) if filters.words else total,
+        "pages": count_pages(total, query_args.per_page),
+        "current_page": query_args.page,
+    }
+    if filters.words and total > TOTAL_CAP:
+        payload |= {"pages": count_pages(TOTAL_CAP, query_args.per_page), "total_capped": True}
+    links = page_links(query_args, payload["pages"], payload["next_cursor"])
+    return _tagged_list(payload, links)
+
+
+async def _read_on(query: PostQuery, filters: Filters) -> Response:
+    after = cursors("posts").read(query.cursor or "")
+    payload = _list(await queries.read_on(session(), filters, limit=query.per_page, after=after))
+    return _tagged_list(payload, cursor_links(query, payload["next_cursor"]))
+
+
+def _list(found: Slice) -> dict[str, Any]:
+    return {
+        "posts": [show_post(row) for row in found.rows],
+        "next_cursor": found.next_cursor("posts"),
+    }
+
+
+def _tagged_list(payload: Mapping[str, Any], links: Mapping[str, str]) -> Response:
+    body = dumps(payload)
+    return tagged(json_bytes(body, headers={**PUBLIC, **links}), weak_tag(body))
 
 
 @blueprint.post("")
 @login_required
 @validate_request(NewPost)
-@answers(201, PostOut)
+@answers(201, PostOut, errors=idempotency.ERRORS)
 async def create_post(data: NewPost) -> Response:
-    """Write a post."""
-    post = await posts.create_post(session(), caller().user_id, data)
-    return json_response(show_post(post), 201, {"Location": f"/api/posts/{post.id}"})
+    """Write a post; with an Idempotency-Key, once."""
+
+    async def write() -> Response:
+        post = await posts.create_post(session(), caller().user_id, data)
+        headers = {"Location": f"/api/posts/{post.id}"}
+        return tagged(json_response(show_post(post), 201, headers), post_tag(post))
+
+    return await idempotency.once(caller().user_id, data, write)
 
 
 @blueprint.get("/<id:post_id>")
 @answers(200, PostOut, errors=[PostNotFound])
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
-    return json_response(show_post(await posts.read_post(session(), post_id)))
+    return _show(await posts.read_post(session(), post_id), PUBLIC)
 
 
-@blueprint.put("/<id:post_id>")
+@blueprint.put("/<id:post_id>", endpoint="replace_post")
+@blueprint.patch("/<id:post_id>")
 @login_required
 @validate_request(PostChange)
-@answers(200, PostOut, errors=[PostNotFound, NotTheAuthor])
+@answers(200, PostOut, errors=[PostNotFound, NotTheAuthor, PostContended, PreconditionFailed])
 async def change_post(post_id: UUID, data: PostChange) -> Response:
     """Change the title or the content of one's own post."""
-    return json_response(
-        show_post(await posts.change_post(session(), caller().user_id, post_id, data))
-    )
+    condition = if_match()
+    return _show(await posts.change_post(session(), caller().user_id, post_id, data, condition))
 
 
 @blueprint.delete("/<id:post_id>")
 @login_required
-@answers(204, errors=[PostNotFound, NotTheAuthor])
+@answers(204, errors=[PostNotFound, NotTheAuthor, PostContended, PreconditionFailed])
 async def delete_post(post_id: UUID) -> Response:
-    """Delete one's own post."""
-    await posts.delete_post(session(), caller().user_id, post_id)
+    """Delete one's own post; it can be restored for a while."""
+    await posts.delete_post(session(), caller().user_id, post_id, if_match())
     return no_content()
+
+
+@blueprint.post("/<id:post_id>/restore")
+@login_required
+@answers(200, PostOut, errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
+async def restore_post(post_id: UUID) -> Response:
+    """Restore one's own deleted post."""
+    return _show(await posts.restore_post(session(), caller().user_id, post_id))
+
+
+def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return tagged(json_response(show_post(post), headers=headers), post_tag(post))
