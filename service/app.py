@@ -16,7 +16,7 @@ from service.auth.tokens import Tokens
 from service.database import Database
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import errors, openapi, requestid, transaction
+from service.web import errors, openapi, ratelimit, requestid, transaction
 from service.web.asgi import HTTPConnection, NoCookieSessions
 from service.web.converters import IdConverter
 from service.web.health import blueprint as health_blueprint
@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None) -> Service:
     errors.init_app(app)
     transaction.init_app(app, Database(settings))
     principal.init_app(app, Tokens(settings))
+    ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
     openapi.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -96,6 +96,7 @@ def make_settings(**values: object) -> Settings:
         "service_env": Environment.TESTING,
         "secret_key": SECRET,
         "database_pool_size": 5,
+        "ratelimit_enabled": False,
     }
     return Settings.model_validate({**defaults, **values})
 

@@ -125,6 +125,12 @@ def caller() -> Principal:
     return cast(Principal, current_user._get_current_object())  # type: ignore[attr-defined]
 
 
+def user_key() -> str | None:
+    """Name the caller that the token tells of, without asking the database; None for nobody."""
+    auth_id = caller().auth_id
+    return f"user:{auth_id}" if auth_id else None
+
+
 def refresh_caller() -> Principal:
     """The caller by refresh token. Raises Unauthorized (401)."""
     auth: BearerAuth = current_app.extensions["QUART_AUTH"][0]

@@ -26,6 +26,7 @@ from service.web.conditional import PreconditionFailed, if_match, tagged, weak_t
 from service.web.json import dumps, json_bytes, json_response, no_content
 from service.web.openapi import answers
 from service.web.pagination import Slice, count_pages, cursor_links, cursors, page_links
+from service.web.ratelimit import limit
 from service.web.transaction import session
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
@@ -34,6 +35,7 @@ PUBLIC: Final = {"Cache-Control": "no-cache"}
 
 
 @blueprint.get("")
+@limit("READ")
 @validate_querystring(PostQuery)
 @answers(200, PostPage)
 async def list_posts(query_args: PostQuery) -> Response:
@@ -75,6 +77,7 @@ def _tagged_list(payload: Mapping[str, Any], links: Mapping[str, str]) -> Respon
 
 
 @blueprint.post("")
+@limit("CREATE")
 @login_required
 @validate_request(NewPost)
 @answers(201, PostOut, errors=idempotency.ERRORS)
@@ -90,6 +93,7 @@ async def create_post(data: NewPost) -> Response:
 
 
 @blueprint.get("/<id:post_id>")
+@limit("READ")
 @answers(200, PostOut, errors=[PostNotFound])
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
@@ -98,6 +102,7 @@ async def read_post(post_id: UUID) -> Response:
 
 @blueprint.put("/<id:post_id>", endpoint="replace_post")
 @blueprint.patch("/<id:post_id>")
+@limit("WRITE")
 @login_required
 @validate_request(PostChange)
 @answers(200, PostOut, errors=[PostNotFound, NotTheAuthor, PostContended, PreconditionFailed])
@@ -108,6 +113,7 @@ async def change_post(post_id: UUID, data: PostChange) -> Response:
 
 
 @blueprint.delete("/<id:post_id>")
+@limit("WRITE")
 @login_required
 @answers(204, errors=[PostNotFound, NotTheAuthor, PostContended, PreconditionFailed])
 async def delete_post(post_id: UUID) -> Response:
@@ -117,6 +123,7 @@ async def delete_post(post_id: UUID) -> Response:
 
 
 @blueprint.post("/<id:post_id>/restore")
+@limit("WRITE")
 @login_required
 @answers(200, PostOut, errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
 async def restore_post(post_id: UUID) -> Response:

@@ -11,11 +11,13 @@ from service.migrations import head_revisions
 from service.web import transaction
 from service.web.json import json_response
 from service.web.openapi import Health, answers
+from service.web.ratelimit import unlimited
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
 
 @blueprint.get("/live")
+@unlimited
 @answers(200, Health)
 async def read_liveness() -> Response:
     """Tell that the process runs."""
@@ -23,6 +25,7 @@ async def read_liveness() -> Response:
 
 
 @blueprint.get("/ready")
+@unlimited
 @answers(200, Health, errors=[Unavailable])
 async def read_readiness() -> Response:
     """Tell whether requests can be served: the database answers and its schema is at head."""

@@ -27,6 +27,8 @@ from service.web.ratelimit_storage import BoundedMemoryStorage
 log: Final = structlog.get_logger(__name__)
 
 LIMIT_ATTRIBUTE: Final = "_limit"
+# Seconds for which a server that did not answer is left alone, so that requests do not wait.
+PAUSE: Final = 1.0
 DEFAULT: Final = "DEFAULT"
 UNLIMITED: Final = ""
 # These are asked before anybody is known, or to become known: always by address.
@@ -91,6 +93,7 @@ class Limiter:
         self._own = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
         self._shared = _shared_limiter(settings)
         self._down = False
+        self._ask_again_at = 0.0
         self.failures = 0
 
     async def hit(
@@ -103,18 +106,30 @@ class Limiter:
         items = self._items.get(name)
         if not items:
             return None
-        if self._shared is None:
+        verdict = await self._hit_shared(items, name, key, cost)
+        if verdict is None and (strict or self._shared is None):
             return await _hit(self._own, items, name, key, cost)
+        return verdict
+
+    async def _hit_shared(
+        self, items: list[RateLimitItem], name: str, key: str, cost: int
+    ) -> Verdict | None:
+        if self._shared is None:
+            return None
+        if time.monotonic() < self._ask_again_at:
+            self.failures += 1
+            return None
         try:
             verdict = await _hit(self._shared, items, name, key, cost)
         except StorageError:
             self._note_failure()
-            return await _hit(self._own, items, name, key, cost) if strict else None
+            return None
         self._note_success()
         return verdict
 
     def _note_failure(self) -> None:
         self.failures += 1
+        self._ask_again_at = time.monotonic() + PAUSE
         if not self._down:
             self._down = True
             log.warning("limits are not counted: the server of REDIS_URL does not answer")
@@ -171,6 +186,11 @@ async def enforce(name: str, key: str, *, strict: bool = False) -> None:
     g.verdict = verdict
     if not verdict.allowed:
         raise TooManyRequests(retry_after=verdict.reset)
+
+
+async def take_back(name: str, key: str, *, strict: bool = False) -> None:
+    """Take a hit back that was none, after all."""
+    await limiter().hit(name, key, cost=-1, strict=strict)
 
 
 def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) -> None:
