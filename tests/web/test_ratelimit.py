@@ -136,11 +136,8 @@ async def test_behind_a_proxy_each_client_is_counted(client: Client) -> None:
     async def ask(*addresses: str) -> int:
         return (await client.get("/api/posts", **via(*addresses))).status
 
-    assert [await ask("192.0.2.1"), await ask("192.0.2.1"), await ask("192.0.2.2")] == [
-        200,
-        429,
-        200,
-    ]
+    assert [await ask("192.0.2.1"), await ask("192.0.2.1")] == [200, 429]
+    assert await ask("192.0.2.2") == 200
     # What stands left of the trusted hop, the client may have invented.
     assert await ask("198.51.100.7", "192.0.2.1") == 429
     # One IPv6 network is one client; a mapped IPv4 address is that address.
@@ -198,7 +195,7 @@ async def test_the_memory_of_this_process_s_counters_is_bounded() -> None:
 
 
 async def test_a_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1_000_020.0  # a third into a minute
+    now = 1_000_020.0  # the beginning of a minute
     monkeypatch.setattr("service.web.ratelimit_storage.time.time", lambda: now)
     storage = BoundedMemoryStorage()
 
@@ -206,16 +203,19 @@ async def test_a_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
         return sum([await storage.acquire_sliding_window_entry("k", 6, 60) for _ in range(times)])
 
     assert await hit(10) == 6
-    now += 60  # two thirds of the six still count: four
+    now += 80  # two thirds of the six still count: four
     assert await hit(10) == 2
-    now += 120
+    now += 100
     assert await hit(10) == 6
 
 
 @pytest.fixture
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
+    server = ValkeyServer()
+    server.start()
+    yield server
+    if server.is_running():
+        server.stop()
 
 
 def redis_url(server: ValkeyServer) -> str:
