@@ -7,13 +7,16 @@ from typing import Final
 from quart import Quart
 from quart.sessions import SessionInterface
 
+from service.accounts.admin_routes import blueprint as admin_users_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
+from service.audit.routes import blueprint as admin_events_blueprint
 from service.auth import principal
 from service.auth.passwords import Passwords
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
 from service.auth.tokens import Tokens
 from service.database import Database
+from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
 from service.web import errors, openapi, ratelimit, requestid, transaction
@@ -27,6 +30,9 @@ BLUEPRINTS: Final = (
     auth_blueprint,
     keys_blueprint,
     posts_blueprint,
+    admin_users_blueprint,
+    admin_posts_blueprint,
+    admin_events_blueprint,
     health_blueprint,
 )
 

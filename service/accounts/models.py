@@ -46,6 +46,8 @@ class User(Base):
             postgresql_where=deleted_at.is_(None),
         ),
         Index("ix_users_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
+        # Newest first, as operators list them.
+        Index("ix_users_newest", created_at.desc(), id.desc()),
         # The few who are counted before one of them is demoted, disabled or deleted.
         Index("ix_users_active_admins", id, postgresql_where=text(ACTIVE_ADMIN)),
         CheckConstraint("email <> '' AND username <> ''", name="named"),

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from service.auth.weak_passwords import refuse_common
+from service.web.pagination import CursorQuery
 from service.web.text import Email, Text
 
 Username = Annotated[Text, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -44,6 +45,19 @@ class AccountDeletion(BaseModel):
     password: GivenPassword
 
 
+class AccountQuery(CursorQuery):
+    """Which accounts: those with a part in their email or username, in any case."""
+
+    q: Annotated[Text, Field(max_length=254)] | None = None
+
+
+class AccountChange(BaseModel):
+    """What an operator changes of an account; what is left out stays."""
+
+    is_active: bool = Field(default=None, strict=True)  # type: ignore[assignment]
+    is_admin: bool = Field(default=None, strict=True)  # type: ignore[assignment]
+
+
 class UserOut(BaseModel):
     """An account, as its owner sees it."""
 
@@ -53,6 +67,24 @@ class UserOut(BaseModel):
     is_active: bool
     email_verified: bool
     created_at: datetime
+
+
+class AccountOut(UserOut):
+    """An account, as operators see it."""
+
+    is_admin: bool
+
+
+class AccountList(BaseModel):
+    """Accounts, newest first."""
+
+    users: list[AccountOut]
+    next_cursor: str | None
+
+
+def show_account(user: Any) -> Mapping[str, object]:
+    """Show a row of a user to an operator."""
+    return {**show_user(user), "is_admin": user.is_admin}
 
 
 def show_user(user: Any) -> Mapping[str, object]:

@@ -5,14 +5,16 @@ whether session and account are live; the 401 that follows tells by RFC 6750 wha
 """
 
 import re
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from quart import Quart, Response, current_app, request
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_required
 
 from service.auth import sessions
-from service.auth.errors import AccountDisabled
+from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.passwords import Passwords
 from service.auth.tokens import (
     ENDED,
@@ -27,6 +29,9 @@ from service.auth.tokens import (
 from service.database import AnyRow
 from service.web.errors import error_response
 from service.web.transaction import session
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
 _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
@@ -141,6 +146,18 @@ def refresh_caller() -> Principal:
     return principal
 
 
+def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Let only operators in; callers who are none get 403."""
+
+    @wraps(route)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not caller().account.is_admin:
+            raise AdminRequired
+        return await route(*args, **kwargs)
+
+    return login_required(guarded)
+
+
 async def _unauthorized(_error: Unauthorized) -> Response:
     problem = caller().problem
     challenge = "Bearer"
@@ -158,6 +175,7 @@ def init_app(app: Quart, signer: Tokens) -> None:
 
 __all__ = [
     "Principal",
+    "admin_required",
     "caller",
     "init_app",
     "login_required",

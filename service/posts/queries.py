@@ -21,7 +21,7 @@ from service.database import AnyRow
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import NEWEST_FIRST, VISIBLE
-from service.web.pagination import Position, Slice
+from service.web.pagination import Position, Slice, follows
 
 SHOWN: Final = (
     Post.id,
@@ -80,7 +80,7 @@ async def read_page(
 
 async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after: Position) -> Slice:
     """Read the posts that follow a position."""
-    conditions = [*_conditions(filters), search.after(after)]
+    conditions = [*_conditions(filters), follows(Post, after)]
     if filters.words is None:
         ids = _all(*conditions)
     else:

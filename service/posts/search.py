@@ -8,11 +8,11 @@ posts are probed first, and the share of them that match chooses the way.
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.posts.models import Post
-from service.web.pagination import Position
+from service.web.pagination import newest_first
 
 TOTAL_CAP: Final = 10_000
 _PROBED: Final = 1_000
@@ -24,13 +24,7 @@ _UBIQUITOUS: Final = _PROBED // 2
 AnySelect = Select[*tuple[Any, ...]]
 
 VISIBLE: Final = Post.deleted_at.is_(None)
-NEWEST_FIRST: Final = (Post.created_at.desc(), Post.id.desc())
-
-
-def after(position: Position) -> ColumnElement[bool]:
-    """What follows a position, newest first."""
-    place = tuple_(literal(position.created_at), literal(position.id))
-    return tuple_(Post.created_at, Post.id) < place
+NEWEST_FIRST: Final = newest_first(Post)
 
 
 async def probe(session: AsyncSession, words: str, *conditions: ColumnElement[bool]) -> int:

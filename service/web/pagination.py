@@ -19,6 +19,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from quart import current_app, request
+from sqlalchemy import ColumnElement, UnaryExpression, literal, tuple_
 
 from service.errors import BadRequest
 
@@ -133,6 +134,22 @@ class Slice:
     def next_cursor(self, kind: str) -> str | None:
         """Where to read on; None at the end."""
         return cursors(kind).write(self.rows[-1]) if self.more else None
+
+
+def position(kind: str, query: CursorQuery) -> Position | None:
+    """Where to read on; None at the beginning. Raises InvalidCursor (400)."""
+    return None if query.cursor is None else cursors(kind).read(query.cursor)
+
+
+def newest_first(model: Any) -> tuple[UnaryExpression[Any], ...]:
+    """The order of every list."""
+    return model.created_at.desc(), model.id.desc()
+
+
+def follows(model: Any, place: Position) -> ColumnElement[bool]:
+    """What comes after a position, newest first."""
+    there = tuple_(literal(place.created_at), literal(place.id))
+    return tuple_(model.created_at, model.id) < there
 
 
 def count_pages(total: int, per_page: int) -> int:
