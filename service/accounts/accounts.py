@@ -17,6 +17,7 @@ from service.accounts.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import INTERNAL, Kind, Origin, anonymise, record
 from service.auth import sessions
+from service.auth.sessions import Caller
 from service.database import AnyRow, violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
@@ -151,8 +152,8 @@ async def replace_hash(session: AsyncSession, user_id: UUID, old: str, new: str)
 
 
 async def change_profile(
-    session: AsyncSession, before: AnyRow, change: ProfileChange, origin: Origin
-) -> AnyRow:
+    session: AsyncSession, before: Caller, change: ProfileChange, origin: Origin
+) -> AnyRow | Caller:
     """Change username or email; `before` is the account as it was.
 
     A new email must be verified again. Raises EmailTaken or UsernameTaken.
@@ -180,7 +181,7 @@ async def change_profile(
 
 
 async def _email_changed(
-    session: AsyncSession, before: AnyRow, user: AnyRow, origin: Origin
+    session: AsyncSession, before: Caller, user: AnyRow, origin: Origin
 ) -> None:
     await mails.void_links(session, user.id)
     await mails.send_verification(session, user)

@@ -11,9 +11,9 @@ from uuid import UUID
 from quart import Quart, Response, current_app, request
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_required
 
-from service.auth import sessions
 from service.auth.errors import AccountDisabled
 from service.auth.passwords import Passwords
+from service.auth.sessions import Caller, find_caller
 from service.auth.tokens import (
     ENDED,
     EXPIRED,
@@ -24,9 +24,8 @@ from service.auth.tokens import (
     Tokens,
     TokenType,
 )
-from service.database import AnyRow
 from service.web.errors import error_response
-from service.web.transaction import session
+from service.web.transaction import database
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
 _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
@@ -40,7 +39,7 @@ class Principal(AuthUser):
     def __init__(self, claims: Claims | None = None, problem: str = MISSING) -> None:
         super().__init__(str(claims.user_id) if claims else None)
         self._claims = claims
-        self._account: AnyRow | None = None
+        self._account: Caller | None = None
         self.problem = problem
 
     @property
@@ -52,7 +51,7 @@ class Principal(AuthUser):
         if self._claims is None:
             return False
         if self._account is None:
-            self._account = await sessions.find_caller(session(), self._claims)
+            self._account = await find_caller(database(), self._claims)
         if self._account is None:
             self.problem = ENDED
             return False
@@ -73,7 +72,7 @@ class Principal(AuthUser):
         return self.claims.user_id
 
     @property
-    def account(self) -> AnyRow:
+    def account(self) -> Caller:
         """The caller's account as this request found it; only for routes that require a login."""
         if self._account is None:
             raise Unauthorized
