@@ -26,6 +26,7 @@ def run_migrations(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_server_default=True,
         include_object=include_object,
+        on_version_apply=context.config.attributes.get("on_version_apply"),
     )
     with context.begin_transaction():
         # Inside the transaction: a statement before it would begin one of its own, and everything

@@ -37,6 +37,8 @@ def configure(settings: Settings) -> None:
             ],
         )
     )
+    # It announces that it looks; what ran, the commands tell.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
