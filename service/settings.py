@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -54,10 +54,6 @@ def _check_database_url(url: SecretStr | None) -> SecretStr | None:
     return url
 
 
-def _default_log_format(values: dict[str, Any]) -> str:
-    return "json" if values.get("service_env") is Environment.PRODUCTION else "console"
-
-
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
 ]
@@ -86,11 +82,16 @@ class Settings(BaseSettings):
     jwt_refresh_token_expires: Seconds = 2_592_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     log_level: LogLevel = "INFO"
-    log_format: Literal["console", "json"] = Field(default_factory=_default_log_format)
+    log_format: Literal["console", "json"] | None = None
 
     @property
     def production(self) -> bool:
         return self.service_env is Environment.PRODUCTION
+
+    @property
+    def json_logs(self) -> bool:
+        """Whether log lines are JSON: as LOG_FORMAT says, else in production."""
+        return self.production if self.log_format is None else self.log_format == "json"
 
     @property
     def jwt_secret(self) -> str:

@@ -11,6 +11,7 @@ from typing import Final
 import asyncpg
 import click
 from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import migrations
 from service.cli.failures import connection_failure, database_address
@@ -18,7 +19,7 @@ from service.database import make_engine
 from service.errors import Unavailable
 from service.settings import Settings
 
-RETRY_PAUSE: Final = 0.5  # seconds
+RETRY_PAUSE: Final = 1.0  # seconds
 # It has not started yet, its name is not known yet, or it is starting.
 _MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError)
 
@@ -56,24 +57,31 @@ async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
 
     Raises ClickException saying what failed.
     """
-    deadline = monotonic() + wait
     engine = make_engine(settings)
     try:
-        while True:
-            try:
-                return await migrations.upgrade(engine)
-            except Unavailable as error:
-                if not isinstance(error.__cause__, _MAY_COME) or monotonic() >= deadline:
-                    raise connection_failure(settings, error.__cause__) from error
-                logger.info("waiting for the database at %s", database_address(settings))
-                await asyncio.sleep(RETRY_PAUSE)
-    except click.ClickException:
-        raise
+        await _connect(engine, settings, wait)
+        return await migrations.upgrade(engine)
+    except Unavailable as error:
+        raise connection_failure(settings, error.__cause__) from error
     except Exception as error:
         logger.debug("the migration failed", exc_info=True)
         raise click.ClickException(_migration_failure(error)) from error
     finally:
         await engine.dispose()
+
+
+async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None:
+    deadline = monotonic() + wait
+    while True:
+        try:
+            async with engine.connect():
+                return
+        except Unavailable as error:
+            remaining = deadline - monotonic()
+            if remaining <= 0 or not isinstance(error.__cause__, _MAY_COME):
+                raise
+            logger.info("waiting for the database at %s", database_address(settings))
+            await asyncio.sleep(min(RETRY_PAUSE, remaining))
 
 
 def tell(steps: list[migrations.Step]) -> None:

@@ -1,6 +1,6 @@
 """What failed, as one sentence for a person, without secrets."""
 
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import click
@@ -19,10 +19,10 @@ def database_address(settings: Settings) -> str:
     """Where the database is, as `host:port/name`: never the user and the password."""
     try:
         parts = urlsplit(settings.database_dsn)
-        host, port = parts.hostname or "localhost", parts.port or 5432
+        socket = parse_qs(parts.query).get("host", ["localhost"])[0]
+        return f"{parts.hostname or socket}:{parts.port or 5432}{parts.path}"
     except ValueError:
         return "the address in DATABASE_URL"
-    return f"{host}:{port}{parts.path}"
 
 
 def connection_failure(settings: Settings, error: BaseException | None) -> click.ClickException:

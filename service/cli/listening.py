@@ -13,10 +13,10 @@ UNSPECIFIED: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bo
 def listen(host: str, port: int) -> socket.socket:
     """Listen on the address; port 0 takes a free one. Raises ClickException."""
     try:
-        found = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        return _bound(*found[0][:1], found[0][4])
+        )[0]
+        return _bound(family, address)
     except OSError as error:
         raise click.ClickException(_explain(error, host, port)) from error
 

@@ -4,6 +4,7 @@ The database and the listening socket stay, so that no connection is refused mea
 """
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -39,6 +40,7 @@ async def _supervise(settings: Settings, listener: socket.socket) -> None:
     stop = asyncio.Event()
     for number in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is told below
     server = Server(settings, listener)
     await server.start()
     async for changes in awatch(*WATCHED, watch_filter=PythonFilter(), stop_event=stop):

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
-from typing import Final
+from typing import Any, Final
 
 import hypercorn.asyncio
 import uvloop
@@ -16,7 +16,7 @@ from service.cli.database import tell, upgrade
 from service.settings import Settings
 
 # Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.
-GRACEFUL_TIMEOUT: Final = 1.0  # seconds
+GRACEFUL_TIMEOUT: Final = 0.5  # seconds
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,6 +37,7 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
     assert task is not None  # noqa: S101 - a coroutine runs in a task
     _on_stop(task.cancel)
     tell(await upgrade(settings))
+    asyncio.get_running_loop().set_exception_handler(_report)
     stop = asyncio.Event()
     _on_stop(stop.set)
     app = create_app(settings)
@@ -55,10 +56,17 @@ def _on_stop(callback: Callable[[], object]) -> None:
         loop.add_signal_handler(number, callback)
 
 
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Python 3.11 complains of every connection that is cut off at the end.
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
+
+
 def _config(listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.graceful_timeout = GRACEFUL_TIMEOUT
     config.include_server_header = False
-    config.errorlog = logging.getLogger("hypercorn.error")  # our own handlers, not one more
+    config.errorlog = logging.getLogger("hypercorn.error")  # through our handlers, not its own
+    config.errorlog.setLevel(logging.WARNING)  # where it runs is told already
     return config
