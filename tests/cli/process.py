@@ -34,7 +34,12 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.pid = self._process.pid
+        self._start = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since its start: how fast this machine is just now."""
+        return time.monotonic() - self._start
 
     def until(self, words: str, *, errors: bool = False) -> str:
         """Read an output up to the line with these words, and return what follows them there."""
