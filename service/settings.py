@@ -10,11 +10,12 @@ import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -44,11 +45,18 @@ class Environment(StrEnum):
 def _check_database_url(url: SecretStr | None) -> SecretStr | None:
     if url is None or not url.get_secret_value():
         return None
-    if urlsplit(url.get_secret_value()).scheme not in DATABASE_SCHEMES:
+    try:
+        scheme = urlsplit(url.get_secret_value()).scheme
+    except ValueError:  # its message may hold the password
+        raise ValueError("is no address") from None
+    if scheme not in DATABASE_SCHEMES:
         raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in DATABASE_SCHEMES)}")
     return url
 
 
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
+]
 Seconds = Annotated[int, Field(ge=1)]
 
 
@@ -73,12 +81,17 @@ class Settings(BaseSettings):
     jwt_access_token_expires: Seconds = 3600
     jwt_refresh_token_expires: Seconds = 2_592_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
-    log_level: str = "INFO"
-    log_format: str = ""
+    log_level: LogLevel = "INFO"
+    log_format: Literal["console", "json"] | None = None
 
     @property
     def production(self) -> bool:
         return self.service_env is Environment.PRODUCTION
+
+    @property
+    def json_logs(self) -> bool:
+        """Whether log lines are JSON: as LOG_FORMAT says, else in production."""
+        return self.production if self.log_format is None else self.log_format == "json"
 
     @property
     def jwt_secret(self) -> str:
