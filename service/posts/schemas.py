@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from service.posts.models import CONTENT_MAX, TITLE_MAX
+from service.web.openapi import PartialModel
 from service.web.text import NonBlank
 
 Title = Annotated[NonBlank, Field(min_length=1, max_length=TITLE_MAX)]
@@ -20,7 +21,7 @@ class NewPost(BaseModel):
     content: Content
 
 
-class PostChange(BaseModel):
+class PostChange(PartialModel):
     """What changes of a post; what is left out stays."""
 
     title: Title = ""
