@@ -11,13 +11,15 @@ from service.errors import ServiceError, Unavailable
 from service.migrations import head_revisions
 from service.web import transaction
 from service.web.json import json_response
-from service.web.openapi import answers
+from service.web.openapi import answers, example
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
 
 class Health(BaseModel):
     """The service is well."""
+
+    model_config = example({"status": "ok"})
 
     status: Literal["ok"]
 

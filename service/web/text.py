@@ -1,9 +1,12 @@
 """Text from callers: what PostgreSQL cannot hold is refused, naming the field."""
 
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, GetJsonSchemaHandler, StringConstraints
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 EMAIL_MAX: Final = 254
 
@@ -32,7 +35,28 @@ def _check_email(text: str) -> str:
     return text if text.isascii() else checked.normalized
 
 
+@dataclass(frozen=True)
+class Told:
+    """Tells in JSON Schema what a validator checks."""
+
+    keyword: str
+    value: str
+
+    def __get_pydantic_json_schema__(
+        self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add the keyword."""
+        return {**handler(core), self.keyword: self.value}
+
+
 # pydantic itself refuses lone surrogates.
-Text = Annotated[str, AfterValidator(_refuse_nul)]
-NonBlank = Annotated[Text, AfterValidator(_refuse_blank)]
-Email = Annotated[Text, StringConstraints(max_length=EMAIL_MAX), AfterValidator(_check_email)]
+Text = Annotated[str, AfterValidator(_refuse_nul), Told("pattern", r"^[^\u0000]*$")]
+NonBlank = Annotated[
+    Text, AfterValidator(_refuse_blank), Told("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
+]
+Email = Annotated[
+    Text,
+    StringConstraints(max_length=EMAIL_MAX),
+    AfterValidator(_check_email),
+    Told("format", "email"),
+]

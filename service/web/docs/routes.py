@@ -10,24 +10,20 @@ from service.errors import NotFound
 from service.web.docs.assets import load_assets, load_page
 from service.web.json import dumps
 from service.web.openapi import Header, answers, document, reads
+from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
 
 blueprint: Final = Blueprint("docs", __name__)
 
-_CACHE_CONTROL: Final = Header("Cache-Control", "How long the answer may be kept.")
-_ETAG: Final = Header("ETag", "Changes with the document.")
-_IF_NONE_MATCH: Final = Header(
-    "If-None-Match", "The entity tags of documents at hand.", required=False
-)
 _POLICY: Final = Header("Content-Security-Policy", "Nothing but what this host serves.")
 
-# Swagger UI writes style attributes; scripts and requests are held to this host.
+# Nothing but what this host serves, and no inline scripts or styles.
 _PAGE_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
-            "style-src 'self' 'unsafe-inline'",
+            "style-src 'self'",
             "img-src 'self' data:",
             "connect-src 'self'",
             "base-uri 'none'",
@@ -52,14 +48,14 @@ class AssetNotFound(NotFound):
 
 
 @blueprint.get("/openapi.json")
-@reads(_IF_NONE_MATCH)
+@reads(IF_NONE_MATCH)
 @answers(
     200,
     media_type="application/json",
-    headers=[_ETAG, _CACHE_CONTROL],
+    headers=[ETAG, CACHE_CONTROL],
     description="This document.",
 )
-@answers(304, headers=[_ETAG, _CACHE_CONTROL], description="The document at hand is this one.")
+@answers(304, headers=[ETAG, CACHE_CONTROL], description="The document at hand is this one.")
 async def read_openapi() -> Response:
     """Read this document."""
     body, tag = _document()
@@ -75,7 +71,7 @@ async def read_openapi() -> Response:
 
 
 @blueprint.get("/docs")
-@answers(200, media_type="text/html", headers=[_CACHE_CONTROL, _POLICY], description="The page.")
+@answers(200, media_type="text/html", headers=[CACHE_CONTROL, _POLICY], description="The page.")
 async def read_docs() -> Response:
     """Open the page where every call can be tried."""
     page = await asyncio.to_thread(load_page)
@@ -83,9 +79,9 @@ async def read_docs() -> Response:
 
 
 @blueprint.get("/docs/assets/<name>")
-@answers(200, media_type="text/javascript", headers=[_CACHE_CONTROL], description="A script.")
-@answers(200, media_type="text/css", headers=[_CACHE_CONTROL], description="A style sheet.")
-@answers(200, media_type="image/png", headers=[_CACHE_CONTROL], description="An icon.")
+@answers(200, media_type="text/javascript", headers=[CACHE_CONTROL], description="A script.")
+@answers(200, media_type="text/css", headers=[CACHE_CONTROL], description="A style sheet.")
+@answers(200, media_type="image/png", headers=[CACHE_CONTROL], description="An icon.")
 async def read_docs_asset(name: str) -> Response:
     """Read a file that the page needs."""
     asset = (await asyncio.to_thread(load_assets)).get(name)

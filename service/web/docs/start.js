@@ -8,6 +8,7 @@ function keepTokens(response) {
     if (tokens.refresh_token) {
       ui.preauthorizeApiKey("refreshToken", tokens.refresh_token);
     }
+    ui.authActions.persistAuthorizationIfNeeded();
     document.getElementById("signed-in").textContent = "You are signed in.";
   }
   return response;

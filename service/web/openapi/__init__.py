@@ -8,7 +8,7 @@ from service.web.openapi.declarations import (
     secured,
 )
 from service.web.openapi.document import document, init_app
-from service.web.openapi.models import PartialModel
+from service.web.openapi.models import PartialModel, example
 
 __all__ = [
     "Header",
@@ -16,6 +16,7 @@ __all__ = [
     "SecurityScheme",
     "answers",
     "document",
+    "example",
     "init_app",
     "reads",
     "secured",

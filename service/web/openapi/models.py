@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
@@ -11,6 +11,11 @@ Schema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
+
+
+def example(values: Mapping[str, Any]) -> ConfigDict:
+    """A model's configuration with an example for the document; subclasses need their own."""
+    return ConfigDict(json_schema_extra={"examples": [dict(values)]})
 
 
 class PartialModel(BaseModel):

@@ -31,6 +31,7 @@ from service.web.openapi.declarations import (
     SecurityScheme,
     declared,
 )
+from service.web.openapi.headers import SENT_REQUEST_ID
 from service.web.openapi.models import Mode, Schemas
 
 View = Callable[..., Any]
@@ -66,22 +67,18 @@ class Provider(OpenAPIProvider):
         """The methods in a stable order, without the HEAD and OPTIONS that come by themselves."""
         return sorted(super().generate_methods(rule))
 
-    def operation_id(self, _method: str, _path: str, func: View) -> str:
-        """The route's name, which no other route has; its method too where it has several."""
-        count = sum(
-            len(list(self.generate_methods(rule)))
-            for rule in self.generate_rules()
-            if self._view(rule) is func
-        )
-        return func.__name__ if count == 1 else f"{_method.lower()}_{func.__name__}"
+    def operation_id(self, _method: str, _path: str, _func: View) -> None:
+        """None here: the id is the endpoint's name, which this hook is not told."""
 
     def build_paths(self, rule: Rule) -> tuple[Object, Object]:
-        """Describe a route's operations."""
+        """Describe a route's operations; the endpoint's name, unique in itself, is the id."""
         paths, _ = super().build_paths(rule)
         view = self._view(rule)
         told = declared(view)
         for operations in paths.values():
-            for operation in operations.values():
+            for method, operation in operations.items():
+                _, _, name = rule.endpoint.rpartition(".")
+                operation["operationId"] = name if len(operations) == 1 else f"{method}_{name}"
                 self._complete(operation, rule, view, told)
         return paths, {}
 
@@ -163,8 +160,11 @@ class Provider(OpenAPIProvider):
     def _components(self) -> Object:
         return {
             "schemas": dict(sorted({**self._schemas.components, "Error": responses.ERROR}.items())),
-            "parameters": {"RequestID": _header_parameter(_SENT_REQUEST_ID)},
-            "headers": {responses.REQUEST_ID.name: responses.header_object(responses.REQUEST_ID)},
+            "parameters": {"RequestID": _header_parameter(SENT_REQUEST_ID)},
+            "headers": {
+                name: responses.header_object(header)
+                for name, header in responses.COMMON_HEADERS.items()
+            },
             "responses": {
                 kind.__name__: responses.failure(kind.status, [kind])
                 for kind in responses.SHARED_ERRORS
@@ -173,11 +173,6 @@ class Provider(OpenAPIProvider):
                 name: dict(scheme.definition) for name, scheme in sorted(self._schemes.items())
             },
         }
-
-
-_SENT_REQUEST_ID: Final = Header(
-    "X-Request-ID", "An id for the request, to find it again in logs.", required=False
-)
 
 
 def _tag(name: str, blueprint: Any) -> Object:

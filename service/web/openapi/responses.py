@@ -9,22 +9,18 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from service.errors import BadRequest, NotFound, ServiceError, Unavailable
 from service.web.openapi.declarations import JSON, Answer, Header
+from service.web.openapi.headers import (
+    ALLOW,
+    CACHE_CONTROL,
+    CHALLENGE,
+    LOCATION,
+    REQUEST_ID,
+    RETRY_AFTER,
+)
 from service.web.openapi.models import Schema, Schemas
 from service.web.request import ContentTooLarge, UnsupportedMediaType
 
-REQUEST_ID: Final = Header(
-    "X-Request-ID",
-    "The request's id, which the log has too: the one that was sent, when it is 1 to 128 of "
-    "letters, digits, `.`, `_` and `-`, else a new one.",
-)
-LOCATION: Final = Header(
-    "Location", "Where what was made is found.", {"type": "string", "format": "uri-reference"}
-)
-CHALLENGE: Final = Header("WWW-Authenticate", "How to show who is calling (RFC 6750, §3).")
-RETRY_AFTER: Final = Header(
-    "Retry-After", "When to try again, in seconds.", {"type": "integer", "minimum": 0}
-)
-ALLOW: Final = Header("Allow", "The methods that the path knows.")
+COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL)}
 
 # What failures always carry, by status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
@@ -98,8 +94,8 @@ def header_object(header: Header) -> dict[str, Any]:
 
 
 def _headers(*headers: Header) -> dict[str, Any]:
-    request_id = {REQUEST_ID.name: {"$ref": f"#/components/headers/{REQUEST_ID.name}"}}
-    return {**request_id, **{header.name: header_object(header) for header in headers}}
+    common = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
+    return {**common, **{header.name: header_object(header) for header in headers}}
 
 
 def success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
