@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from service.web.openapi import example
-from service.web.text import Email, Text, Told
+from service.web.openapi import Told, example
+from service.web.text import Email, Text
 
 Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
 Password = Annotated[Text, Field(min_length=8, max_length=128)]

@@ -1,12 +1,11 @@
 """Text from callers: what PostgreSQL cannot hold is refused, naming the field."""
 
-from dataclasses import dataclass
 from typing import Annotated, Final
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, GetJsonSchemaHandler, StringConstraints
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import core_schema
+from pydantic import AfterValidator, StringConstraints
+
+from service.web.openapi import Told
 
 EMAIL_MAX: Final = 254
 
@@ -33,20 +32,6 @@ def _check_email(text: str) -> str:
     if "." not in checked.ascii_domain:
         raise ValueError("is not an email address: the domain has no dot")
     return text if text.isascii() else checked.normalized
-
-
-@dataclass(frozen=True)
-class Told:
-    """Tells in JSON Schema what a validator checks."""
-
-    keyword: str
-    value: str
-
-    def __get_pydantic_json_schema__(
-        self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """Add the keyword."""
-        return {**handler(core), self.keyword: self.value}
 
 
 # pydantic itself refuses lone surrogates.

@@ -8,12 +8,13 @@ from service.web.openapi.declarations import (
     secured,
 )
 from service.web.openapi.document import document, init_app
-from service.web.openapi.models import PartialModel, example
+from service.web.openapi.models import PartialModel, Told, example
 
 __all__ = [
     "Header",
     "PartialModel",
     "SecurityScheme",
+    "Told",
     "answers",
     "document",
     "example",

@@ -1,6 +1,7 @@
 """From pydantic models to the document's schemas."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
@@ -16,6 +17,20 @@ REF_TEMPLATE: Final = "#/components/schemas/{model}"
 def example(values: Mapping[str, Any]) -> ConfigDict:
     """A model's configuration with an example for the document; subclasses need their own."""
     return ConfigDict(json_schema_extra={"examples": [dict(values)]})
+
+
+@dataclass(frozen=True)
+class Told:
+    """Tells in JSON Schema what a validator checks."""
+
+    keyword: str
+    value: str
+
+    def __get_pydantic_json_schema__(
+        self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add the keyword."""
+        return {**handler(core), self.keyword: self.value}
 
 
 class PartialModel(BaseModel):
