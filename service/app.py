@@ -18,10 +18,17 @@ from service.settings import Settings, load_settings
 from service.web import errors, openapi, requestid, transaction
 from service.web.asgi import HTTPConnection, NoCookieSessions
 from service.web.converters import IdConverter
+from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.request import ApiRequest
 
-BLUEPRINTS: Final = (accounts_blueprint, auth_blueprint, posts_blueprint, health_blueprint)
+BLUEPRINTS: Final = (
+    accounts_blueprint,
+    auth_blueprint,
+    posts_blueprint,
+    health_blueprint,
+    docs_blueprint,
+)
 
 
 class Service(Quart):

@@ -7,6 +7,8 @@ from typing import Any
 from quart import Quart, Response
 from quart.typing import TestClientProtocol
 
+from tests.conformance import check_answer
+
 PASSWORD = "correct horse battery staple"
 _numbers = count(1)
 
@@ -40,7 +42,11 @@ class Client:
         if bearer:
             headers.setdefault("Authorization", f"Bearer {bearer}")
         response = await self._client.open(path, method=method, headers=headers, **options)
-        return await read(response)
+        answer = await read(response)
+        check_answer(
+            self.app, method, path, answer.status, answer.headers, answer.body, answer.json
+        )
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.request("GET", path, **options)

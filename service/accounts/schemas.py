@@ -2,30 +2,46 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from service.web.openapi import Told, example
 from service.web.text import Email, Text
 
-Username = Annotated[Text, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
+Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
 Password = Annotated[Text, Field(min_length=8, max_length=128)]
 
 
 class Registration(BaseModel):
     """A new account."""
 
+    model_config = example(
+        {"email": "ada@example.com", "password": "correct horse battery staple", "username": "ada"}
+    )
+
     email: Email
     password: Password
     username: Username | None = None
 
 
+USER_EXAMPLE: Final = {
+    "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "email": "ada@example.com",
+    "username": "ada",
+    "is_active": True,
+    "created_at": "2026-11-22T10:00:00.123456Z",
+}
+
+
 class UserOut(BaseModel):
     """An account, as its owner sees it."""
 
+    model_config = example(USER_EXAMPLE)
+
     id: UUID
-    email: str
+    email: Annotated[str, Told("format", "email")]
     username: str
     is_active: bool
     created_at: datetime

@@ -8,7 +8,7 @@ from quart_schema import validate_request
 
 from service.accounts import accounts
 from service.accounts.schemas import show_user
-from service.auth.principal import passwords, refresh_caller, tokens
+from service.auth.principal import passwords, refresh_caller, refresh_token_required, tokens
 from service.auth.schemas import Credentials, LoginOut, TokensOut
 from service.auth.tokens import TokenType
 from service.errors import Forbidden, Unauthorized
@@ -48,7 +48,8 @@ async def login(data: Credentials) -> Response:
 
 
 @blueprint.post("/refresh")
-@answers(200, TokensOut, errors=[Unauthorized, AccountDisabled])
+@refresh_token_required
+@answers(200, TokensOut, errors=[AccountDisabled])
 async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer, for a fresh pair."""
     claims = refresh_caller().claims

@@ -5,6 +5,8 @@ from typing import Annotated, Final
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, StringConstraints
 
+from service.web.openapi import Told
+
 EMAIL_MAX: Final = 254
 
 
@@ -33,6 +35,13 @@ def _check_email(text: str) -> str:
 
 
 # pydantic itself refuses lone surrogates.
-Text = Annotated[str, AfterValidator(_refuse_nul)]
-NonBlank = Annotated[Text, AfterValidator(_refuse_blank)]
-Email = Annotated[Text, StringConstraints(max_length=EMAIL_MAX), AfterValidator(_check_email)]
+Text = Annotated[str, AfterValidator(_refuse_nul), Told("pattern", r"^[^\u0000]*$")]
+NonBlank = Annotated[
+    Text, AfterValidator(_refuse_blank), Told("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
+]
+Email = Annotated[
+    Text,
+    StringConstraints(max_length=EMAIL_MAX),
+    AfterValidator(_check_email),
+    Told("format", "email"),
+]
