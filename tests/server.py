@@ -76,5 +76,7 @@ def parse(response: bytes) -> RawAnswer:
     """Take a response apart."""
     top, _, body = response.partition(b"\r\n\r\n")
     first, *lines = top.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
     return RawAnswer(int(first.split()[1]), headers, body)

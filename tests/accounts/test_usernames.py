@@ -25,9 +25,7 @@ VALID = re.compile(r"[A-Za-z0-9._-]{3,80}")
         (f"{'a' * 64}@example.com", "a" * 64),
     ],
 )
-async def test_is_made_of_the_part_before_the_at(
-    client: Client, email: str, username: str
-) -> None:
+async def test_is_made_of_the_part_before_the_at(client: Client, email: str, username: str) -> None:
     assert (await client.register(email)).json["username"] == username
 
 

@@ -28,7 +28,9 @@ async def test_email_is_read_in_any_case(client: Client, email: str) -> None:
     assert (await client.login(email)).status == 200
 
 
-@pytest.mark.parametrize("email", ["ΟΔΥΣΣΕΥΣ@example.com", "İstanbul@example.com", "ẞa@example.com"])
+@pytest.mark.parametrize(
+    "email", ["ΟΔΥΣΣΕΥΣ@example.com", "İstanbul@example.com", "ẞa@example.com"]
+)
 async def test_letters_that_languages_lower_differently(client: Client, email: str) -> None:
     registered = await client.register(email)
     assert registered.status == 201
