@@ -23,7 +23,7 @@ def configure(settings: Settings) -> None:
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
     formatting: list[Any] = []
-    if settings.log_format == "json":
+    if settings.logs_json:
         formatting = [structlog.processors.format_exc_info]
         renderer = structlog.processors.JSONRenderer()
     handler = logging.StreamHandler()

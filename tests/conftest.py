@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service import migrations
@@ -160,30 +160,37 @@ async def member(anyone: Client) -> Client:
 
 
 class Trips:
-    """What the application sends to PostgreSQL, statement by statement."""
+    """What the application sends to PostgreSQL, the driver's own BEGIN and COMMIT included."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
         self.sent: list[str] = []
-
-    def watch(self, connection: Any, *_: object) -> None:
-        """Note every query of a connection, BEGIN and COMMIT included."""
-        connection.driver_connection.add_query_logger(self._note)
-
-    def _note(self, record: Any) -> None:
-        self.sent.append(record.query.split()[0].rstrip(";"))
+        event.listen(engine.sync_engine, "checkout", self._watch)
+        event.listen(engine.sync_engine, "before_cursor_execute", self._note_statement)
 
     async def during(self, request: Any) -> list[str]:
-        """The first word of each statement that a request sends."""
+        """The first word of each statement that a successful request sends, sorted."""
         self.sent.clear()
-        await request
+        answer = await request
+        assert answer.status < 400, answer.body
         # asyncpg tells its loggers in the loop's next turn.
         await asyncio.sleep(0)
-        return list(self.sent)
+        return sorted(self.sent)
+
+    def _watch(self, connection: Any, *_: object) -> None:
+        # Prepared statements do not come here: those SQLAlchemy tells.
+        connection.driver_connection.add_query_logger(self._note_query)
+
+    def _note_query(self, record: Any) -> None:
+        self._note(record.query)
+
+    def _note_statement(self, _connection: Any, _cursor: Any, statement: str, *_: object) -> None:
+        self._note(statement)
+
+    def _note(self, statement: str) -> None:
+        self.sent.append(statement.split()[0].rstrip(";"))
 
 
 @pytest.fixture
 def trips(app: Service) -> Trips:
     """The round trips between the application and its database."""
-    watched = Trips()
-    event.listen(app.extensions["database"].engine.sync_engine, "checkout", watched.watch)
-    return watched
+    return Trips(app.extensions["database"].engine)
