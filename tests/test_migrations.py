@@ -19,6 +19,7 @@ from service.database import make_engine, schema_problem
 from service.embedded import EmbeddedPostgres
 from service.settings import PROJECT
 from tests.conftest import SECRET, make_settings
+from tests.waiting import until
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
@@ -138,9 +139,7 @@ async def test_upgrade_may_take_longer_than_a_request(
     async with inside.transaction():
         await inside.execute("SELECT pg_advisory_xact_lock(7042001)")
         upgrade = asyncio.create_task(migrations.upgrade(engine))
-        async with asyncio.timeout(10):
-            while not await inside.fetchval(waiting):
-                await asyncio.sleep(0)
+        await until(lambda: inside.fetchval(waiting))
         await inside.execute("SELECT pg_sleep(0.1)")
         assert not upgrade.done()
     await upgrade

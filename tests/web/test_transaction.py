@@ -16,6 +16,7 @@ from service.web.transaction import release, session
 from tests.client import Client, refused
 from tests.conftest import Trips
 from tests.server import connected, head, serving
+from tests.waiting import until
 
 
 class Kept(Unauthorized):
@@ -144,8 +145,7 @@ async def test_connection_lost_before_the_commit_is_no_success(
 ) -> None:
     app.config["GATE"] = asyncio.Event()
     waiting = asyncio.create_task(client.post("/wait"))
-    while not await _end_sessions(db, "idle in transaction"):
-        await asyncio.sleep(0)
+    await until(lambda: _end_sessions(db, "idle in transaction"))
     app.config["GATE"].set()
     answer = await waiting
     refused(answer, 503)
@@ -199,7 +199,7 @@ async def test_unreachable_database_is_told(
 
 
 SLEEPING = """
-    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    SELECT count(*) = 3 FROM pg_stat_activity WHERE datname = current_database()
     AND state = 'active' AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()
 """
 NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/nowhere"
@@ -244,7 +244,7 @@ async def test_requests_that_are_given_up_leave_nothing(
     async with serving(application) as port:
         for _ in range(5):
             await give_up(port, db)
-        await until_idle(application)
+        await until(lambda: all_returned(application))
         assert (await Client(application).get("/api/posts")).status == 200
         assert await notes(db) == []
         assert not await _end_sessions(db, "idle in transaction")
@@ -256,13 +256,9 @@ async def give_up(port: int, db: "asyncpg.Connection") -> None:
         for _ in range(10):
             _, writer = await connections.enter_async_context(connected(port))
             writer.write(head("POST", "/sleep"))
-        async with asyncio.timeout(10):
-            while await db.fetchval(SLEEPING) < 3:
-                await asyncio.sleep(0)
+        await until(lambda: db.fetchval(SLEEPING))
 
 
-async def until_idle(app: Service) -> None:
-    """Wait until every connection is back in the pool."""
-    async with asyncio.timeout(10):
-        while held(app):
-            await asyncio.sleep(0.01)
+async def all_returned(app: Service) -> bool:
+    """Whether every connection is back in the pool."""
+    return bool(held(app) == 0)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ class TestMemory:
             "SERVICE_ENV": "testing",
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        command = "-m hypercorn --workers 0 --bind 127.0.0.1:0 service.asgi:app".split()
+        command = ["-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "service.asgi:app"]
         with subprocess.Popen(
             [sys.executable, *command], env=environment, stderr=subprocess.PIPE, cwd=tmp_path
         ) as process:
@@ -169,17 +170,27 @@ def peak_memory(pid: int) -> int:
 
 
 async def upload(port: int, who: str, mebibytes: int) -> tuple[int, RawAnswer]:
-    """Send chunks, whatever is answered meanwhile; returns the bytes sent and the answer."""
+    """Send chunks until the answer has come and the server hangs up, or all are sent.
+
+    Returns the bytes sent and the answer.
+    """
     piece = chunk(b"x" * 2**20)
     sent = 0
+    answer = bytearray()
     async with connected(port) as (reader, writer):
         writer.write(head("POST", "/api/posts", who, JSON, "Transfer-Encoding: chunked"))
-        answered = asyncio.create_task(reader.read())
-        try:
+        reading = asyncio.create_task(read_into(answer, reader))
+        with suppress(ConnectionError):
             while sent < mebibytes * 2**20:
                 writer.write(piece)
                 await writer.drain()
                 sent += 2**20
-        except ConnectionError:
-            pass
-        return sent, parse(await answered)
+        await reading
+        return sent, parse(bytes(answer))
+
+
+async def read_into(answer: bytearray, reader: asyncio.StreamReader) -> None:
+    """Keep what comes, also when the connection is reset afterwards."""
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            answer += data
