@@ -48,6 +48,7 @@ def create_app(settings: Settings | None = None) -> Service:
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.converters["id"] = IdConverter
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
 
     requestid.init_app(app)

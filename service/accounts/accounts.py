@@ -15,6 +15,7 @@ from service.accounts.schemas import Registration
 from service.database import AnyRow, violated_constraint
 from service.errors import Conflict
 from service.ids import new_id
+from service.web.text import comparable_email
 
 USERNAME_MIN: Final = 3
 _NOT_IN_USERNAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -85,5 +86,7 @@ async def find_user(session: AsyncSession, user_id: UUID) -> AnyRow | None:
 
 async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
     """Read an account and its password's hash by email, in any case."""
-    statement = select(*_COLUMNS, User.password_hash).where(func.lower(User.email) == email.lower())
+    # PostgreSQL lowers both sides: Python lowers some letters (İ, a last Σ) to others.
+    same_email = func.lower(User.email) == func.lower(comparable_email(email))
+    statement = select(*_COLUMNS, User.password_hash).where(same_email)
     return (await session.execute(statement)).one_or_none()

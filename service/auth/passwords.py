@@ -16,6 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from service.errors import Unavailable
 
 QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 1.5 s
+HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 T = TypeVar("T")
 
@@ -23,9 +24,9 @@ T = TypeVar("T")
 class Passwords:
     """Hashes and verifies passwords off the event loop."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, hasher: PasswordHasher = HASHER) -> None:
         threads = threads or os.cpu_count() or 1
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+        self._hasher = hasher
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._capacity = threads * (1 + QUEUE_PER_THREAD)
         self._waiting = 0

@@ -92,11 +92,15 @@ class BearerAuth(QuartAuth):
 
     def read(self, kind: TokenType) -> Principal:
         """Read a token of one kind from the Authorization header."""
-        found = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+        sent = request.headers.getlist("Authorization")
+        if len(sent) > 1:
+            return Principal(problem=INVALID)
+        found = _BEARER.fullmatch(sent[0]) if sent else None
         if not found:
             return Principal()
         try:
-            return Principal(self._tokens.verify(kind, found[1]))
+            # Should its account turn out to be gone, then the token is what is wrong.
+            return Principal(self._tokens.verify(kind, found[1]), INVALID)
         except ExpiredToken:
             return Principal(problem=EXPIRED)
         except InvalidToken:

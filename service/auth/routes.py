@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import UUID
 
+import quart_auth
 from quart import Blueprint, Response
 from quart_schema import validate_request
 
@@ -55,7 +56,7 @@ async def refresh() -> Response:
     claims = refresh_caller().claims
     user = await accounts.find_user(session(), claims.user_id)
     if user is None:
-        raise Unauthorized(headers={"WWW-Authenticate": "Bearer"})
+        raise quart_auth.Unauthorized
     if not user.is_active:
         raise AccountDisabled
     return json_response(_pair(claims.user_id, claims.session_id))

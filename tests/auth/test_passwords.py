@@ -1,0 +1,78 @@
+"""Hashing: argon2id, off the loop, a bounded number at a time."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from service.auth.passwords import QUEUE_PER_THREAD, Passwords
+from service.errors import Unavailable
+from tests.conftest import QUICK_HASHER
+
+
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    """Hashing as in production, in one thread."""
+    made = Passwords(threads=1)
+    yield made
+    made.close()
+
+
+async def test_hash_has_the_recommended_cost(passwords: Passwords) -> None:
+    assert (await passwords.hash("secret")).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+async def test_hashes_are_salted(passwords: Passwords) -> None:
+    assert await passwords.hash("secret") != await passwords.hash("secret")
+
+
+@pytest.mark.parametrize(("password", "right"), [("secret", True), ("Secret", False), ("", False)])
+async def test_verify(passwords: Passwords, password: str, right: bool) -> None:
+    assert await passwords.verify(password, await passwords.hash("secret")) is right
+
+
+@pytest.mark.parametrize("password", ["", "no account has this password"])
+async def test_no_account_never_matches(passwords: Passwords, password: str) -> None:
+    assert await passwords.verify(password, None) is False
+
+
+async def test_weaker_hash_is_told(passwords: Passwords) -> None:
+    assert passwords.needs_rehash(QUICK_HASHER.hash("secret"))
+    assert not passwords.needs_rehash(await passwords.hash("secret"))
+
+
+async def test_loop_goes_on_while_hashing(passwords: Passwords) -> None:
+    turns = 0
+    hashing = asyncio.create_task(passwords.hash("secret"))
+    while not hashing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+
+
+async def test_beyond_the_queue_callers_are_sent_away(passwords: Passwords) -> None:
+    gate = threading.Event()
+    blocked = asyncio.create_task(passwords._run(gate.wait))
+    queued = [asyncio.create_task(passwords._run(int)) for _ in range(QUEUE_PER_THREAD)]
+    await asyncio.sleep(0)
+    assert passwords.waiting == 1 + QUEUE_PER_THREAD
+    with pytest.raises(Unavailable) as refused:
+        await passwords.hash("secret")
+    assert refused.value.headers["Retry-After"] == "1"
+    gate.set()
+    await asyncio.gather(blocked, *queued)
+    assert passwords.waiting == 0
+
+
+async def test_caller_who_left_counts_until_the_thread_is_done(passwords: Passwords) -> None:
+    gate = threading.Event()
+    leaving = asyncio.create_task(passwords._run(gate.wait))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert passwords.waiting == 1
+    gate.set()
+    await passwords.hash("after it, in the only thread")
+    assert passwords.waiting == 0
