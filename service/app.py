@@ -19,6 +19,7 @@ from service.settings import Settings, load_settings
 from service.web import errors, openapi, requestid, transaction
 from service.web.asgi import HTTPConnection, NoCookieSessions
 from service.web.converters import IdConverter
+from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.request import ApiRequest
 
@@ -28,6 +29,7 @@ BLUEPRINTS: Final = (
     keys_blueprint,
     posts_blueprint,
     health_blueprint,
+    docs_blueprint,
 )
 
 
@@ -48,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Service:
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.converters["id"] = IdConverter
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
 
     requestid.init_app(app)

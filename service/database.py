@@ -130,7 +130,8 @@ def _connector(settings: Settings) -> Callable[[], Any]:
         try:
             connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
             return connection
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # ValueError: an address that can't be read.
+        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise Unavailable("The database is unavailable") from error
 
     return connect

@@ -22,6 +22,7 @@ from service.database import AnyRow, violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
 from service.posts import posts
+from service.web.text import comparable_email
 
 USERNAME_MIN: Final = 3
 _NOT_IN_USERNAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -131,8 +132,10 @@ async def find_user(session: AsyncSession, user_id: UUID) -> AnyRow | None:
 
 async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
     """Read an account, its password's hash and when it changed, by email in any case."""
+    # PostgreSQL lowers both sides: Python lowers some letters (İ, a last Σ) to others.
+    same_email = func.lower(User.email) == func.lower(comparable_email(email))
     statement = select(*COLUMNS, User.password_hash, User.password_changed_at).where(
-        func.lower(User.email) == email.lower(), _NOT_DELETED
+        same_email, _NOT_DELETED
     )
     return (await session.execute(statement)).one_or_none()
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from service.auth.weak_passwords import refuse_common
+from service.web.openapi import Told, example
 from service.web.text import Email, Text
 
-Username = Annotated[Text, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
+Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
 Password = Annotated[Text, Field(min_length=8, max_length=128), AfterValidator(refuse_common)]
 # A password that is only compared.
 GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
@@ -18,6 +19,10 @@ GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 class Registration(BaseModel):
     """A new account."""
+
+    model_config = example(
+        {"email": "ada@example.com", "password": "correct horse battery staple", "username": "ada"}
+    )
 
     email: Email
     password: Password
@@ -44,11 +49,23 @@ class AccountDeletion(BaseModel):
     password: GivenPassword
 
 
+USER_EXAMPLE: Final = {
+    "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "email": "ada@example.com",
+    "username": "ada",
+    "is_active": True,
+    "email_verified": True,
+    "created_at": "2026-11-22T10:00:00.123456Z",
+}
+
+
 class UserOut(BaseModel):
     """An account, as its owner sees it."""
 
+    model_config = example(USER_EXAMPLE)
+
     id: UUID
-    email: str
+    email: Annotated[str, Told("format", "email")]
     username: str
     is_active: bool
     email_verified: bool

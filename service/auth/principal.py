@@ -1,15 +1,17 @@
 """Who is calling: quart-auth's principal, from a strictly read Authorization header.
 
-`login_required` (quart-auth's) awaits `Principal.is_authenticated`, which looks once per request
-whether session and account are live; the 401 that follows tells by RFC 6750 what was wrong.
+`login_required` awaits `Principal.is_authenticated`, which looks once per request whether session
+and account are live; the 401 that follows tells by RFC 6750 what was wrong with the token.
 """
 
 import re
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from quart import Quart, Response, current_app, request
-from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_required
+from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user
+from quart_auth import login_required as authenticated
 
 from service.auth.errors import AccountDisabled
 from service.auth.passwords import Passwords
@@ -24,13 +26,44 @@ from service.auth.tokens import (
     Tokens,
     TokenType,
 )
+from service.errors import Unauthorized as NotSignedIn
 from service.web.errors import error_response
+from service.web.openapi import SecurityScheme, secured
 from service.web.transaction import database
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
 _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
 
 MISSING: Final = "Authentication is required"
+
+ACCESS_TOKEN: Final = SecurityScheme(
+    "accessToken",
+    {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `access_token` of a login or a refresh.",
+    },
+)
+REFRESH_TOKEN: Final = SecurityScheme(
+    "refreshToken",
+    {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `refresh_token` of a login or of the last refresh.",
+    },
+)
+# Only tells; `refresh_caller` checks.
+refresh_token_required = secured(REFRESH_TOKEN, errors=[NotSignedIn])
+
+
+def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Let only callers in that show a good access token; others get 401."""
+    return secured(ACCESS_TOKEN, errors=[NotSignedIn, AccountDisabled])(authenticated(route))
 
 
 class Principal(AuthUser):
@@ -94,11 +127,15 @@ class BearerAuth(QuartAuth):
 
     def read(self, kind: TokenType) -> Principal:
         """Read a token of one kind from the Authorization header."""
-        found = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+        sent = request.headers.getlist("Authorization")
+        if len(sent) > 1:
+            return Principal(problem=INVALID)
+        found = _BEARER.fullmatch(sent[0]) if sent else None
         if not found:
             return Principal()
         try:
-            return Principal(self._tokens.verify(kind, found[1]))
+            # Should its account turn out to be gone, then the token is what is wrong.
+            return Principal(self._tokens.verify(kind, found[1]), INVALID)
         except ExpiredToken:
             return Principal(problem=EXPIRED)
         except InvalidToken:
@@ -156,5 +193,6 @@ __all__ = [
     "login_required",
     "passwords",
     "refresh_caller",
+    "refresh_token_required",
     "tokens",
 ]

@@ -1,24 +1,37 @@
 """What login, refresh and the sessions take and answer."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from service.accounts.schemas import UserOut
+from service.accounts.schemas import USER_EXAMPLE, UserOut
+from service.web.openapi import example
 from service.web.text import Text
 
 
 class Credentials(BaseModel):
     """Email and password; login asks no more of them than a bounded length."""
 
+    model_config = example({"email": "ada@example.com", "password": "correct horse battery staple"})
+
     email: Annotated[Text, Field(min_length=1, max_length=1024)]
     password: Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
+TOKENS_EXAMPLE: Final = {
+    "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
+    "refresh_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6InJ0K2p3dCJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
+    "token_type": "Bearer",
+    "expires_in": 3600,
+}
+
+
 class TokensOut(BaseModel):
     """A pair of tokens; `expires_in` is the access token's life in seconds."""
+
+    model_config = example(TOKENS_EXAMPLE)
 
     access_token: str
     refresh_token: str
@@ -28,6 +41,8 @@ class TokensOut(BaseModel):
 
 class LoginOut(TokensOut):
     """A pair of tokens and the account they are for."""
+
+    model_config = example({**TOKENS_EXAMPLE, "user": USER_EXAMPLE})
 
     user: UserOut
 

@@ -66,7 +66,7 @@ async def change_post(
 ) -> AnyRow:
     """Change a post's title or content. Raises PostNotFound or NotTheAuthor."""
     post = await _read_own_post(session, caller_id, post_id)
-    values = change.model_dump(exclude_unset=True)
+    values = change.given()
     if not values:
         return post
     await session.execute(

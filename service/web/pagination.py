@@ -19,8 +19,8 @@ def _digits(value: object) -> object:
 class PageQuery(BaseModel):
     """Which page of a list."""
 
-    page: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=PAGE_MAX)] = 1
-    per_page: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=PER_PAGE_MAX)] = 20
+    page: Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(_digits)] = 1
+    per_page: Annotated[int, Field(ge=1, le=PER_PAGE_MAX), BeforeValidator(_digits)] = 20
 
     @property
     def offset(self) -> int:

@@ -3,9 +3,12 @@
 import logging
 import statistics
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
+from service.app import Service
+from service.auth.passwords import Passwords
 from tests.client import Client
 
 log = logging.getLogger(__name__)
@@ -15,6 +18,15 @@ TRIES = 30
 pytestmark = pytest.mark.proof
 
 
+@pytest.fixture
+async def hashing(app: Service) -> AsyncIterator[None]:
+    """Passwords are hashed at production's cost."""
+    passwords = app.extensions["passwords"] = Passwords()
+    yield
+    passwords.close()
+
+
+@pytest.mark.usefixtures("hashing")
 async def test_known_and_unknown_email_take_the_same_time(client: Client) -> None:
     one = await client.sign_up()
     times: dict[str, list[float]] = {one.user["email"]: [], "nobody@example.com": []}
