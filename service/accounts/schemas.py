@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from service.auth.weak_passwords import refuse_common
-from service.web.openapi import Told, example
+from service.web.openapi import PartialModel, Told, example
 from service.web.text import Email, Text
 
 Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -29,8 +29,10 @@ class Registration(BaseModel):
     username: Username | None = None
 
 
-class ProfileChange(BaseModel):
+class ProfileChange(PartialModel):
     """What changes of an account; what is left out stays."""
+
+    model_config = example({"username": "countess"})
 
     username: Username = ""
     email: Email = ""
@@ -39,12 +41,18 @@ class ProfileChange(BaseModel):
 class PasswordChange(BaseModel):
     """A new password, and the present one as a proof."""
 
+    model_config = example(
+        {"current_password": "analytical engine", "new_password": "difference engine"}
+    )
+
     current_password: GivenPassword
     new_password: Password
 
 
 class AccountDeletion(BaseModel):
     """The password, as a proof."""
+
+    model_config = example({"password": "analytical engine"})
 
     password: GivenPassword
 

@@ -47,8 +47,21 @@ class LoginOut(TokensOut):
     user: UserOut
 
 
+SESSION_EXAMPLE: Final = {
+    "id": "019ab2f5-1b7a-7c41-9d6e-5f3a2b8c0d17",
+    "created_at": "2026-11-22T10:00:00.123456Z",
+    "last_used_at": "2026-11-23T08:30:00.654321Z",
+    "expires_at": "2026-12-23T08:30:00.654321Z",
+    "ip": "192.0.2.7",
+    "user_agent": "Mozilla/5.0",
+    "current": True,
+}
+
+
 class SessionOut(BaseModel):
     """A live session; address and user agent are those of its last refresh."""
+
+    model_config = example(SESSION_EXAMPLE)
 
     id: UUID
     created_at: datetime
@@ -62,11 +75,28 @@ class SessionOut(BaseModel):
 class SessionsOut(BaseModel):
     """An account's live sessions, the last used first."""
 
+    model_config = example({"sessions": [SESSION_EXAMPLE]})
+
     sessions: list[SessionOut]
 
 
 class KeysOut(BaseModel):
     """A JSON Web Key Set (RFC 7517, §5)."""
+
+    model_config = example(
+        {
+            "keys": [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                    "kid": "2026-11",
+                    "use": "sig",
+                    "alg": "EdDSA",
+                }
+            ]
+        }
+    )
 
     keys: list[dict[str, Any]]
 
