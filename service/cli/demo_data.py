@@ -33,7 +33,8 @@ _UPSERT_LOGIN: Final = """
 INSERT INTO users (id, email, username, password_hash, created_at, updated_at)
 SELECT $1, $2, CASE WHEN EXISTS (SELECT FROM users WHERE lower(username) = 'demo')
     THEN 'demo-' || $3 ELSE 'demo' END, $4, $5, $5
-ON CONFLICT (lower(email)) WHERE deleted_at IS NULL DO UPDATE SET password_hash = excluded.password_hash
+ON CONFLICT (lower(email)) WHERE deleted_at IS NULL
+    DO UPDATE SET password_hash = excluded.password_hash
 """
 _AUTHORS: Final = f"""
 SELECT id, created_at FROM (
