@@ -40,8 +40,9 @@ lint: $(DEVELOPMENT) ## ruff: style, likely bugs, format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(DEVELOPMENT) ## mypy
+types: $(DEVELOPMENT) $(PEERS) ## mypy
 	@$(BIN)/mypy
+	@$(BIN)/mypy --python-executable .venv-benchmarks/bin/python benchmarks
 
 migrations: $(DEVELOPMENT) ## the migrations run, and lead to what the models say
 	@$(BIN)/python -m tests.check_migrations
@@ -64,8 +65,8 @@ others: ## the suite on the other supported Pythons that are installed
 proof: $(DEVELOPMENT) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m proof || [ $$? -eq 5 ]
 
-bench: $(RUN) $(PEERS) ## measure the service beside its peers
-	@.venv-benchmarks/bin/python -m benchmarks --python $(abspath $(BIN)/python)
+bench: $(RUN) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
+	@.venv-benchmarks/bin/python -m benchmarks --python $(abspath $(BIN)/python) $(OPTIONS)
 
 lock: $(BIN)/pip ## resolve the requirements anew (UPGRADE=1: to the newest versions)
 	@$(BIN)/python -m pip install -qq --upgrade uv

@@ -11,6 +11,7 @@ from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -43,8 +44,11 @@ class Environment(StrEnum):
 def _check_database_url(url: SecretStr | None) -> SecretStr | None:
     if url is None or not url.get_secret_value():
         return None
-    # Not urlsplit: its complaints repeat the address, password included.
-    if url.get_secret_value().partition("://")[0] not in DATABASE_SCHEMES:
+    try:
+        scheme = urlsplit(url.get_secret_value()).scheme
+    except ValueError:  # its message may hold the password
+        raise ValueError("is no address") from None
+    if scheme not in DATABASE_SCHEMES:
         raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in DATABASE_SCHEMES)}")
     return url
 
