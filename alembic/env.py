@@ -7,6 +7,7 @@ from alembic import context
 from sqlalchemy import Connection, text
 
 from service import models
+from service.cli.database import provided
 from service.database import Base, make_engine
 from service.settings import load_settings
 
@@ -26,6 +27,7 @@ def run_migrations(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_server_default=True,
         include_object=include_object,
+        on_version_apply=context.config.attributes.get("on_version_apply"),
     )
     with context.begin_transaction():
         # Inside the transaction: a statement before it would begin one of its own, and everything
@@ -38,12 +40,13 @@ def run_migrations(connection: Connection) -> None:
 
 async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
-    engine = make_engine(load_settings())
-    try:
-        async with engine.connect() as connection:
-            await connection.run_sync(run_migrations)
-    finally:
-        await engine.dispose()
+    with provided(load_settings()) as place:
+        engine = make_engine(place.settings)
+        try:
+            async with engine.connect() as connection:
+                await connection.run_sync(run_migrations)
+        finally:
+            await engine.dispose()
 
 
 if context.is_offline_mode():

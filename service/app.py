@@ -22,6 +22,7 @@ from service.settings import Settings, load_settings
 from service.web import errors, openapi, ratelimit, requestid, transaction
 from service.web.asgi import HTTPConnection, NoCookieSessions
 from service.web.converters import IdConverter
+from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.request import ApiRequest
 
@@ -34,6 +35,7 @@ BLUEPRINTS: Final = (
     admin_posts_blueprint,
     admin_events_blueprint,
     health_blueprint,
+    docs_blueprint,
 )
 
 
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Service:
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.converters["id"] = IdConverter
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
 
     requestid.init_app(app)

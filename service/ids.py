@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,14 @@ _UUID: Final = re.compile(UUID_PATTERN)
 def new_id() -> UUID:
     """Make a UUIDv7: ordered by time (RFC 9562, §5.7), so that indexes grow at their end."""
     return uuid_utils.compat.uuid7()
+
+
+def new_id_at(moment: datetime) -> UUID:
+    """Make a UUIDv7 of another moment than now, to the millisecond (RFC 9562, §5.7)."""
+    milliseconds = int(moment.timestamp() * 1000)
+    noise = secrets.randbits(74)  # 12 and 62 bits, around the variant
+    high, low = noise >> 62, noise & ((1 << 62) - 1)
+    return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
 
 
 def parse_id(text: object) -> UUID | None:

@@ -23,7 +23,7 @@ def configure(settings: Settings) -> None:
         colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
     formatting: list[Any] = []
-    if settings.log_format == "json":
+    if settings.json_logs:
         formatting = [structlog.processors.format_exc_info]
         renderer = structlog.processors.JSONRenderer()
     handler = logging.StreamHandler()
@@ -37,6 +37,8 @@ def configure(settings: Settings) -> None:
             ],
         )
     )
+    # It announces that it looks; what ran, the commands tell.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -1,6 +1,8 @@
 """Bringing the database's schema to head."""
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -22,13 +24,30 @@ def head_revisions() -> frozenset[str]:
     return frozenset(ScriptDirectory.from_config(config()).get_heads())
 
 
-async def upgrade(engine: AsyncEngine) -> None:
-    """Upgrade to head. Runners wait for one another; a failed run leaves nothing behind."""
+@dataclass(frozen=True)
+class Step:
+    """A migration that ran: the revisions before (None: an empty database) and after it."""
+
+    before: str | None
+    after: str
+
+
+async def upgrade(engine: AsyncEngine) -> list[Step]:
+    """Upgrade to head and tell what ran.
+
+    Runners wait for one another; a failed run leaves nothing behind.
+    """
+    steps: list[Step] = []
+
+    def note(*, step: Any, **_: Any) -> None:
+        steps.append(Step(", ".join(step.source_revision_ids) or None, step.up_revision_id))
 
     def run(connection: Connection) -> None:
         settings = config()
         settings.attributes["connection"] = connection
+        settings.attributes["on_version_apply"] = note
         command.upgrade(settings, "head")
 
     async with engine.connect() as connection:
         await connection.run_sync(run)
+    return steps

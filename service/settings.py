@@ -1,6 +1,6 @@
 """All settings, read from the environment once.
 
-`.env` in the working directory is read too, except in production. A wrong value raises
+`.env` in the working directory is read too, in development. A wrong value raises
 SettingsError, which names the setting and never repeats its value.
 """
 
@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from limits import parse_many
@@ -46,7 +46,11 @@ class Environment(StrEnum):
 def _check_database_url(url: SecretStr | None) -> SecretStr | None:
     if url is None or not url.get_secret_value():
         return None
-    if urlsplit(url.get_secret_value()).scheme not in DATABASE_SCHEMES:
+    try:
+        scheme = urlsplit(url.get_secret_value()).scheme
+    except ValueError:  # its message may hold the password
+        raise ValueError("is no address") from None
+    if scheme not in DATABASE_SCHEMES:
         raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in DATABASE_SCHEMES)}")
     return url
 
@@ -120,12 +124,17 @@ class Settings(BaseSettings):
     ratelimit_mail: Limits = "5/hour"
     ratelimit_admin: Limits = "120/minute"
     ratelimit_default: Limits = "50/hour;200/day"
-    log_level: str = "INFO"
-    log_format: str = ""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["console", "json"] | None = None
 
     @property
     def production(self) -> bool:
         return self.service_env is Environment.PRODUCTION
+
+    @property
+    def json_logs(self) -> bool:
+        """LOG_FORMAT; unset, JSON in production and lines for a person elsewhere."""
+        return self.production if self.log_format is None else self.log_format == "json"
 
     @property
     def jwt_secret(self) -> str:
@@ -178,9 +187,9 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises SettingsError naming every wrong setting.
     """
-    in_production = os.environ.get("SERVICE_ENV") == Environment.PRODUCTION
+    in_development = os.environ.get("SERVICE_ENV", "") in {"", Environment.DEVELOPMENT}
     try:
-        settings = Settings(_env_file=None if in_production else ".env", **overrides)  # type: ignore[arg-type]
+        settings = Settings(_env_file=".env" if in_development else None, **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     if settings.production or settings.secret_key.get_secret_value():

@@ -6,6 +6,9 @@ from typing import Any
 
 from quart import Quart, Response
 from quart.typing import TestClientProtocol
+from werkzeug.http import HTTP_STATUS_CODES
+
+from tests.conformance import check_answer
 
 PASSWORD = "correct horse battery staple"
 _numbers = count(1)
@@ -40,7 +43,11 @@ class Client:
         if bearer:
             headers.setdefault("Authorization", f"Bearer {bearer}")
         response = await self._client.open(path, method=method, headers=headers, **options)
-        return await read(response)
+        answer = await read(response)
+        check_answer(
+            self.app, method, path, answer.status, answer.headers, answer.body, answer.json
+        )
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.request("GET", path, **options)
@@ -90,3 +97,24 @@ async def read(response: Response) -> Answer:
     body: bytes = await response.get_data(as_text=False)
     json = await response.get_json() if response.is_json else None
     return Answer(response.status_code, response.headers, body, json)
+
+
+def refused(answer: Answer, status: int, message: str | None = None) -> dict[str, Any]:
+    """Assert that a failure has the one shape; returns its body."""
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/json"
+    members = {"error", "message", "code", "request_id"}
+    assert members <= set(answer.json) <= members | {"errors"}
+    assert answer.json["error"] == HTTP_STATUS_CODES[status]
+    assert answer.json["code"] == status
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"]
+    assert message is None or answer.json["message"] == message
+    found: dict[str, Any] = answer.json
+    return found
+
+
+def faults(answer: Answer) -> set[str]:
+    """Assert that the values were refused; returns the names of the fields."""
+    errors = refused(answer, 400)["errors"]
+    assert all(messages and all(messages) for messages in errors.values())
+    return set(errors)

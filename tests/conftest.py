@@ -4,25 +4,33 @@ Each test gets a clone of a migrated template on a real PostgreSQL; nothing is s
 tests, so that they run in any order and in parallel.
 """
 
+import asyncio
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
+from argon2 import PasswordHasher
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service import migrations
 from service.app import Service, create_app
+from service.auth.passwords import Passwords
 from service.embedded import EmbeddedPostgres, start
 from service.settings import Environment, Settings
 from tests.client import Client
 
 SECRET = "a secret that is only good for tests, and long enough"
+# Real argon2id, with the least work it can do: most tests are about something else.
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture(scope="session")
@@ -101,11 +109,19 @@ def make_settings(**values: object) -> Settings:
     return Settings.model_validate({**defaults, **values})
 
 
-@pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[Service]:
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Service]:
     """The application, started and, at the end, stopped."""
     application = create_app(settings)
     async with application.test_app():
+        application.extensions["passwords"] = Passwords(hasher=QUICK_HASHER)
+        yield application
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[Service]:
+    """The application of one test."""
+    async with running(settings) as application:
         yield application
 
 
@@ -113,3 +129,69 @@ async def app(settings: Settings) -> AsyncIterator[Service]:
 def client(app: Service) -> Client:
     """A client that is not signed in."""
     return Client(app)
+
+
+@pytest.fixture(scope="session")
+async def shared_app(
+    postgres: EmbeddedPostgres,
+    admin: "asyncpg.Connection",
+    template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Service]:
+    """One application for the tests that do not mind what others write."""
+    name = f"shared_{uuid4().hex}"
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    data_dir = tmp_path_factory.mktemp("shared")
+    async with running(
+        make_settings(database_url=postgres.url(name), data_dir=data_dir)
+    ) as application:
+        yield application
+
+
+@pytest.fixture(scope="session")
+def anyone(shared_app: Service) -> Client:
+    """A client of the shared application that is not signed in."""
+    return Client(shared_app)
+
+
+@pytest.fixture(scope="session")
+async def member(anyone: Client) -> Client:
+    """A signed-in client of the shared application."""
+    return await anyone.sign_up()
+
+
+class Trips:
+    """What the application sends to PostgreSQL, the driver's own BEGIN and COMMIT included."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.sent: list[str] = []
+        event.listen(engine.sync_engine, "checkout", self._watch)
+        event.listen(engine.sync_engine, "before_cursor_execute", self._note_statement)
+
+    async def during(self, request: Any) -> list[str]:
+        """The first word of each statement that a successful request sends, sorted."""
+        self.sent.clear()
+        answer = await request
+        assert answer.status < 400, answer.body
+        # asyncpg tells its loggers in the loop's next turn.
+        await asyncio.sleep(0)
+        return sorted(self.sent)
+
+    def _watch(self, connection: Any, *_: object) -> None:
+        # Prepared statements do not come here: those SQLAlchemy tells.
+        connection.driver_connection.add_query_logger(self._note_query)
+
+    def _note_query(self, record: Any) -> None:
+        self._note(record.query)
+
+    def _note_statement(self, _connection: Any, _cursor: Any, statement: str, *_: object) -> None:
+        self._note(statement)
+
+    def _note(self, statement: str) -> None:
+        self.sent.append(statement.split()[0].rstrip(";"))
+
+
+@pytest.fixture
+def trips(app: Service) -> Trips:
+    """The round trips between the application and its database."""
+    return Trips(app.extensions["database"].engine)

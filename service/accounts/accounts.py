@@ -17,10 +17,12 @@ from service.accounts.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import INTERNAL, Kind, Origin, anonymise, record
 from service.auth import sessions
+from service.auth.sessions import Caller
 from service.database import AnyRow, violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
 from service.posts import posts
+from service.web.text import comparable_email
 
 USERNAME_MIN: Final = 3
 _NOT_IN_USERNAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -130,8 +132,10 @@ async def find_user(session: AsyncSession, user_id: UUID) -> AnyRow | None:
 
 async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
     """Read an account, its password's hash and when it changed, by email in any case."""
+    # PostgreSQL lowers both sides: Python lowers some letters (İ, a last Σ) to others.
+    same_email = func.lower(User.email) == func.lower(comparable_email(email))
     statement = select(*COLUMNS, User.password_hash, User.password_changed_at).where(
-        func.lower(User.email) == email.lower(), _NOT_DELETED
+        same_email, _NOT_DELETED
     )
     return (await session.execute(statement)).one_or_none()
 
@@ -151,8 +155,8 @@ async def replace_hash(session: AsyncSession, user_id: UUID, old: str, new: str)
 
 
 async def change_profile(
-    session: AsyncSession, before: AnyRow, change: ProfileChange, origin: Origin
-) -> AnyRow:
+    session: AsyncSession, before: Caller, change: ProfileChange, origin: Origin
+) -> AnyRow | Caller:
     """Change username or email; `before` is the account as it was.
 
     A new email must be verified again. Raises EmailTaken or UsernameTaken.
@@ -180,7 +184,7 @@ async def change_profile(
 
 
 async def _email_changed(
-    session: AsyncSession, before: AnyRow, user: AnyRow, origin: Origin
+    session: AsyncSession, before: Caller, user: AnyRow, origin: Origin
 ) -> None:
     await mails.void_links(session, user.id)
     await mails.send_verification(session, user)

@@ -52,13 +52,13 @@ async def change_account(
 
     Raises AccountNotFound or LastAdmin.
     """
-    if change.is_active is False or change.is_admin is False:
+    values = change.given()
+    if False in values.values():
         await guard_last_admin(session, user_id)
     locked = _accounts.where(User.id == user_id).with_for_update()
     before = (await session.execute(locked)).one_or_none()
     if before is None:
         raise AccountNotFound
-    values = change.model_dump(exclude_unset=True)
     kinds = list(_kinds(before, values))
     if not kinds:
         return before

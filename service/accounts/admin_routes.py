@@ -20,8 +20,9 @@ from service.auth.principal import admin_required, caller
 from service.web.caching import never_store
 from service.web.json import json_response
 from service.web.openapi import answers
+from service.web.openapi.headers import LINK
 from service.web.origin import origin
-from service.web.pagination import cursor_links, position
+from service.web.pagination import InvalidCursor, cursor_links, position
 from service.web.ratelimit import limit
 from service.web.transaction import session
 
@@ -34,7 +35,7 @@ CURSORS: Final = "users"
 @limit("ADMIN")
 @admin_required
 @validate_querystring(AccountQuery)
-@answers(200, AccountList)
+@answers(200, AccountList, headers=[LINK], errors=[InvalidCursor])
 async def list_users(query_args: AccountQuery) -> Response:
     """List accounts, newest first."""
     found = await admin.list_accounts(

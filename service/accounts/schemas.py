@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from service.auth.weak_passwords import refuse_common
+from service.web.openapi import PartialModel, Told, example
 from service.web.pagination import CursorQuery
 from service.web.text import Email, Text
 
-Username = Annotated[Text, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
+Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
 Password = Annotated[Text, Field(min_length=8, max_length=128), AfterValidator(refuse_common)]
 # A password that is only compared.
 GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
@@ -20,13 +21,19 @@ GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
 class Registration(BaseModel):
     """A new account."""
 
+    model_config = example(
+        {"email": "ada@example.com", "password": "correct horse battery staple", "username": "ada"}
+    )
+
     email: Email
     password: Password
     username: Username | None = None
 
 
-class ProfileChange(BaseModel):
+class ProfileChange(PartialModel):
     """What changes of an account; what is left out stays."""
+
+    model_config = example({"username": "countess"})
 
     username: Username = ""
     email: Email = ""
@@ -35,12 +42,18 @@ class ProfileChange(BaseModel):
 class PasswordChange(BaseModel):
     """A new password, and the present one as a proof."""
 
+    model_config = example(
+        {"current_password": "analytical engine", "new_password": "difference engine"}
+    )
+
     current_password: GivenPassword
     new_password: Password
 
 
 class AccountDeletion(BaseModel):
     """The password, as a proof."""
+
+    model_config = example({"password": "analytical engine"})
 
     password: GivenPassword
 
@@ -51,18 +64,30 @@ class AccountQuery(CursorQuery):
     q: Annotated[Text, Field(max_length=254)] | None = None
 
 
-class AccountChange(BaseModel):
+class AccountChange(PartialModel):
     """What an operator changes of an account; what is left out stays."""
 
-    is_active: bool = Field(default=None, strict=True)  # type: ignore[assignment]
-    is_admin: bool = Field(default=None, strict=True)  # type: ignore[assignment]
+    is_active: Annotated[bool, Field(strict=True)] = False
+    is_admin: Annotated[bool, Field(strict=True)] = False
+
+
+USER_EXAMPLE: Final = {
+    "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "email": "ada@example.com",
+    "username": "ada",
+    "is_active": True,
+    "email_verified": True,
+    "created_at": "2026-11-22T10:00:00.123456Z",
+}
 
 
 class UserOut(BaseModel):
     """An account, as its owner sees it."""
 
+    model_config = example(USER_EXAMPLE)
+
     id: UUID
-    email: str
+    email: Annotated[str, Told("format", "email")]
     username: str
     is_active: bool
     email_verified: bool

@@ -5,7 +5,6 @@ with an error type that keeps its changes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -16,7 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.audit.models import SecurityEvent
 from service.ids import new_id
+from service.origin import INTERNAL, Origin
 from service.web.pagination import Position, Slice, follows, newest_first
+
+__all__ = ["INTERNAL", "Kind", "Origin", "anonymise", "list_events", "record"]
 
 
 class Kind(StrEnum):
@@ -39,17 +41,6 @@ class Kind(StrEnum):
     POST_REMOVED = "post.removed"
     POST_RESTORED = "post.restored"
 
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a request came from: the client's address, and what it calls itself (bounded)."""
-
-    ip: str | None
-    user_agent: str | None
-
-
-# What the service does by itself, or on its own machine's command line.
-INTERNAL: Final = Origin(ip=None, user_agent=None)
 
 _insert: Final = insert(SecurityEvent)
 

@@ -12,7 +12,8 @@ from service.ids import parse_id
 from service.web.caching import never_store
 from service.web.json import json_response
 from service.web.openapi import answers
-from service.web.pagination import cursor_links, position
+from service.web.openapi.headers import LINK
+from service.web.pagination import InvalidCursor, cursor_links, position
 from service.web.ratelimit import limit
 from service.web.transaction import session
 
@@ -25,7 +26,7 @@ CURSORS: Final = "events"
 @limit("ADMIN")
 @admin_required
 @validate_querystring(EventQuery)
-@answers(200, EventList)
+@answers(200, EventList, headers=[LINK], errors=[InvalidCursor])
 async def list_events(query_args: EventQuery) -> Response:
     """List security events, newest first."""
     found = await events.list_events(

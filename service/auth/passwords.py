@@ -21,6 +21,7 @@ from service.errors import Unavailable
 
 QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 1.5 s
 NICENESS: Final = 10
+HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 T = TypeVar("T")
 
@@ -28,10 +29,10 @@ T = TypeVar("T")
 class Passwords:
     """Hashes and verifies passwords off the event loop."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, hasher: PasswordHasher = HASHER) -> None:
         # One core is left to the event loop and the database.
         threads = threads or max(1, (os.cpu_count() or 1) - 1)
-        self._hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+        self._hasher = hasher
         self._executor = ThreadPoolExecutor(
             threads, thread_name_prefix="password", initializer=_give_way
         )

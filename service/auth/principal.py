@@ -1,7 +1,7 @@
 """Who is calling: quart-auth's principal, from a strictly read Authorization header.
 
-`login_required` (quart-auth's) awaits `Principal.is_authenticated`, which looks once per request
-whether session and account are live; the 401 that follows tells by RFC 6750 what was wrong.
+`login_required` awaits `Principal.is_authenticated`, which looks once per request whether session
+and account are live; the 401 that follows tells by RFC 6750 what was wrong with the token.
 """
 
 import re
@@ -11,11 +11,12 @@ from typing import Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from quart import Quart, Response, current_app, request
-from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user, login_required
+from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user
+from quart_auth import login_required as authenticated
 
-from service.auth import sessions
 from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.passwords import Passwords
+from service.auth.sessions import Caller, find_caller
 from service.auth.tokens import (
     ENDED,
     EXPIRED,
@@ -26,9 +27,10 @@ from service.auth.tokens import (
     Tokens,
     TokenType,
 )
-from service.database import AnyRow
+from service.errors import Unauthorized as NotSignedIn
 from service.web.errors import error_response
-from service.web.transaction import session
+from service.web.openapi import SecurityScheme, secured
+from service.web.transaction import database
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +40,32 @@ _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
 
 MISSING: Final = "Authentication is required"
 
+ACCESS_TOKEN: Final = SecurityScheme(
+    "accessToken",
+    {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `access_token` of a login or a refresh.",
+    },
+)
+REFRESH_TOKEN: Final = SecurityScheme(
+    "refreshToken",
+    {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The `refresh_token` of a login or of the last refresh.",
+    },
+)
+# Only tells; `refresh_caller` checks.
+refresh_token_required = secured(REFRESH_TOKEN, errors=[NotSignedIn])
+
+
+def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Let only callers in that show a good access token; others get 401."""
+    return secured(ACCESS_TOKEN, errors=[NotSignedIn, AccountDisabled])(authenticated(route))
+
 
 class Principal(AuthUser):
     """The caller of a request; `problem` tells why there is none."""
@@ -45,7 +73,7 @@ class Principal(AuthUser):
     def __init__(self, claims: Claims | None = None, problem: str = MISSING) -> None:
         super().__init__(str(claims.user_id) if claims else None)
         self._claims = claims
-        self._account: AnyRow | None = None
+        self._account: Caller | None = None
         self.problem = problem
 
     @property
@@ -57,7 +85,7 @@ class Principal(AuthUser):
         if self._claims is None:
             return False
         if self._account is None:
-            self._account = await sessions.find_caller(session(), self._claims)
+            self._account = await find_caller(database(), self._claims)
         if self._account is None:
             self.problem = ENDED
             return False
@@ -78,7 +106,7 @@ class Principal(AuthUser):
         return self.claims.user_id
 
     @property
-    def account(self) -> AnyRow:
+    def account(self) -> Caller:
         """The caller's account as this request found it; only for routes that require a login."""
         if self._account is None:
             raise Unauthorized
@@ -100,11 +128,15 @@ class BearerAuth(QuartAuth):
 
     def read(self, kind: TokenType) -> Principal:
         """Read a token of one kind from the Authorization header."""
-        found = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+        sent = request.headers.getlist("Authorization")
+        if len(sent) > 1:
+            return Principal(problem=INVALID)
+        found = _BEARER.fullmatch(sent[0]) if sent else None
         if not found:
             return Principal()
         try:
-            return Principal(self._tokens.verify(kind, found[1]))
+            # Should its account turn out to be gone, then the token is what is wrong.
+            return Principal(self._tokens.verify(kind, found[1]), INVALID)
         except ExpiredToken:
             return Principal(problem=EXPIRED)
         except InvalidToken:
@@ -155,7 +187,7 @@ def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
             raise AdminRequired
         return await route(*args, **kwargs)
 
-    return login_required(guarded)
+    return secured(errors=[AdminRequired])(login_required(guarded))
 
 
 async def _unauthorized(_error: Unauthorized) -> Response:
@@ -181,5 +213,6 @@ __all__ = [
     "login_required",
     "passwords",
     "refresh_caller",
+    "refresh_token_required",
     "tokens",
 ]

@@ -11,7 +11,14 @@ from service.accounts import accounts
 from service.accounts.schemas import show_user
 from service.auth import logins, sessions
 from service.auth.errors import AccountDisabled, InvalidCredentials, SessionNotFound
-from service.auth.principal import caller, login_required, passwords, refresh_caller, tokens
+from service.auth.principal import (
+    caller,
+    login_required,
+    passwords,
+    refresh_caller,
+    refresh_token_required,
+    tokens,
+)
 from service.auth.schemas import (
     Credentials,
     KeysOut,
@@ -22,7 +29,7 @@ from service.auth.schemas import (
 )
 from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import TokenType
-from service.errors import Unauthorized, Unavailable
+from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.caching import never_store
 from service.web.json import json_response, no_content
@@ -69,7 +76,8 @@ async def _upgrade(password: str, hashed: str) -> str | None:
 
 @blueprint.post("/refresh")
 @limit("REFRESH")
-@answers(200, TokensOut, errors=[Unauthorized, AccountDisabled])
+@refresh_token_required
+@answers(200, TokensOut, errors=[AccountDisabled])
 async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer, for a fresh pair."""
     token = await sessions.refresh(session(), refresh_caller().claims, rules(), origin())

@@ -1,24 +1,37 @@
 """What login, refresh and the sessions take and answer."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from service.accounts.schemas import UserOut
+from service.accounts.schemas import USER_EXAMPLE, UserOut
+from service.web.openapi import example
 from service.web.text import Text
 
 
 class Credentials(BaseModel):
     """Email and password; login asks no more of them than a bounded length."""
 
+    model_config = example({"email": "ada@example.com", "password": "correct horse battery staple"})
+
     email: Annotated[Text, Field(min_length=1, max_length=1024)]
     password: Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
+TOKENS_EXAMPLE: Final = {
+    "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
+    "refresh_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6InJ0K2p3dCJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
+    "token_type": "Bearer",
+    "expires_in": 3600,
+}
+
+
 class TokensOut(BaseModel):
     """A pair of tokens; `expires_in` is the access token's life in seconds."""
+
+    model_config = example(TOKENS_EXAMPLE)
 
     access_token: str
     refresh_token: str
@@ -29,11 +42,26 @@ class TokensOut(BaseModel):
 class LoginOut(TokensOut):
     """A pair of tokens and the account they are for."""
 
+    model_config = example({**TOKENS_EXAMPLE, "user": USER_EXAMPLE})
+
     user: UserOut
+
+
+SESSION_EXAMPLE: Final = {
+    "id": "019ab2f5-1b7a-7c41-9d6e-5f3a2b8c0d17",
+    "created_at": "2026-11-22T10:00:00.123456Z",
+    "last_used_at": "2026-11-23T08:30:00.654321Z",
+    "expires_at": "2026-12-23T08:30:00.654321Z",
+    "ip": "192.0.2.7",
+    "user_agent": "Mozilla/5.0",
+    "current": True,
+}
 
 
 class SessionOut(BaseModel):
     """A live session; address and user agent are those of its last refresh."""
+
+    model_config = example(SESSION_EXAMPLE)
 
     id: UUID
     created_at: datetime
@@ -47,11 +75,28 @@ class SessionOut(BaseModel):
 class SessionsOut(BaseModel):
     """An account's live sessions, the last used first."""
 
+    model_config = example({"sessions": [SESSION_EXAMPLE]})
+
     sessions: list[SessionOut]
 
 
 class KeysOut(BaseModel):
     """A JSON Web Key Set (RFC 7517, §5)."""
+
+    model_config = example(
+        {
+            "keys": [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                    "kid": "2026-11",
+                    "use": "sig",
+                    "alg": "EdDSA",
+                }
+            ]
+        }
+    )
 
     keys: list[dict[str, Any]]
 

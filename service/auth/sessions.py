@@ -27,6 +27,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -42,7 +43,7 @@ from service.auth.errors import (
 )
 from service.auth.models import LoginSession
 from service.auth.tokens import Claims
-from service.database import AnyRow
+from service.database import AnyRow, Database
 from service.ids import new_id
 from service.settings import Settings
 
@@ -90,6 +91,19 @@ class RefreshToken:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The account that a request comes from, as it was when the request came."""
+
+    id: UUID
+    email: str
+    username: str
+    is_active: bool
+    is_admin: bool
+    email_verified: bool
+    created_at: datetime
+
+
 # Tables, not entities: the ORM's part of a statement would cost more than PostgreSQL's.
 _table: Final = cast(Table, LoginSession.__table__)
 _sessions: Final = _table.c
@@ -119,10 +133,15 @@ _locked: Final = (
 )
 
 
-async def find_caller(session: AsyncSession, claims: Claims) -> AnyRow | None:
+_caller_sql: Final = _caller.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]
+
+
+async def find_caller(database: Database, claims: Claims) -> Caller | None:
     """Read the account of a live session, disabled or not; None when there is no such session."""
     values = {"session_id": claims.session_id, "user_id": claims.user_id, "now": clock.now()}
-    return (await session.execute(_caller, values)).one_or_none()
+    in_order = [values[name] for name in _caller_sql.positiontup or ()]
+    row = await database.fetch_row(_caller_sql.string, *in_order)
+    return Caller(*row) if row is not None else None
 
 
 async def open_session(

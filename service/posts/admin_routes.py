@@ -13,6 +13,7 @@ from service.web.caching import never_store
 from service.web.conditional import tagged
 from service.web.json import json_response, no_content
 from service.web.openapi import answers
+from service.web.openapi.headers import ETAG
 from service.web.origin import origin
 from service.web.ratelimit import limit
 from service.web.transaction import session
@@ -33,7 +34,7 @@ async def remove_post(post_id: UUID) -> Response:
 @blueprint.post("/<id:post_id>/restore")
 @limit("ADMIN")
 @admin_required
-@answers(200, PostOut, errors=[PostNotFound])
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
 async def restore_removed_post(post_id: UUID) -> Response:
     """Restore a deleted post, whoever deleted it."""
     post = await moderation.restore_post(session(), caller().user_id, post_id, origin())

@@ -92,7 +92,7 @@ async def change_post(
 
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
     """
-    values = change.model_dump(exclude_unset=True)
+    values = change.given()
     differs = or_(false(), *(getattr(Post, name) != value for name, value in values.items()))
     for _ in range(ATTEMPTS):
         if values:

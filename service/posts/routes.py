@@ -22,27 +22,60 @@ from service.posts.schemas import (
 )
 from service.posts.search import TOTAL_CAP
 from service.web import idempotency
-from service.web.conditional import PreconditionFailed, if_match, tagged, weak_tag
+from service.web.conditional import (
+    InvalidEntityTag,
+    PreconditionFailed,
+    if_match,
+    tagged,
+    weak_tag,
+)
 from service.web.json import dumps, json_bytes, json_response, no_content
-from service.web.openapi import answers
-from service.web.pagination import Slice, count_pages, cursor_links, cursors, page_links
+from service.web.openapi import answers, reads
+from service.web.openapi.headers import (
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LINK,
+    REPLAYED,
+)
+from service.web.pagination import (
+    InvalidCursor,
+    Position,
+    Slice,
+    count_pages,
+    cursor_links,
+    page_links,
+    position,
+)
 from service.web.ratelimit import limit
 from service.web.transaction import session
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 
 PUBLIC: Final = {"Cache-Control": "no-cache"}
+LIST_HEADERS: Final = (ETAG, LINK)
+CHANGE_ERRORS: Final = (
+    PostNotFound,
+    NotTheAuthor,
+    PostContended,
+    PreconditionFailed,
+    InvalidEntityTag,
+)
 
 
 @blueprint.get("")
 @limit("READ")
 @validate_querystring(PostQuery)
-@answers(200, PostPage)
+@reads(IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
+@answers(200, PostPage, headers=LIST_HEADERS, description="A page of posts.")
+@answers(304, headers=[ETAG], description="The list at hand is this one.")
 async def list_posts(query_args: PostQuery) -> Response:
     """List posts, newest first: all, by author, or by words; by page or by cursor."""
     filters = Filters(query_args.author or None, query_args.q or None)
-    if query_args.cursor is not None:
-        return await _read_on(query_args, filters)
+    after = position("posts", query_args)
+    if after is not None:
+        return await _read_on(query_args, filters, after)
     found, total = await queries.read_page(
         session(), filters, limit=query_args.per_page, offset=query_args.offset
     )
@@ -58,8 +91,7 @@ async def list_posts(query_args: PostQuery) -> Response:
     return _tagged_list(payload, links)
 
 
-async def _read_on(query: PostQuery, filters: Filters) -> Response:
-    after = cursors("posts").read(query.cursor or "")
+async def _read_on(query: PostQuery, filters: Filters, after: Position) -> Response:
     payload = _list(await queries.read_on(session(), filters, limit=query.per_page, after=after))
     return _tagged_list(payload, cursor_links(query, payload["next_cursor"]))
 
@@ -80,7 +112,8 @@ def _tagged_list(payload: Mapping[str, Any], links: Mapping[str, str]) -> Respon
 @limit("CREATE")
 @login_required
 @validate_request(NewPost)
-@answers(201, PostOut, errors=idempotency.ERRORS)
+@reads(IDEMPOTENCY_KEY)
+@answers(201, PostOut, headers=[ETAG, REPLAYED], errors=idempotency.ERRORS)
 async def create_post(data: NewPost) -> Response:
     """Write a post; with an Idempotency-Key, once."""
 
@@ -94,7 +127,9 @@ async def create_post(data: NewPost) -> Response:
 
 @blueprint.get("/<id:post_id>")
 @limit("READ")
-@answers(200, PostOut, errors=[PostNotFound])
+@reads(IF_NONE_MATCH, errors=[InvalidEntityTag])
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
+@answers(304, headers=[ETAG], description="The post at hand is this one.")
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
     return _show(await posts.read_post(session(), post_id), PUBLIC)
@@ -105,7 +140,8 @@ async def read_post(post_id: UUID) -> Response:
 @limit("WRITE")
 @login_required
 @validate_request(PostChange)
-@answers(200, PostOut, errors=[PostNotFound, NotTheAuthor, PostContended, PreconditionFailed])
+@reads(IF_MATCH, errors=CHANGE_ERRORS)
+@answers(200, PostOut, headers=[ETAG])
 async def change_post(post_id: UUID, data: PostChange) -> Response:
     """Change the title or the content of one's own post."""
     condition = if_match()
@@ -115,7 +151,8 @@ async def change_post(post_id: UUID, data: PostChange) -> Response:
 @blueprint.delete("/<id:post_id>")
 @limit("WRITE")
 @login_required
-@answers(204, errors=[PostNotFound, NotTheAuthor, PostContended, PreconditionFailed])
+@reads(IF_MATCH, errors=CHANGE_ERRORS)
+@answers(204)
 async def delete_post(post_id: UUID) -> Response:
     """Delete one's own post; it can be restored for a while."""
     await posts.delete_post(session(), caller().user_id, post_id, if_match())
@@ -125,7 +162,7 @@ async def delete_post(post_id: UUID) -> Response:
 @blueprint.post("/<id:post_id>/restore")
 @limit("WRITE")
 @login_required
-@answers(200, PostOut, errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
 async def restore_post(post_id: UUID) -> Response:
     """Restore one's own deleted post."""
     return _show(await posts.restore_post(session(), caller().user_id, post_id))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from service.posts.models import CONTENT_MAX, TITLE_MAX
 from service.web.conditional import EntityTag, TagCondition
+from service.web.openapi import PartialModel, example
 from service.web.pagination import PageQuery
 from service.web.text import NonBlank, Text
 
@@ -23,12 +24,16 @@ Content = Annotated[NonBlank, Field(min_length=1, max_length=CONTENT_MAX)]
 class NewPost(BaseModel):
     """A post to be written."""
 
+    model_config = example({"title": "Notes", "content": "On the analytical engine."})
+
     title: Title
     content: Content
 
 
-class PostChange(BaseModel):
+class PostChange(PartialModel):
     """What changes of a post; what is left out stays."""
+
+    model_config = example({"title": "Notes, revised"})
 
     title: Title = ""
     content: Content = ""
@@ -41,8 +46,22 @@ class PostQuery(PageQuery):
     q: Annotated[Text, Field(max_length=1000)] | None = None
 
 
+POST_EXAMPLE: Final = {
+    "id": "019ab2f7-10b3-7c44-9e21-5f8a6d3c2b17",
+    "title": "Notes",
+    "content": "On the analytical engine.",
+    "author": "ada",
+    "created_at": "2026-11-22T10:00:00.123456Z",
+    "updated_at": "2026-11-22T10:00:00.123456Z",
+    "version": 1,
+}
+LIST_EXAMPLE: Final = {"posts": [POST_EXAMPLE], "next_cursor": None}
+
+
 class PostOut(BaseModel):
     """A post; `author` is the author's username, `version` grows with every change."""
+
+    model_config = example(POST_EXAMPLE)
 
     id: UUID
     title: str
@@ -56,16 +75,23 @@ class PostOut(BaseModel):
 class PostList(BaseModel):
     """Posts, newest first, read by cursor."""
 
+    model_config = example(LIST_EXAMPLE)
+
     posts: list[PostOut]
     next_cursor: str | None
 
 
 class PostPage(PostList):
-    """One page of posts; with `total_capped` there are at least `total`."""
+    """Posts, newest first; by page with totals, by cursor without.
 
-    total: int
-    pages: int
-    current_page: int
+    With `total_capped` there are at least `total`.
+    """
+
+    model_config = example({**LIST_EXAMPLE, "total": 1, "pages": 1, "current_page": 1})
+
+    total: Annotated[int, Field(ge=0)] = 0
+    pages: Annotated[int, Field(ge=0)] = 0
+    current_page: Annotated[int, Field(ge=1)] = 1
     total_capped: bool = False
 
 

@@ -1,7 +1,8 @@
 """Liveness and readiness."""
 
-from typing import Final
+from typing import Final, Literal
 
+from pydantic import BaseModel
 from quart import Blueprint, Response
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -10,10 +11,18 @@ from service.errors import ServiceError, Unavailable
 from service.migrations import head_revisions
 from service.web import transaction
 from service.web.json import json_response
-from service.web.openapi import Health, answers
+from service.web.openapi import answers, example
 from service.web.ratelimit import unlimited
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
+
+
+class Health(BaseModel):
+    """The service is well."""
+
+    model_config = example({"status": "ok"})
+
+    status: Literal["ok"]
 
 
 @blueprint.get("/live")

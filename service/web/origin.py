@@ -4,7 +4,7 @@ from typing import Final
 
 from quart import request
 
-from service.audit.events import Origin
+from service.origin import Origin
 from service.web.proxy import client_ip
 
 USER_AGENT_MAX: Final = 400  # characters; what is longer is cut

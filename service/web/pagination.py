@@ -55,14 +55,14 @@ def _digits(value: object) -> object:
 class CursorQuery(BaseModel):
     """How much of a list, and from where on."""
 
-    per_page: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=PER_PAGE_MAX)] = 20
+    per_page: Annotated[int, Field(ge=1, le=PER_PAGE_MAX), BeforeValidator(_digits)] = 20
     cursor: str | None = None
 
 
 class PageQuery(CursorQuery):
     """Which page of a list, or from where on."""
 
-    page: Annotated[int, BeforeValidator(_digits), Field(ge=1, le=PAGE_MAX)] = 1
+    page: Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(_digits)] = 1
 
     @field_validator("page")
     @classmethod

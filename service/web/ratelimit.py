@@ -19,14 +19,14 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 from quart import Quart, Response, current_app, g, request
 
-from service.errors import ServiceError
+from service.errors import TooManyRequests
 from service.settings import Settings
+from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.proxy import client_network
 from service.web.ratelimit_storage import BoundedMemoryStorage
 
 log: Final = structlog.get_logger(__name__)
 
-LIMIT_ATTRIBUTE: Final = "_limit"
 # Seconds for which a server that did not answer is left alone, so that requests do not wait.
 PAUSE: Final = 1.0
 DEFAULT: Final = "DEFAULT"
@@ -39,16 +39,6 @@ NAMES: Final = (
 )  # fmt: skip
 
 Route = TypeVar("Route", bound=Callable[..., object])
-
-
-class TooManyRequests(ServiceError):
-    """The caller asked too often; Retry-After tells when to ask again, in seconds."""
-
-    status = 429
-    default_message = "Too many requests; try again later"
-
-    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
-        super().__init__(message, headers={"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The request: JSON bodies, strictly read and bounded in memory."""
 
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 from quart import Request
 from quart.wrappers.request import Body
@@ -47,6 +47,10 @@ _BODY_CLASS: Final = BoundedBody if hasattr(Body, "put") else Body
 _JSON: Final = "application/json"
 
 
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")  # RFC 8259, §6
+
+
 class ApiRequest(Request):
     """A request whose body is a JSON object in UTF-8, or is refused with a clear 4xx."""
 
@@ -63,7 +67,7 @@ class ApiRequest(Request):
             raise UnsupportedMediaType
         data = cast(bytes, await self.get_data(cache=cache, as_text=False))
         try:
-            value = self.json_module.loads(data.decode("utf-8"))
+            value = self.json_module.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise BadRequest("The body is not valid JSON") from None
         if not isinstance(value, dict):

@@ -1,16 +1,26 @@
 """Text from callers: what PostgreSQL cannot hold is refused, naming the field."""
 
+import re
 from typing import Annotated, Final
 
+import email_validator
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, StringConstraints
 
+from service.web.openapi import Told
+
 EMAIL_MAX: Final = 254
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+# Names such as host.local or host.test are names too: only the syntax matters here.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
-def _refuse_nul(text: str) -> str:
+def _refuse_unstorable(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain the character U+0000")
+    if _SURROGATE.search(text):
+        raise ValueError("must not contain a lone surrogate")
     return text
 
 
@@ -21,8 +31,8 @@ def _refuse_blank(text: str) -> str:
 
 
 def _check_email(text: str) -> str:
-    # Syntax only: no DNS, and names such as host.local or host.test are names too. The address
-    # stays as it was typed, unless it has letters that only a normal form makes comparable.
+    # The address stays as it was typed, unless it has letters that only a normal form makes
+    # comparable.
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
@@ -32,7 +42,21 @@ def _check_email(text: str) -> str:
     return text if text.isascii() else checked.normalized
 
 
-# pydantic itself refuses lone surrogates.
-Text = Annotated[str, AfterValidator(_refuse_nul)]
-NonBlank = Annotated[Text, AfterValidator(_refuse_blank)]
-Email = Annotated[Text, StringConstraints(max_length=EMAIL_MAX), AfterValidator(_check_email)]
+def comparable_email(text: str) -> str:
+    """The form in which an address would be stored; what is no address stays as it is."""
+    try:
+        return text if text.isascii() else _check_email(text)
+    except ValueError:
+        return text
+
+
+Text = Annotated[str, AfterValidator(_refuse_unstorable), Told("pattern", r"^[^\u0000]*$")]
+NonBlank = Annotated[
+    Text, AfterValidator(_refuse_blank), Told("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
+]
+Email = Annotated[
+    Text,
+    StringConstraints(max_length=EMAIL_MAX),
+    AfterValidator(_check_email),
+    Told("format", "email"),
+]

@@ -168,12 +168,14 @@ async def test_posts_written_during_the_deletion_are_hidden_too(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     one = await client.sign_up()
+    written = asyncio.Event()
 
     async def write() -> None:
         while (await one.post("/api/posts", {"title": "t", "content": "c"})).status == 201:
-            pass
+            written.set()
 
     writers = [asyncio.create_task(write()) for _ in range(4)]
+    await written.wait()
     assert (await one.delete("/auth/me", {"password": PASSWORD})).status == 204
     await asyncio.gather(*writers)
     assert await db.fetchval("SELECT count(*) FROM posts") > 0

@@ -1,155 +1,78 @@
-"""Password hashes of every origin, at login and by themselves."""
+"""Hashing: argon2id, off the loop, a bounded number at a time."""
 
 import asyncio
-import hashlib
-import time
+import threading
+from collections.abc import Iterator
 
-import asyncpg
 import pytest
-from argon2 import PasswordHasher
 
-from service.auth.foreign_hashes import verify_foreign
-from service.auth.passwords import Passwords
-from service.auth.weak_passwords import common_passwords
+from service.auth.passwords import QUEUE_PER_THREAD, Passwords
 from service.errors import Unavailable
-from tests.client import PASSWORD, Client
-
-# Written by Werkzeug 3.1 (generate_password_hash), with its defaults of now and of old.
-WERKZEUG = {
-    "scrypt": (
-        "scrypt:32768:8:1$ouLgtBqT9O3AHOQV$"
-        "d528c032b0e2d4c85018d6c90118638814f27002f32f07cc3a44bc5a71ac488c6142e7097fcb0829"
-        "5713a7b5353024910437bb6196a3087950a8e1550a324abb"
-    ),
-    "pbkdf2": (
-        "pbkdf2:sha256:1000000$4jFaVGrIr5YN9aLU$"
-        "ed151321c157054161fb8bc062912a8ce42e081d454ade3bb909d8f27b75d80d"
-    ),
-    "pbkdf2 of old": (
-        "pbkdf2:sha256:150000$p1jka6cL$"
-        "3a619c1b94227dfb2133bc23e799628160156734f261fe12fd00db4aaa8cfc2a"
-    ),
-    "pbkdf2 sha1": ("pbkdf2:sha1:1000$b0WWXUn8$755177f357a71d256e866f7951b2139b675e4e7b"),
-    "pbkdf2 sha512": (
-        "pbkdf2:sha512:25000$2R30VTkOn9im9OuO$"
-        "f3d80627b306555fdfde6c201569dfc83514f515307454630999ca18da0d0c405d3f999c98100273"
-        "ecc50f2b369c304e160fa6e134adab4df341d289db643faa"
-    ),
-}
-OLD_ARGON2 = PasswordHasher(time_cost=1, memory_cost=8_192, parallelism=1)
+from tests.conftest import QUICK_HASHER
 
 
-@pytest.mark.parametrize("hashed", WERKZEUG.values(), ids=WERKZEUG)
-def test_werkzeug_hashes_are_verified(hashed: str) -> None:
-    assert verify_foreign(PASSWORD, hashed)
-    assert not verify_foreign(PASSWORD + "x", hashed)
-    assert not verify_foreign(PASSWORD, hashed[:-1])
+@pytest.fixture
+def passwords() -> Iterator[Passwords]:
+    """Hashing as in production, in one thread."""
+    made = Passwords(threads=1)
+    yield made
+    made.close()
 
 
-@pytest.mark.parametrize(
-    "hashed",
-    [
-        "scrypt:1048576:8:1$salt$00",  # 1 GiB
-        "scrypt:32768:8:1000000$salt$00",
-        "scrypt:32768:1000000000:1$salt$00",
-        "scrypt:-32768:-8:1$salt$00",
-        "scrypt:0:8:1$salt$00",
-        "scrypt:32768:8:1$salt$xyz",
-        "scrypt:32768:8$salt$00",
-        "scrypt$salt$00",
-        "scrypt:" + "9" * 5000 + ":8:1$salt$00",
-        "pbkdf2:sha256:2000000000$salt$00",
-        "pbkdf2:sha256:-1$salt$00",
-        "pbkdf2:sha256:0$salt$00",
-        "pbkdf2:md5:1000$salt$00",
-        "pbkdf2:shake_128:1000$salt$00",
-        "pbkdf2:sha256$salt$00",
-        "pbkdf2:sha256:1000$salt",
-        "pbkdf2:sha256:1000$salt$é",
-        "pbkdf2:",
-    ],
-)
-def test_hostile_hash_is_refused_quickly(hashed: str) -> None:
-    start = time.process_time()
-    assert not verify_foreign(PASSWORD, hashed)
-    assert time.process_time() - start < 0.2
+async def test_hash_has_the_recommended_cost(passwords: Passwords) -> None:
+    assert (await passwords.hash("secret")).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
-async def test_dummy_costs_what_a_real_hash_costs() -> None:
-    passwords = Passwords(1)
-    try:
-        hashed = await passwords.hash(PASSWORD)
-        assert not passwords.needs_rehash(hashed)
-        assert hashed.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-        assert await passwords.verify(PASSWORD, hashed)
-        assert not await passwords.verify(PASSWORD, None)
-        assert not await passwords.verify(PASSWORD, "not a hash")
-    finally:
-        passwords.close()
+async def test_hashes_are_salted(passwords: Passwords) -> None:
+    assert await passwords.hash("secret") != await passwords.hash("secret")
 
 
-async def test_queue_is_bounded() -> None:
-    passwords = Passwords(1)
-    try:
-        tries = [passwords._run(lambda: time.sleep(0.002)) for _ in range(40)]
-        results = await asyncio.gather(*tries, return_exceptions=True)
-        refused = [each for each in results if isinstance(each, Unavailable)]
-        assert len(refused) == 40 - 33
-        assert refused[0].headers["Retry-After"]
-        assert passwords.waiting == 0
-    finally:
-        passwords.close()
+@pytest.mark.parametrize(("password", "right"), [("secret", True), ("Secret", False), ("", False)])
+async def test_verify(passwords: Passwords, password: str, right: bool) -> None:
+    assert await passwords.verify(password, await passwords.hash("secret")) is right
 
 
-@pytest.mark.parametrize(
-    "hashed",
-    [WERKZEUG["scrypt"], WERKZEUG["pbkdf2"], OLD_ARGON2.hash(PASSWORD)],
-    ids=["scrypt", "pbkdf2", "argon2"],
-)
-async def test_login_replaces_an_old_hash(
-    client: Client, db: "asyncpg.Connection", hashed: str
-) -> None:
-    one = await client.sign_up()
-    await db.execute("UPDATE users SET password_hash = $1", hashed)
-    email = one.user["email"]
-    assert (await one.login(email, "wrong")).status == 401
-    assert await db.fetchval("SELECT password_hash FROM users") == hashed
-    assert (await one.login(email)).status == 200
-    replaced = await db.fetchval("SELECT password_hash FROM users")
-    assert replaced.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-    assert (await one.login(email)).status == 200
-    assert await db.fetchval("SELECT password_hash FROM users") == replaced
-    # The sessions of before stay: the password is the same.
-    assert await db.fetchval("SELECT count(*) FROM sessions WHERE ended_at IS NULL") == 3
+@pytest.mark.parametrize("password", ["", "no account has this password"])
+async def test_no_account_never_matches(passwords: Passwords, password: str) -> None:
+    assert await passwords.verify(password, None) is False
 
 
-async def test_unreadable_hash_is_a_wrong_password(
-    client: Client, db: "asyncpg.Connection"
-) -> None:
-    one = await client.sign_up()
-    for hashed in ("x", "scrypt:1048576:8:1$s$00", "$argon2id$broken", "md5$a$b"):
-        await db.execute("UPDATE users SET password_hash = $1", hashed)
-        assert (await one.login(one.user["email"])).status == 401
+async def test_weaker_hash_is_told(passwords: Passwords) -> None:
+    assert passwords.needs_rehash(QUICK_HASHER.hash("secret"))
+    assert not passwords.needs_rehash(await passwords.hash("secret"))
 
 
-def test_list_of_common_passwords_is_whole() -> None:
-    words = common_passwords()
-    assert len(words) > 8_000
-    assert {"password", "12345678", "password123", "iloveyou", "qwertyuiop"} <= words
-    assert hashlib.sha256(PASSWORD.encode()).hexdigest() not in words
+async def test_loop_goes_on_while_hashing(passwords: Passwords) -> None:
+    turns = 0
+    hashing = asyncio.create_task(passwords.hash("secret"))
+    while not hashing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
 
 
-async def test_common_password_is_refused_in_any_case(client: Client) -> None:
-    for password in ("password", "PassWord1", "12345678", "QWERTYUIOP"):
-        answer = await client.register(password=password)
-        assert answer.status == 400
-        assert answer.json["errors"] == {"password": ["is one of the most common passwords"]}
+async def test_beyond_the_queue_callers_are_sent_away(passwords: Passwords) -> None:
+    gate = threading.Event()
+    blocked = asyncio.create_task(passwords._run(gate.wait))
+    queued = [asyncio.create_task(passwords._run(int)) for _ in range(QUEUE_PER_THREAD)]
+    await asyncio.sleep(0)
+    assert passwords.waiting == 1 + QUEUE_PER_THREAD
+    with pytest.raises(Unavailable) as refused:
+        await passwords.hash("secret")
+    assert refused.value.headers["Retry-After"] == "1"
+    gate.set()
+    await asyncio.gather(blocked, *queued)
+    assert passwords.waiting == 0
 
 
-async def test_own_names_are_refused_as_password(client: Client) -> None:
-    for password in ("Jane.Roe@Example.com", "JANE.ROE", "jane-the-roe"):
-        answer = await client.register(
-            "jane.roe@example.com", username="Jane-the-Roe", password=password
-        )
-        assert answer.status == 400
-        assert list(answer.json["errors"]) == ["password"]
+async def test_caller_who_left_counts_until_the_thread_is_done(passwords: Passwords) -> None:
+    gate = threading.Event()
+    leaving = asyncio.create_task(passwords._run(gate.wait))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert passwords.waiting == 1
+    gate.set()
+    await passwords.hash("after it, in the only thread")
+    assert passwords.waiting == 0

@@ -1,11 +1,12 @@
 """Sessions through HTTP: rotation, reuse, the ends, and revocation on the next request."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from service.auth.tokens import TokenType
 from tests.auth.moving import Clock
 from tests.client import PASSWORD, Answer, Client
 
@@ -251,3 +252,16 @@ async def test_revoked_sessions_cannot_write(client: Client, method: str) -> Non
     answer = await one.request(method, f"/api/posts/{post['id']}", json={"title": "other"})
     assert answer.status == 401
     assert (await client.get(f"/api/posts/{post['id']}")).json["title"] == "t"
+
+
+async def test_good_signature_without_a_session_is_refused(client: Client) -> None:
+    one, other = await client.sign_up(), await client.sign_up()
+    tokens = one.app.extensions["tokens"]
+    own, others = UUID(one.user["id"]), UUID(other.user["id"])
+    (session,) = (await one.get("/auth/sessions")).json["sessions"]
+    for kind, send in ((TokenType.ACCESS, one.get), (TokenType.REFRESH, one.post)):
+        path = "/auth/me" if kind is TokenType.ACCESS else "/auth/refresh"
+        for user_id, session_id in ((uuid4(), uuid4()), (own, uuid4()), (others, session["id"])):
+            token = tokens.issue(kind, user_id, UUID(str(session_id)))
+            refused(await send(path, token=token), "The session has ended")
+    assert await works(one)

@@ -1,0 +1,105 @@
+# Everything a developer runs. Each target works by itself in a fresh clone: it first makes the
+# virtual environment that it needs from the locked requirements.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The interpreters `make check` runs the suite on: one for each line of Quart in use.
+PYTHONS ?= 3.11 3.13
+
+# Each worker has its own databases in one PostgreSQL server: more than four gain little.
+WORKERS ?= --numprocesses logical --maxprocesses 4 --dist worksteal
+
+# What running needs, what developing needs, and the benchmark's peers in a place of their own.
+RUN := $(VENV)/.run
+DEVELOPMENT := $(VENV)/.development
+PEERS := .venv-benchmarks/.peers
+
+INSTALL = $(@D)/bin/python -m pip install -qq --no-input --disable-pip-version-check
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test check lint types migrations document others proof bench lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
+
+run: $(RUN) ## serve on http://127.0.0.1:8000 with an embedded PostgreSQL (PORT=…, DATA_DIR=…)
+	@exec $(BIN)/service run
+
+test: $(DEVELOPMENT) ## run the tests and measure their coverage
+	@$(BIN)/python -m pytest $(WORKERS) --cov
+
+check: lint types migrations document others proof ## lint, types, migrations, OpenAPI, other Pythons, proofs
+
+lint: $(DEVELOPMENT) ## ruff: style, likely bugs, format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(DEVELOPMENT) $(PEERS) ## mypy
+	@$(BIN)/mypy
+	@$(BIN)/mypy --python-executable .venv-benchmarks/bin/python benchmarks
+
+migrations: $(DEVELOPMENT) ## the migrations run, and lead to what the models say
+	@$(BIN)/python -m tests.check_migrations
+
+document: $(DEVELOPMENT) ## the OpenAPI document is valid
+	@$(BIN)/service openapi > $(VENV)/openapi.json
+	@$(BIN)/openapi-spec-validator $(VENV)/openapi.json
+
+others: ## the suite on the other supported Pythons that are installed
+	@own=$$($(PYTHON) -c '$(VERSION)'); \
+	for version in $(PYTHONS); do \
+		if [ "$$version" = "$$own" ]; then continue; fi; \
+		if [ "$$(python$$version -c '$(VERSION)' 2>/dev/null)" != "$$version" ]; then \
+			echo "python$$version is not installed here: the suite does not run on it."; continue; \
+		fi; \
+		echo "The suite on Python $$version:"; \
+		$(MAKE) --no-print-directory test PYTHON=python$$version VENV=.venv-$$version || exit; \
+	done
+
+proof: $(DEVELOPMENT) ## the tests that take minutes
+	@$(BIN)/python -m pytest -m proof || [ $$? -eq 5 ]
+
+bench: $(RUN) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
+	@.venv-benchmarks/bin/python -m benchmarks --python $(abspath $(BIN)/python) $(OPTIONS)
+
+lock: $(BIN)/pip ## resolve the requirements anew (UPGRADE=1: to the newest versions)
+	@$(BIN)/python -m pip install -qq --upgrade uv
+	@$(COMPILE) pyproject.toml --all-extras --group dev $(if $(UPGRADE),--upgrade) \
+		--output-file requirements/development.txt
+	@$(COMPILE) pyproject.toml --extra embedded --group build \
+		--constraints requirements/development.txt --output-file requirements/run.txt
+	@$(COMPILE) pyproject.toml --extra otel \
+		--constraints requirements/development.txt --output-file requirements/production.txt
+	@$(COMPILE) --group build \
+		--constraints requirements/development.txt --output-file requirements/build.txt
+	@$(COMPILE) benchmarks/requirements.in $(if $(UPGRADE),--upgrade) \
+		--output-file benchmarks/requirements.txt
+
+clean: ## remove what the other targets made, except the data in var/
+	@rm -rf .venv .venv-* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find service alembic tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(RUN) $(DEVELOPMENT): $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing $< into $(@D) …"
+	@$(INSTALL) --require-hashes --requirement $<
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PEERS): benchmarks/requirements.txt | .venv-benchmarks/bin/pip
+	@echo "Installing $< into $(@D) …"
+	@$(INSTALL) --require-hashes --requirement $<
+	@touch $@
+
+%/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+		"Python 3.11 or newer is needed: name one, as in make PYTHON=python3.13." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo \
+		"This Python can't make virtual environments: install its venv package" \
+		"(Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv $*

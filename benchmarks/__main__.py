@@ -1,0 +1,141 @@
+"""`python -m benchmarks`: run the plan that the options say, print and keep its figures."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.error import HTTPError
+
+import uvloop
+from rich.console import Console
+
+from benchmarks import chart, peers, report, scenarios
+from benchmarks.data import ROOT, cluster
+from benchmarks.load import LoadError
+from benchmarks.machine import describe
+from benchmarks.peers import PEERS
+from benchmarks.processes import ServerError
+from benchmarks.run import Plan, Samples, measure_size
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.servers import Place
+
+RESULTS = Path(__file__).parent / "results"
+QUICK = {
+    "peers": "service,bare",
+    "scenarios": "post,list",
+    "rounds": 3,
+    "seconds": 2.0,
+}
+
+
+def whole(text: str) -> int:
+    """A positive whole number; argparse reports the ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the service beside its peers.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="one post and the list, service and bare server only")
+    add("--peers", default=",".join(peers.DEFAULT), help=f"of {', '.join(PEERS)}")
+    add("--scenarios", default=",".join(scenarios.DEFAULT), help=f"of {', '.join(SCENARIOS)}")
+    add("--posts", default="100000,1000000", help="how many posts there are, one run for each")
+    add("--rounds", type=whole, default=3)
+    add("--seconds", type=float, default=5.0, help="length of one measurement")
+    add("--requests", type=whole, help="end a measurement after so many requests, too")
+    add("--connections", type=whole, default=64)
+    add("--python", type=Path, default=ROOT / ".venv/bin/python", help="the service's interpreter")
+    add("--postgres", metavar="URL", help="a PostgreSQL of this machine, not the embedded one")
+    add("--data", type=Path, default=RESULTS / "postgresql", help="the embedded one's folder")
+    if "--quick" in arguments:
+        parser.set_defaults(**QUICK)
+    options = parser.parse_args(arguments)
+    for name, known in (("peers", PEERS), ("scenarios", SCENARIOS)):
+        chosen = getattr(options, name).split(",")
+        if unknown := [item for item in chosen if item not in known]:
+            parser.error(f"--{name}: unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+        setattr(options, name, [known[item] for item in chosen])
+    return options
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    return Plan(
+        peers=options.peers,
+        scenarios=options.scenarios,
+        sizes=[int(size) for size in options.posts.split(",")],
+        rounds=options.rounds,
+        seconds=options.seconds,
+        requests=options.requests,
+        connections=options.connections,
+    )
+
+
+async def measure_all(plan: Plan, place: Place, console: Console) -> dict[int, Samples]:
+    results: dict[int, Samples] = {}
+    with console.status("Starting the servers …") as status:
+        progress = status.update if console.is_terminal else console.print
+        for size in plan.sizes:
+            results[size] = await measure_size(plan, size, place, progress)
+    return results
+
+
+def end_with_the_servers() -> None:
+    """Unwind on SIGTERM and SIGHUP as on Ctrl-C, so that no server outlives the benchmark."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+async def benchmark(options: argparse.Namespace, console: Console) -> None:
+    end_with_the_servers()
+    plan = make_plan(options)
+    folder = RESULTS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    folder.mkdir(parents=True)
+    async with cluster(options.data, options.python, options.postgres, console.print) as postgres:
+        environment = describe(options.python, await postgres.version())
+        place = Place(postgres, options.python, Path(sys.executable), folder)
+        results = await measure_all(plan, place, console)
+    for name, value in environment.items():
+        console.print(f"{name}: {value}")
+    report.show(console, plan, results)
+    figures = {
+        size: {
+            scenario: {
+                peer: [asdict(sample) for sample in rounds] for peer, rounds in peers.items()
+            }
+            for scenario, peers in samples.items()
+        }
+        for size, samples in results.items()
+    }
+    document = {"environment": environment, "results": figures}
+    (folder / "results.json").write_text(json.dumps(document, indent=1))
+    chart.draw(results, folder / "chart.png")
+    console.print(f"Kept in {folder}")
+
+
+def main() -> None:
+    if not sys.platform.startswith("linux"):
+        sys.exit("The benchmark reads Linux's account of CPU time; it runs on Linux only.")
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+    try:
+        uvloop.run(benchmark(parse(sys.argv[1:]), console))
+    except (HTTPError, LoadError, ServerError, TimeoutError) as error:
+        sys.exit(f"The benchmark failed: {error}")
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.exit("The benchmark was stopped.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The `service` command; a file per command."""
+
+from typing import Any
+
+import click
+
+from service.cli.demo import demo
+from service.cli.failures import explain
+from service.cli.migrate import migrate
+from service.cli.openapi import openapi
+from service.cli.run import run
+from service.embedded.errors import EmbeddedError
+from service.errors import ServiceError
+from service.settings import SettingsError
+
+
+class Commands(click.Group):
+    """Tells what a person can set right in one sentence; everything else is a bug and raised."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (EmbeddedError, ServiceError, SettingsError) as error:
+            raise click.ClickException(explain(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="service")
+def main() -> None:
+    """Accounts, sessions and posts over HTTP."""
+
+
+for command in (run, migrate, demo, openapi):
+    main.add_command(command)

@@ -1,0 +1,97 @@
+"""The database that a command works on, and its migration."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+import asyncpg
+import click
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service import migrations
+from service.cli.failures import connection_failure, database_address
+from service.database import make_engine
+from service.errors import Unavailable
+from service.settings import Settings
+
+RETRY_PAUSE: Final = 1.0  # seconds
+# It has not started yet, its name is not known yet, or it is starting.
+_MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError)
+
+logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Settings that name a database, and where its data lies, in words."""
+
+    settings: Settings
+    words: str
+
+
+@contextmanager
+def provided(settings: Settings) -> Iterator[Place]:
+    """The database of DATABASE_URL; without one the embedded, running until the end.
+
+    Raises EmbeddedError.
+    """
+    if settings.database_url is not None:
+        yield Place(settings, f"the database at {database_address(settings)}")
+        return
+    # Not installed in production, where DATABASE_URL must be set.
+    from service import embedded
+
+    with embedded.start(settings.data_dir) as server:
+        url = SecretStr(server.url())
+        home = settings.data_dir.resolve()
+        yield Place(settings.model_copy(update={"database_url": url}), str(home))
+
+
+async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
+    """Bring the schema to head; waits up to `wait` seconds for a database that is starting.
+
+    Raises ClickException saying what failed.
+    """
+    engine = make_engine(settings)
+    try:
+        await _connect(engine, settings, wait)
+        return await migrations.upgrade(engine)
+    except Unavailable as error:
+        raise connection_failure(settings, error.__cause__) from error
+    except Exception as error:
+        logger.debug("the migration failed", exc_info=True)
+        raise click.ClickException(_migration_failure(error)) from error
+    finally:
+        await engine.dispose()
+
+
+async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None:
+    deadline = monotonic() + wait
+    while True:
+        try:
+            async with engine.connect():
+                return
+        except Unavailable as error:
+            remaining = deadline - monotonic()
+            if remaining <= 0 or not isinstance(error.__cause__, _MAY_COME):
+                raise
+            logger.info("waiting for the database at %s", database_address(settings))
+            await asyncio.sleep(min(RETRY_PAUSE, remaining))
+
+
+def tell(steps: list[migrations.Step]) -> None:
+    """Write which migrations ran."""
+    for step in steps:
+        click.echo(f"Migrated from {step.before or 'an empty database'} to {step.after}.")
+
+
+def _migration_failure(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).splitlines()
+    reason = lines[0] if lines else type(cause).__name__
+    return f"The migration failed, and nothing was changed: {reason}"

@@ -1,0 +1,50 @@
+"""`service demo`."""
+
+import asyncio
+import secrets
+
+import asyncpg
+import click
+
+from service import log
+from service.cli import demo_data
+from service.cli.database import provided, upgrade
+from service.cli.failures import connection_failure
+from service.settings import Settings, load_settings
+
+
+@click.command()
+@click.option("--users", type=click.IntRange(0, 10_000_000), default=1_000, show_default=True)
+@click.option("--posts", type=click.IntRange(0, 100_000_000), default=10_000, show_default=True)
+def demo(users: int, posts: int) -> None:
+    """Fill the database with people and posts to try things on.
+
+    Run again, it adds more. At the end it tells an email and a password to log in with.
+    """
+    settings = load_settings()
+    if settings.production:
+        raise click.ClickException("`service demo` does not run in production.")
+    log.configure(settings)
+    password = secrets.token_urlsafe(12)
+    with provided(settings) as place:
+        asyncio.run(_fill(place.settings, users, posts, password))
+    click.echo(f"Log in as {demo_data.EMAIL} with the password {password}")
+    click.echo(f"({users:,} users and {posts:,} posts were added; the new users share it.)")
+
+
+async def _fill(settings: Settings, users: int, posts: int, password: str) -> None:
+    await upgrade(settings)
+    try:
+        connection = await asyncpg.connect(settings.database_dsn)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise connection_failure(settings, error) from error
+    try:
+        for label, count, fill in (
+            ("Users", users, demo_data.add_users(connection, users, password)),
+            ("Posts", posts, demo_data.add_posts(connection, posts)),
+        ):
+            with click.progressbar(length=count, label=label, show_pos=True) as bar:
+                async for added in fill:
+                    bar.update(added)
+    finally:
+        await connection.close()

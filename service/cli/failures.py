@@ -1,0 +1,44 @@
+"""What failed, as one sentence for a person, without secrets."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import click
+
+from service.settings import Settings, SettingsError
+
+
+def explain(error: Exception) -> str:
+    """Say what is wrong; a wrong setting is announced as such."""
+    if isinstance(error, SettingsError):
+        return f"The settings are wrong. {error}"
+    return str(error)
+
+
+def database_address(settings: Settings) -> str:
+    """Where the database is, as `host:port/name`: never the user and the password."""
+    try:
+        parts = urlsplit(settings.database_dsn)
+        socket = parse_qs(parts.query).get("host", ["localhost"])[0]
+        return f"{parts.hostname or socket}:{parts.port or 5432}{parts.path}"
+    except ValueError:
+        return "the address in DATABASE_URL"
+
+
+def connection_failure(settings: Settings, error: BaseException | None) -> click.ClickException:
+    """Say why there is no connection to the database; `error` is what asyncpg raised."""
+    address = database_address(settings)
+    match error:
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            problem = f"The database at {address} refuses the user or the password of DATABASE_URL."
+        case asyncpg.InvalidCatalogNameError():
+            problem = f"There is no such database: {address}. Create it, or change DATABASE_URL."
+        case asyncpg.CannotConnectNowError():
+            problem = f"The database at {address} is starting or stopping; try again in a moment."
+        case asyncpg.PostgresError():
+            problem = f"The database at {address} refuses the connection: {error.args[0]}."
+        case OSError():  # TimeoutError too
+            problem = f"No database answers at {address}: start it, or change DATABASE_URL."
+        case _:
+            problem = "DATABASE_URL can't be read: postgresql://user:password@host:5432/name"
+    return click.ClickException(problem)

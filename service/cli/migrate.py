@@ -1,0 +1,33 @@
+"""`service migrate`."""
+
+import asyncio
+
+import click
+
+from service import log
+from service.cli.database import provided, tell, upgrade
+from service.settings import load_settings
+
+
+@click.command()
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0, max=3600),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a database that is just starting.",
+)
+def migrate(wait: float) -> None:
+    """Bring the database's schema to what this code needs.
+
+    The database is the one of DATABASE_URL, or without it the embedded one. Runs at the same
+    time wait for one another.
+    """
+    settings = load_settings()
+    log.configure(settings)
+    with provided(settings) as place:
+        steps = asyncio.run(upgrade(place.settings, wait))
+    if not steps:
+        click.echo("The schema is at head already.")
+    tell(steps)

@@ -1,0 +1,56 @@
+"""`service run`."""
+
+import signal
+import socket
+from collections.abc import Callable
+
+import click
+
+from service import log
+from service.cli.database import Place, provided
+from service.cli.listening import http_address, listen
+from service.cli.server import serve
+from service.settings import load_settings
+
+
+@click.command()
+@click.option("--reload", is_flag=True, help="Restart the server when the code changes.")
+def run(reload: bool) -> None:
+    """Serve for development, all in one: database, migrations, server.
+
+    Listens on HOST and PORT. Without DATABASE_URL an embedded PostgreSQL keeps its data in
+    DATA_DIR.
+    """
+    settings = load_settings()
+    if settings.production:
+        raise click.ClickException(
+            "`service run` is for development. In production run `service migrate`, then "
+            "`hypercorn --config hypercorn.toml service.asgi:app`."
+        )
+    log.configure(settings)
+    # SIGTERM ends it as Ctrl-C does, also while the database starts.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with listen(settings.host, settings.port) as listener, provided(settings) as place:
+            if reload:
+                # Only for development, as is the library that it needs.
+                from service.cli.reload import serve_reloading
+
+                serve_reloading(place.settings, listener, _announcement(listener, place))
+            else:
+                serve(place.settings, listener, _announcement(listener, place))
+    except KeyboardInterrupt:
+        pass
+    click.echo("Stopped.")
+
+
+def _announcement(listener: socket.socket, place: Place) -> Callable[[], None]:
+    address = http_address(listener)
+
+    def announce() -> None:
+        click.echo(f"Serving on {address}")
+        click.echo(f"  API docs  {address}/docs")
+        click.echo(f"  Data      {place.words}")
+        click.echo("Ctrl-C stops it.")
+
+    return announce

@@ -1,0 +1,1 @@
+"""The service's own description, for programs and for people."""

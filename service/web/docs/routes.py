@@ -1,0 +1,107 @@
+"""The service's own description: /openapi.json for programs, /docs for people."""
+
+import asyncio
+from hashlib import sha256
+from typing import Final
+
+from quart import Blueprint, Quart, Response, current_app, request
+
+from service.errors import NotFound
+from service.web.docs.assets import load_assets, load_page
+from service.web.json import dumps
+from service.web.openapi import Header, answers, document, reads
+from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
+from service.web.ratelimit import unlimited
+
+blueprint: Final = Blueprint("docs", __name__)
+
+_POLICY: Final = Header("Content-Security-Policy", "Nothing but what this host serves.")
+
+# Nothing but what this host serves, and no inline scripts or styles.
+_PAGE_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+# The name of an asset changes with its content.
+_ASSET_HEADERS: Final = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class AssetNotFound(NotFound):
+    """The page has no such file, or has another by now."""
+
+    default_message = "Not found"
+
+
+@blueprint.get("/openapi.json")
+@unlimited
+@reads(IF_NONE_MATCH)
+@answers(
+    200,
+    media_type="application/json",
+    headers=[ETAG, CACHE_CONTROL],
+    description="This document.",
+)
+@answers(304, headers=[ETAG, CACHE_CONTROL], description="The document at hand is this one.")
+async def read_openapi() -> Response:
+    """Read this document."""
+    body, tag = _document()
+    response = Response(body, content_type="application/json")
+    response.cache_control.no_cache = True
+    response.set_etag(tag)
+    if request.if_none_match.contains_weak(tag):
+        response.status_code = 304
+        response.set_data(b"")
+        for name in ("Content-Length", "Content-Type"):
+            response.headers.pop(name, None)
+    return response
+
+
+@blueprint.get("/docs")
+@unlimited
+@answers(200, media_type="text/html", headers=[CACHE_CONTROL, _POLICY], description="The page.")
+async def read_docs() -> Response:
+    """Open the page where every call can be tried."""
+    page = await asyncio.to_thread(load_page)
+    return Response(page, content_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
+
+
+@blueprint.get("/docs/assets/<name>")
+@unlimited
+@answers(200, media_type="text/javascript", headers=[CACHE_CONTROL], description="A script.")
+@answers(200, media_type="text/css", headers=[CACHE_CONTROL], description="A style sheet.")
+@answers(200, media_type="image/png", headers=[CACHE_CONTROL], description="An icon.")
+async def read_docs_asset(name: str) -> Response:
+    """Read a file that the page needs."""
+    asset = (await asyncio.to_thread(load_assets)).get(name)
+    if asset is None:
+        raise AssetNotFound
+    return Response(asset.content, content_type=asset.content_type, headers=_ASSET_HEADERS)
+
+
+def _document() -> tuple[bytes, str]:
+    # The routes of a running application do not change: one document for its life.
+    known: dict[str, tuple[bytes, str]] = current_app.extensions
+    if "openapi" not in known:
+        known["openapi"] = _write(current_app)
+    return known["openapi"]
+
+
+def _write(app: Quart) -> tuple[bytes, str]:
+    body = dumps(document(app))
+    return body, sha256(body).hexdigest()[:32]

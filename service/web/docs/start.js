@@ -1,0 +1,26 @@
+"use strict";
+
+// Whoever gets tokens by trying a call goes on with them.
+function keepTokens(response) {
+  const tokens = response.ok && response.obj;
+  if (tokens && tokens.access_token) {
+    ui.preauthorizeApiKey("accessToken", tokens.access_token);
+    if (tokens.refresh_token) {
+      ui.preauthorizeApiKey("refreshToken", tokens.refresh_token);
+    }
+    ui.authActions.persistAuthorizationIfNeeded();
+    document.getElementById("signed-in").textContent = "You are signed in.";
+  }
+  return response;
+}
+
+const ui = SwaggerUIBundle({
+  dom_id: "#swagger-ui",
+  url: "/openapi.json",
+  deepLinking: true,
+  displayRequestDuration: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+  responseInterceptor: keepTokens,
+  validatorUrl: null,
+});

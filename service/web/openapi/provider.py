@@ -1,0 +1,207 @@
+"""quart-schema's document, made valid and true.
+
+What quart-schema tells of a route (path, parameters, summary) is kept; models become components
+made in one go, and answers, security and tags come from the routes' declarations.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from pydantic import BaseModel
+from quart import Quart
+from quart_schema import QuartSchema
+from quart_schema.openapi import OpenAPIProvider
+from quart_schema.validation import (
+    QUART_SCHEMA_HEADERS_ATTRIBUTE,
+    QUART_SCHEMA_QUERYSTRING_ATTRIBUTE,
+    QUART_SCHEMA_REQUEST_ATTRIBUTE,
+    DataSource,
+)
+from werkzeug.routing import BaseConverter, Rule
+
+from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests
+from service.web.converters import IdConverter
+from service.web.openapi import responses
+from service.web.openapi.declarations import (
+    JSON,
+    LIMIT_ATTRIBUTE,
+    Declared,
+    Header,
+    SecurityScheme,
+    declared,
+)
+from service.web.openapi.headers import SENT_REQUEST_ID
+from service.web.openapi.models import Mode, Schemas
+
+View = Callable[..., Any]
+Object = dict[str, Any]
+
+_REQUEST_ID: Final = {"$ref": "#/components/parameters/RequestID"}
+
+
+class Provider(OpenAPIProvider):
+    """The document of the routes that are registered when it is asked for."""
+
+    def __init__(self, app: Quart, extension: QuartSchema) -> None:
+        super().__init__(app, extension)
+        self._schemas = Schemas(())
+        self._schemes: dict[str, SecurityScheme] = {}
+
+    def schema(self) -> Object:
+        """Build the document."""
+        self._schemas = Schemas(self._models())
+        self._schemes = {}
+        document = super().schema()
+        document["info"].update(self._people())
+        document["paths"] = dict(document["paths"])
+        document["tags"] = [_tag(name, self._app.blueprints[name]) for name in self._tags()]
+        document["components"] = self._components()
+        return document
+
+    def generate_rules(self) -> Iterable[Rule]:
+        """Every route, in the order of registration."""
+        return [rule for rule in super().generate_rules() if list(self.generate_methods(rule))]
+
+    def generate_methods(self, rule: Rule) -> Iterable[str]:
+        """The methods in a stable order, without the HEAD and OPTIONS that come by themselves."""
+        return sorted(super().generate_methods(rule))
+
+    def operation_id(self, _method: str, _path: str, _func: View) -> None:
+        """None here: the id is the endpoint's name, which this hook is not told."""
+
+    def build_paths(self, rule: Rule) -> tuple[Object, Object]:
+        """Describe a route's operations; the endpoint's name, unique in itself, is the id."""
+        paths, _ = super().build_paths(rule)
+        view = self._view(rule)
+        told = declared(view)
+        for operations in paths.values():
+            for method, operation in operations.items():
+                _, _, name = rule.endpoint.rpartition(".")
+                operation["operationId"] = name if len(operations) == 1 else f"{method}_{name}"
+                self._complete(operation, rule, view, told)
+        return paths, {}
+
+    def _complete(self, operation: Object, rule: Rule, view: View, told: Declared) -> None:
+        if not operation.get("description", "").strip():
+            operation.pop("description", None)
+        operation["tags"] = [rule.endpoint.rpartition(".")[0]]
+        operation["parameters"] = [
+            *operation["parameters"],
+            *(_header_parameter(header) for header in told.reads),
+            _REQUEST_ID,
+        ]
+        operation["responses"] = {
+            **responses.successes(told.answers, self._schemas),
+            **responses.failures(_errors(rule, view, told)),
+        }
+        if told.security:
+            self._schemes.update({scheme.name: scheme for scheme in told.security})
+            operation["security"] = [{scheme.name: []} for scheme in told.security]
+
+    def build_path_parameter(self, name: str, converter: BaseConverter) -> Object:
+        """Describe a part of a path; ids are UUIDs."""
+        made = super().build_path_parameter(name, converter)
+        if isinstance(converter, IdConverter):
+            made["schema"]["format"] = "uuid"
+        return made
+
+    def build_querystring_parameters(self, model: Any) -> tuple[list[Object], Object]:
+        """Describe query parameters, required only when they are."""
+        return [self._parameter(model, "query", name, name) for name in model.model_fields], {}
+
+    def build_headers_parameters(self, model: Any) -> tuple[list[Object], Object]:
+        """Describe request headers, in the writing that is customary."""
+        return [
+            self._parameter(model, "header", name, name.replace("_", "-").title())
+            for name in model.model_fields
+        ], {}
+
+    def _parameter(self, model: type[BaseModel], place: str, member: str, name: str) -> Object:
+        schema = self._schemas.members(model)[member]
+        description = schema.pop("description", None)
+        made: Object = {"name": name, "in": place, "schema": schema}
+        if description:
+            made["description"] = description
+        if model.model_fields[member].is_required():
+            made["required"] = True
+        return made
+
+    def build_request_body(self, model: Any, _source: DataSource) -> tuple[Object, Object]:
+        """Describe a JSON body, which is always required."""
+        schema = self._schemas.ref(model, "validation")
+        return {"required": True, "content": {JSON: {"schema": schema}}}, {}
+
+    def _people(self) -> Object:
+        info = self._extension.info
+        parts = {"contact": info and info.contact, "license": info and info.license}
+        return {name: part.schema() for name, part in parts.items() if part}
+
+    def _view(self, rule: Rule) -> View:
+        view: View = self._app.view_functions[rule.endpoint]
+        return view
+
+    def _models(self) -> Iterable[tuple[type[BaseModel], Mode]]:
+        for rule in self.generate_rules():
+            view = self._view(rule)
+            body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, (None, None))[0]
+            query = getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
+            headers = getattr(view, QUART_SCHEMA_HEADERS_ATTRIBUTE, None)
+            yield from ((model, "validation") for model in (body, query, headers) if model)
+            for answer in declared(view).answers:
+                if answer.model:
+                    yield answer.model, "serialization"
+
+    def _tags(self) -> list[str]:
+        names = (rule.endpoint.rpartition(".")[0] for rule in self.generate_rules())
+        used = set(names)
+        return [name for name in self._app.blueprints if name in used]
+
+    def _components(self) -> Object:
+        return {
+            "schemas": dict(sorted({**self._schemas.components, "Error": responses.ERROR}.items())),
+            "parameters": {"RequestID": _header_parameter(SENT_REQUEST_ID)},
+            "headers": {
+                name: responses.header_object(header)
+                for name, header in responses.COMMON_HEADERS.items()
+            },
+            "responses": {
+                kind.__name__: responses.failure(kind.status, [kind])
+                for kind in responses.SHARED_ERRORS
+            },
+            "securitySchemes": {
+                name: dict(scheme.definition) for name, scheme in sorted(self._schemes.items())
+            },
+        }
+
+
+def _tag(name: str, blueprint: Any) -> Object:
+    words = sys.modules[blueprint.import_name].__doc__ or name
+    return {"name": name, "description": words.strip().splitlines()[0]}
+
+
+def _header_parameter(header: Header) -> Object:
+    return {
+        "name": header.name,
+        "in": "header",
+        "required": header.required,
+        "description": header.description,
+        "schema": dict(header.schema),
+    }
+
+
+def _errors(rule: Rule, view: View, told: Declared) -> Iterable[type[ServiceError]]:
+    yield from told.errors
+    if hasattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE):
+        yield from responses.BODY_ERRORS
+    has_parameters = told.reads or any(
+        hasattr(view, name)
+        for name in (QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, QUART_SCHEMA_HEADERS_ATTRIBUTE)
+    )
+    if has_parameters:
+        yield BadRequest
+    if rule.arguments:
+        yield NotFound
+    if getattr(view, LIMIT_ATTRIBUTE, None):
+        yield TooManyRequests
+    yield from responses.COMMON_ERRORS

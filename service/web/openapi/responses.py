@@ -1,0 +1,165 @@
+"""The document's answers: successes as declared, failures in their one shape."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from itertools import groupby
+from typing import Any, Final
+
+from werkzeug.http import HTTP_STATUS_CODES
+
+from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests, Unavailable
+from service.web.openapi.declarations import JSON, Answer, Header
+from service.web.openapi.headers import (
+    ALLOW,
+    CACHE_CONTROL,
+    CHALLENGE,
+    LOCATION,
+    RATELIMIT,
+    REQUEST_ID,
+    RETRY_AFTER,
+)
+from service.web.openapi.models import Schema, Schemas
+from service.web.request import ContentTooLarge, UnsupportedMediaType
+
+COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
+
+# What failures always carry, by status.
+_FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
+    401: [CHALLENGE],
+    405: [ALLOW],
+    429: [RETRY_AFTER],
+    503: [RETRY_AFTER],
+}
+
+ERROR_REF: Final = {"$ref": "#/components/schemas/Error"}
+_EXAMPLE_ID: Final = "01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
+
+ERROR: Final[Schema] = {
+    "title": "Error",
+    "description": "A failure. Every failure has this shape, whatever caused it.",
+    "type": "object",
+    "properties": {
+        "error": {"type": "string", "description": "The status' phrase."},
+        "message": {"type": "string", "description": "One plain sentence for a person."},
+        "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The status."},
+        "request_id": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "errors": {
+            "type": "object",
+            "description": "When validation failed: the messages about each field.",
+            "additionalProperties": {
+                "type": "array",
+                "items": {"type": "string"},
+                "minItems": 1,
+            },
+        },
+    },
+    "required": ["error", "message", "code", "request_id"],
+    "additionalProperties": False,
+}
+
+
+class MethodNotAllowed(ServiceError):
+    """The path is known, the method is not."""
+
+    status = 405
+    default_message = "This method is not allowed here"
+
+
+class InternalError(ServiceError):
+    """The service failed; its log tells more under the same request id."""
+
+    status = 500
+    default_message = "Something went wrong on our side"
+
+
+BODY_ERRORS: Final = (BadRequest, ContentTooLarge, UnsupportedMediaType)
+COMMON_ERRORS: Final = (InternalError, Unavailable)
+# What many operations share, and what happens outside of all operations.
+SHARED_ERRORS: Final = (*BODY_ERRORS, *COMMON_ERRORS, NotFound, MethodNotAllowed, TooManyRequests)
+
+
+def header_object(header: Header) -> dict[str, Any]:
+    """The OpenAPI Header Object of an answer's header."""
+    return {
+        "description": header.description,
+        "required": header.required,
+        "schema": dict(header.schema),
+    }
+
+
+def _headers(*headers: Header) -> dict[str, Any]:
+    common = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
+    return {**common, **{header.name: header_object(header) for header in headers}}
+
+
+def success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
+    """The Response Object of a success."""
+    made: dict[str, Any] = {"description": _describe(answer)}
+    location = [LOCATION] if answer.status == HTTPStatus.CREATED else []
+    made["headers"] = _headers(*location, *answer.headers)
+    if answer.media_type:
+        made["content"] = {answer.media_type: {"schema": _content_schema(answer, schemas)}}
+    return made
+
+
+def _content_schema(answer: Answer, schemas: Schemas) -> Schema:
+    if answer.model:
+        return schemas.ref(answer.model, "serialization")
+    return {"type": "object" if answer.media_type == JSON else "string"}
+
+
+def successes(answers: Iterable[Answer], schemas: Schemas) -> dict[str, Any]:
+    """The Response Objects of successes, by status; several of one status differ in type."""
+    made: dict[str, Any] = {}
+    for answer in answers:
+        found = made.setdefault(str(answer.status), success(answer, schemas))
+        if found.get("content"):
+            found["content"].update(success(answer, schemas)["content"])
+    return made
+
+
+def _describe(answer: Answer) -> str:
+    if answer.description:
+        return answer.description
+    if answer.model and answer.model.__doc__:
+        return answer.model.__doc__.strip().splitlines()[0]
+    return HTTP_STATUS_CODES[answer.status]
+
+
+def failures(errors: Iterable[type[ServiceError]]) -> dict[str, Any]:
+    """The Response Objects of failures, by status; several of one status become examples of it."""
+    ordered = sorted(dict.fromkeys(errors), key=lambda error: error.status)
+    return {
+        str(status): _failure(status, list(kinds))
+        for status, kinds in groupby(ordered, key=lambda error: error.status)
+    }
+
+
+def _failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
+    if len(kinds) == 1 and kinds[0] in SHARED_ERRORS:
+        return {"$ref": f"#/components/responses/{kinds[0].__name__}"}
+    return failure(status, kinds)
+
+
+def failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
+    """The Response Object of the failures of one status."""
+    lines = [(kind.__doc__ or HTTP_STATUS_CODES[status]).strip().splitlines()[0] for kind in kinds]
+    return {
+        "description": " ".join(dict.fromkeys(lines)),
+        "headers": _headers(*_FAILURE_HEADERS.get(status, ())),
+        "content": {
+            JSON: {"schema": ERROR_REF, "examples": {kind.__name__: _show(kind) for kind in kinds}}
+        },
+    }
+
+
+def _show(kind: type[ServiceError]) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "error": HTTP_STATUS_CODES[kind.status],
+        "message": kind.default_message,
+        "code": kind.status,
+        "request_id": _EXAMPLE_ID,
+    }
+    if kind is BadRequest:
+        value["errors"] = {"field": ["Field required"]}
+    return {"summary": kind.default_message, "value": value}

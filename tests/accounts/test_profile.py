@@ -1,0 +1,25 @@
+"""GET /auth/me."""
+
+import asyncpg
+
+from tests.client import Client, refused
+
+
+async def test_answers_what_registration_answered(client: Client) -> None:
+    registered = (await client.register("ada@example.com")).json
+    await client.login("ada@example.com")
+    answer = await client.get("/auth/me")
+    assert answer.status == 200
+    assert answer.json == registered
+
+
+async def test_needs_a_token(client: Client) -> None:
+    refused(await client.get("/auth/me"), 401, "Authentication is required")
+
+
+async def test_account_that_is_gone_is_not_known(client: Client, db: "asyncpg.Connection") -> None:
+    ada = await client.sign_up()
+    await db.execute("DELETE FROM users")
+    answer = await ada.get("/auth/me")
+    refused(answer, 401)
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]

@@ -1,0 +1,102 @@
+"""POST /auth/login."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.app import Service
+from tests.client import PASSWORD, Client, faults, refused
+
+
+async def disable_all(db: "asyncpg.Connection") -> None:
+    await db.execute("UPDATE users SET is_active = false")
+
+
+async def test_answers_tokens_and_the_user(client: Client) -> None:
+    user = (await client.register("ada@example.com")).json
+    answer = await client.login("ada@example.com")
+    assert answer.status == 200
+    assert set(answer.json) == {"access_token", "refresh_token", "token_type", "expires_in", "user"}
+    assert answer.json["user"] == user
+    assert (answer.json["token_type"], answer.json["expires_in"]) == ("Bearer", 3600)
+
+
+@pytest.mark.parametrize("email", ["ADA@EXAMPLE.COM", "Ada@Example.Com"])
+async def test_email_is_read_in_any_case(client: Client, email: str) -> None:
+    await client.register("ada@example.com")
+    assert (await client.login(email)).status == 200
+
+
+@pytest.mark.parametrize(
+    "email", ["ΟΔΥΣΣΕΥΣ@example.com", "İstanbul@example.com", "ẞa@example.com"]
+)
+async def test_letters_that_languages_lower_differently(client: Client, email: str) -> None:
+    registered = await client.register(email)
+    assert registered.status == 201
+    assert (await client.login(email)).status == 200
+    assert (await client.login(registered.json["email"])).status == 200
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com", "not an address"])
+async def test_same_words_for_a_wrong_password_and_an_unknown_email(
+    client: Client, email: str
+) -> None:
+    await client.register("ada@example.com")
+    answer = await client.login(email, "wrong password")
+    refused(answer, 401, "Invalid credentials")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
+async def test_same_work_for_an_unknown_email(
+    app: Service, client: Client, email: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.register("ada@example.com")
+    hasher = type(app.extensions["passwords"]._hasher)
+    verify, verified = hasher.verify, []
+
+    def count(self: Any, hashed: str, password: str) -> Any:
+        verified.append(hashed.split("$")[:4])
+        return verify(self, hashed, password)
+
+    monkeypatch.setattr(hasher, "verify", count)
+    await client.login(email, "wrong password")
+    assert verified == [["", "argon2id", "v=19", "m=8,t=1,p=1"]]
+
+
+async def test_disabled_account_is_told_to_its_owner(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    await client.register("ada@example.com")
+    await disable_all(db)
+    refused(await client.login("ada@example.com"), 403, "Account disabled")
+
+
+async def test_disabled_account_is_told_to_nobody_else(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    await client.register("ada@example.com")
+    await disable_all(db)
+    refused(await client.login("ada@example.com", "wrong password"), 401, "Invalid credentials")
+
+
+@pytest.mark.parametrize("field", ["email", "password"])
+@pytest.mark.parametrize("value", [None, "", 1, [], {}, "x" * 1025, "\0", "\ud800"])
+async def test_invalid_value_is_named(anyone: Client, field: str, value: Any) -> None:
+    values = {"email": "a@example.com", "password": PASSWORD, field: value}
+    assert faults(await anyone.post("/auth/login", values)) == {field}
+
+
+@pytest.mark.parametrize("length", [1, 1024])
+async def test_login_asks_only_for_a_bounded_length(anyone: Client, length: int) -> None:
+    refused(await anyone.login("x" * length, "y" * length), 401)
+
+
+@pytest.mark.parametrize("stored", ["", "not a hash", "$argon2id$broken"])
+async def test_stored_hash_that_cannot_be_read_matches_nothing(
+    client: Client, db: "asyncpg.Connection", stored: str
+) -> None:
+    await client.register("ada@example.com")
+    await db.execute("UPDATE users SET password_hash = $1", stored)
+    refused(await client.login("ada@example.com"), 401, "Invalid credentials")

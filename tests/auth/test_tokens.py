@@ -1,0 +1,58 @@
+"""The tokens' own words."""
+
+import jwt
+import pytest
+
+from service.auth.tokens import ExpiredToken, InvalidToken, Tokens, TokenType
+from service.ids import new_id
+from tests.conftest import SECRET, make_settings
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens(make_settings())
+
+
+def decode(token: str) -> dict[str, object]:
+    found: dict[str, object] = jwt.decode(token, SECRET, ["HS256"], audience="service")
+    return found
+
+
+@pytest.mark.parametrize("kind", TokenType)
+def test_says_what_it_was_issued_for(tokens: Tokens, kind: TokenType) -> None:
+    user_id, session_id = new_id(), new_id()
+    claims = tokens.verify(kind, tokens.issue(kind, user_id, session_id))
+    assert (claims.user_id, claims.session_id) == (user_id, session_id)
+
+
+def test_access_token_s_header_and_claims(tokens: Tokens) -> None:
+    token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
+    assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
+    assert "kid" in jwt.get_unverified_header(token)
+    assert set(decode(token)) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("ACCESS", 3600), ("REFRESH", 30 * 86400)])
+def test_life(tokens: Tokens, kind: str, seconds: int) -> None:
+    claims = decode(tokens.issue(TokenType[kind], new_id(), new_id()))
+    assert int(str(claims["exp"])) - int(str(claims["iat"])) == seconds
+
+
+def test_every_token_has_an_id_of_its_own(tokens: Tokens) -> None:
+    user_id, session_id = new_id(), new_id()
+    issued = {tokens.issue(TokenType.ACCESS, user_id, session_id) for _ in range(20)}
+    assert len({decode(token)["jti"] for token in issued}) == 20
+
+
+@pytest.mark.parametrize("kind", TokenType)
+def test_one_kind_is_not_the_other(tokens: Tokens, kind: TokenType) -> None:
+    (other,) = set(TokenType) - {kind}
+    with pytest.raises(InvalidToken) as caught:
+        tokens.verify(other, tokens.issue(kind, new_id(), new_id()))
+    assert not isinstance(caught.value, ExpiredToken)
+
+
+def test_another_service_s_token_is_invalid(tokens: Tokens) -> None:
+    other = Tokens(make_settings(jwt_issuer="other"))
+    with pytest.raises(InvalidToken):
+        tokens.verify(TokenType.ACCESS, other.issue(TokenType.ACCESS, new_id(), new_id()))

@@ -1,0 +1,168 @@
+"""What can be set right is told in one sentence, without a traceback or a secret."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from click.testing import Result
+
+from service import embedded
+from service.embedded import EmbeddedPostgres
+from tests.cli.conftest import Invoke
+
+PASSWORD = "hunter2-is-secret"
+
+
+def assert_told(result: Result, *words: str) -> None:
+    """One line that has the words, code 1, and nothing that should not be seen."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout in ("", "Stopped.\n")
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert PASSWORD not in result.output
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_taken_port_is_told_before_the_database_is_touched(
+    invoke: Invoke, taken: int, tmp_path: Path
+) -> None:
+    result = invoke("run", port=taken, data_dir=tmp_path / "data")
+    assert_told(result, f"Port {taken} on 127.0.0.1 is taken")
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+@pytest.mark.parametrize("host", ["203.0.113.9", "no-such-host.invalid"])
+def test_a_foreign_host_is_told(invoke: Invoke, host: str) -> None:
+    assert_told(invoke("run", port=0, host=host), f"HOST: {host} is no address of this machine")
+
+
+def test_a_port_out_of_range_is_told(invoke: Invoke) -> None:
+    assert_told(invoke("run", port=99_999), "PORT: ", "65535")
+
+
+@pytest.mark.parametrize("command", [("run",), ("migrate", "--wait=0"), ("demo",)])
+def test_an_unreachable_database_is_told(invoke: Invoke, command: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # free again in a moment
+    url = f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/name"
+    result = invoke(*command, port=0, database_url=url)
+    assert_told(result, f"No database answers at 127.0.0.1:{port}/name")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (f"mysql://me:{PASSWORD}@host/name", "DATABASE_URL: must start with one of postgresql://"),
+        (f"postgresql://me:{PASSWORD}[@host/name", "DATABASE_URL: is no address"),
+        (f"postgresql://me:{PASSWORD}\N{CARE OF}@host/name", "DATABASE_URL: is no address"),
+        (f"postgresql://me:{PASSWORD}@host:{PASSWORD}/name", "DATABASE_URL can't be read"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "migrate"])
+def test_an_address_that_is_none_is_told(
+    invoke: Invoke, command: str, url: str, words: str
+) -> None:
+    assert_told(invoke(command, port=0, database_url=url), words)
+
+
+def test_a_missing_database_is_told(invoke: Invoke, postgres: EmbeddedPostgres) -> None:
+    result = invoke("run", port=0, database_url=postgres.url("not_there"))
+    assert_told(result, "There is no such database", "/not_there")
+
+
+async def guard(server: EmbeddedPostgres) -> str:
+    """Make a role that needs its password, and return an address with another one."""
+    connection = await asyncpg.connect(server.url())
+    try:
+        await connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'the right one'")
+        rules = Path(await connection.fetchval("SHOW hba_file"))
+        rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+    url = server.url().replace("service@", f"guarded:{PASSWORD}@")
+    async with asyncio.timeout(15):
+        while True:  # until the server has read its rules again
+            try:
+                await (await asyncpg.connect(url)).close()
+            except asyncpg.InvalidPasswordError:
+                return url
+
+
+@pytest.fixture
+async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
+    """A database that wants another password."""
+    with embedded.start(tmp_path / "guarded", durable=False) as server:
+        yield await guard(server)
+
+
+def test_a_wrong_password_is_told(invoke: Invoke, guarded_url: str) -> None:
+    result = invoke("run", port=0, database_url=guarded_url)
+    assert_told(result, "refuses the user or the password of DATABASE_URL")
+
+
+@pytest.fixture
+async def occupied_url(db: "asyncpg.Connection", database_url: str) -> str:
+    """A database whose tables came from elsewhere."""
+    await db.execute("DROP TABLE alembic_version")
+    return database_url
+
+
+@pytest.mark.parametrize("command", ["run", "migrate"])
+def test_a_failed_migration_is_told(invoke: Invoke, occupied_url: str, command: str) -> None:
+    result = invoke(command, port=0, database_url=occupied_url)
+    assert_told(result, "The migration failed, and nothing was changed: ", "already exists")
+
+
+@pytest.fixture
+async def newer_url(db: "asyncpg.Connection", database_url: str) -> str:
+    """A database that newer code has migrated."""
+    await db.execute("UPDATE alembic_version SET version_num = 'tomorrow'")
+    return database_url
+
+
+def test_a_schema_from_the_future_is_told(invoke: Invoke, newer_url: str) -> None:
+    assert_told(invoke("migrate", database_url=newer_url), "'tomorrow'")
+
+
+def test_a_data_dir_that_is_a_file_is_told(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = invoke("run", port=0, data_dir=tmp_path / "file")
+    assert_told(result, "DATA_DIR: ", str(tmp_path / "file"))
+
+
+def test_a_database_that_can_not_be_made_is_told(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "postgres").touch()
+    assert_told(invoke("migrate"), "The embedded PostgreSQL can't run in ", str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "value"), [("log_level", "loud"), ("log_format", "xml")])
+def test_a_wrong_log_setting_is_told(invoke: Invoke, name: str, value: str) -> None:
+    assert_told(invoke("migrate", **{name: value}), f"{name.upper()}: ")
+
+
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_development_commands_refuse_production(
+    invoke: Invoke, database_url: str, command: str
+) -> None:
+    result = invoke(
+        command, service_env="production", database_url=database_url, secret_key=PASSWORD * 3
+    )
+    assert_told(result, "production")
+
+
+def test_production_without_its_settings_is_told(invoke: Invoke) -> None:
+    result = invoke("migrate", service_env="production")
+    assert_told(result, "DATABASE_URL: must be set in production")

@@ -1,0 +1,58 @@
+"""`service migrate`."""
+
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from service.migrations import head_revisions
+from tests.cli.conftest import Invoke
+from tests.cli.process import started
+
+
+def test_it_tells_what_ran_and_then_that_nothing_is_left(invoke: Invoke, empty_url: str) -> None:
+    (head,) = head_revisions()
+    first = invoke("migrate", database_url=empty_url)
+    assert first.exit_code == 0, first.output
+    lines = first.stdout.splitlines()
+    assert lines[0].startswith("Migrated from an empty database to ")
+    assert lines[-1].endswith(f" to {head}.")
+    again = invoke("migrate", database_url=empty_url)
+    assert (again.exit_code, again.stdout) == (0, "The schema is at head already.\n")
+
+
+def test_without_an_address_it_migrates_the_embedded_database(invoke: Invoke) -> None:
+    assert "Migrated from an empty database" in invoke("migrate").stdout
+    assert invoke("migrate").stdout == "The schema is at head already.\n"
+
+
+def forward(source: socket.socket, target: socket.socket) -> None:
+    """Pass on what comes, to its end."""
+    while data := source.recv(65_536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+
+def serve_by_tcp(server: socket.socket, path: str) -> None:
+    """Let one client reach the database's socket by TCP."""
+    client, _ = server.accept()
+    with client, socket.socket(socket.AF_UNIX) as database:
+        database.connect(path)
+        back = threading.Thread(target=forward, args=(database, client))
+        back.start()
+        forward(client, database)
+        back.join()
+
+
+def test_it_waits_for_a_database_that_is_starting(empty_url: str, tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))  # not listening: nobody answers there
+        by_socket = urlsplit(empty_url)
+        url = f"postgresql://service@127.0.0.1:{server.getsockname()[1]}{by_socket.path}"
+        with started("migrate", cwd=tmp_path, database_url=url, data_dir=tmp_path) as process:
+            process.until("waiting for the database at 127.0.0.1:", errors=True)
+            server.listen()
+            serve_by_tcp(server, f"{parse_qs(by_socket.query)['host'][0]}/.s.PGSQL.5432")
+            code, output = process.finish()
+    assert code == 0
+    assert output.startswith("Migrated from an empty database to ")

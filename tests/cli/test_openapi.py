@@ -1,0 +1,19 @@
+"""`service openapi`."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Invoke
+
+
+def test_the_document_needs_no_database(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("openapi")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["openapi"].startswith("3.1")
+    assert "/api/posts" in document["paths"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_needs_no_secrets_of_production(invoke: Invoke) -> None:
+    assert invoke("openapi", service_env="production").exit_code == 0

@@ -1,0 +1,173 @@
+"""GET /api/posts: pages, and a total that is always exact."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from service.ids import new_id
+from tests.client import Client, faults
+
+JUNK = [
+    "0",
+    "-1",
+    "+1",
+    "1.0",
+    "1_000",
+    " 1",
+    "1 ",
+    "1e3",
+    "0x1",
+    "99999999999999999999",
+    "9" * 5000,
+    "",
+    "a",
+    "%00",
+    "%ff",
+    "%D9%A3",
+    "%C2%B9",
+    "null",
+    "1,2",
+    "-0",
+]
+
+
+async def insert_posts(db: "asyncpg.Connection", author_id: str, number: int) -> list[str]:
+    """Posts of one moment, whose order only their ids tell; newest first."""
+    ids = sorted((new_id() for _ in range(number)), reverse=True)
+    moment = datetime(2026, 11, 22, 10, tzinfo=UTC)
+    rows = [(post_id, UUID(author_id), "A title", "Content", moment) for post_id in ids]
+    columns = ["id", "author_id", "title", "content", "created_at"]
+    await db.copy_records_to_table("posts", records=rows, columns=columns)
+    return [str(post_id) for post_id in ids]
+
+
+async def listed(client: Client, query: str = "") -> dict[str, Any]:
+    answer = await client.get(f"/api/posts{query}")
+    assert answer.status == 200, answer.body
+    found: dict[str, Any] = answer.json
+    return found
+
+
+async def count_both(client: Client, db: "asyncpg.Connection") -> tuple[int, int]:
+    """What the list says and what is there."""
+    return (await listed(client))["total"], await db.fetchval("SELECT count(*) FROM posts")
+
+
+async def test_empty_list(client: Client) -> None:
+    found = await listed(client)
+    assert {"posts", "total", "pages", "current_page"} <= set(found)
+    assert (found["posts"], found["total"], found["pages"], found["current_page"]) == ([], 0, 0, 1)
+
+
+async def test_shows_what_a_single_read_shows(client: Client) -> None:
+    ada = await client.sign_up()
+    post = (await ada.post("/api/posts", {"title": "a", "content": "b"})).json
+    assert (await listed(client))["posts"] == [post]
+
+
+async def test_newest_come_first(client: Client) -> None:
+    ada = await client.sign_up()
+    for title in "abc":
+        await ada.post("/api/posts", {"title": title, "content": "b"})
+    assert [post["title"] for post in (await listed(client))["posts"]] == ["c", "b", "a"]
+
+
+async def test_pages_of_posts_of_one_moment_show_each_once(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    ada = await client.sign_up()
+    ids = await insert_posts(db, ada.user["id"], 23)
+    pages = [await listed(client, f"?page={page}&per_page=5") for page in range(1, 7)]
+    assert [post["id"] for page in pages for post in page["posts"]] == ids
+    assert [len(page["posts"]) for page in pages] == [5, 5, 5, 5, 3, 0]
+    assert {(page["total"], page["pages"]) for page in pages} == {(23, 5)}
+    assert [page["current_page"] for page in pages] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("per_page", "pages"), [(1, 20), (19, 2), (20, 1), (21, 1), (100, 1), (3, 7)]
+)
+async def test_number_of_pages(
+    client: Client, db: "asyncpg.Connection", per_page: int, pages: int
+) -> None:
+    ada = await client.sign_up()
+    await insert_posts(db, ada.user["id"], 20)
+    found = await listed(client, f"?per_page={per_page}")
+    assert (found["pages"], len(found["posts"])) == (pages, min(per_page, 20))
+
+
+async def test_a_page_has_20_posts_unless_asked(client: Client, db: "asyncpg.Connection") -> None:
+    ada = await client.sign_up()
+    await insert_posts(db, ada.user["id"], 21)
+    assert len((await listed(client))["posts"]) == 20
+
+
+@pytest.mark.parametrize("page", [2, 1_000_000])
+async def test_page_past_the_end_is_empty(client: Client, page: int) -> None:
+    ada = await client.sign_up()
+    await ada.post("/api/posts", {"title": "a", "content": "b"})
+    found = await listed(client, f"?page={page}")
+    assert (found["posts"], found["total"], found["current_page"]) == ([], 1, page)
+
+
+@pytest.mark.parametrize("name", ["page", "per_page"])
+@pytest.mark.parametrize("value", JUNK)
+async def test_what_is_no_positive_integer_is_named(anyone: Client, name: str, value: str) -> None:
+    assert faults(await anyone.get(f"/api/posts?{name}={value}")) == {name}
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("per_page=101", "per_page"),
+        ("page=1000001", "page"),
+        ("page=1&page=2", "page"),
+        ("per_page=1&per_page=1", "per_page"),
+    ],
+)
+async def test_beyond_the_limits_is_named(anyone: Client, query: str, name: str) -> None:
+    assert faults(await anyone.get(f"/api/posts?{query}")) == {name}
+
+
+async def test_both_faults_are_told_at_once(anyone: Client) -> None:
+    assert faults(await anyone.get("/api/posts?page=x&per_page=y")) == {"page", "per_page"}
+
+
+async def test_total_is_exact_after_a_storm(client: Client, db: "asyncpg.Connection") -> None:
+    people = [await client.sign_up() for _ in range(3)]
+
+    async def write_and_delete(person: Client, number: int) -> None:
+        answer = await person.post("/api/posts", {"title": "a", "content": "b"})
+        if number % 5 == 0:
+            await person.delete(f"/api/posts/{answer.json['id']}")
+
+    await asyncio.gather(
+        *(write_and_delete(people[number % 3], number) for number in range(60)),
+        *(people[0].post("/api/posts", {"title": "", "content": "b"}) for _ in range(10)),
+    )
+    assert await count_both(client, db) == (48, 48)
+    await db.execute("DELETE FROM users WHERE username = $1", people[0].user["username"])
+    total, there = await count_both(client, db)
+    assert total == there < 48
+
+
+async def test_total_is_exact_after_a_rollback(client: Client, db: "asyncpg.Connection") -> None:
+    ada = await client.sign_up()
+    await insert_posts(db, ada.user["id"], 3)
+    transaction = db.transaction()
+    await transaction.start()
+    await insert_posts(db, ada.user["id"], 7)
+    await db.execute("DELETE FROM posts WHERE title = 'none'")
+    await transaction.rollback()
+    assert await count_both(client, db) == (3, 3)
+
+
+async def test_total_is_exact_after_truncate(client: Client, db: "asyncpg.Connection") -> None:
+    ada = await client.sign_up()
+    await insert_posts(db, ada.user["id"], 3)
+    await db.execute("TRUNCATE posts")
+    assert await count_both(client, db) == (0, 0)

@@ -1,0 +1,90 @@
+"""What holds for every route, whichever it is."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from werkzeug.routing import Rule
+
+from service.app import create_app
+from tests.client import Answer, Client, refused
+from tests.conftest import make_settings
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+JUNK = (b"", b"\xff", b"[]", b"{}", b'{"title": 1}', b"[" * 10_000)
+# What is a page for people, not an answer of the API.
+PAGES = {"/openapi.json", "/docs"}
+
+
+def rules() -> list[Rule]:
+    """Every route of the application, read from the application itself."""
+    app = create_app(make_settings(database_url="postgresql://localhost/nowhere"))
+    return sorted(
+        app.url_map.iter_rules(), key=lambda rule: (rule.rule, sorted(rule.methods or ()))
+    )
+
+
+RULES = rules()
+PATHS = sorted({rule.rule for rule in RULES} - PAGES)
+
+
+def path_of(rule: str) -> str:
+    """A path that the rule matches and that leads to nothing."""
+    for name in ("post_id", "user_id", "session_id"):
+        rule = rule.replace(f"<id:{name}>", str(uuid4()))
+    return rule
+
+
+def allowed(path: str) -> set[str]:
+    return {method for rule in RULES if rule.rule == path for method in rule.methods or ()}
+
+
+def assert_well_answered(answer: Answer, method: str) -> None:
+    assert answer.headers["X-Request-ID"]
+    assert answer.status < 500, answer.body
+    if answer.status >= 400 and method != "HEAD":
+        refused(answer, answer.status)
+
+
+def junk(method: str) -> Iterator[dict[str, Any]]:
+    for body in JUNK if method not in {"GET", "HEAD"} else (b"",):
+        for kind in ("application/json", "text/plain"):
+            yield {"data": body, "headers": {"Content-Type": kind}}
+
+
+def test_paths_are_found() -> None:
+    assert {"/api/posts", "/auth/login", "/health/live"} <= set(PATHS)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", METHODS)
+async def test_junk_is_refused_in_the_one_shape(member: Client, path: str, method: str) -> None:
+    if method not in allowed(path) or "stream" in path:
+        return
+    # A client of its own: /auth/logout and the like must not end the shared one's session.
+    someone = await Client(member.app).sign_up()
+    for options in junk(method):
+        for token in ("", "junk", someone.token):
+            answer = await member.request(method, path_of(path), token=token, **options)
+            assert_well_answered(answer, method)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_other_methods_are_not_allowed(anyone: Client, path: str) -> None:
+    for method in {*METHODS, "BREW"} - allowed(path):
+        answer = await anyone.request(method, path_of(path))
+        assert answer.status == 405
+        assert set(answer.headers["Allow"].split(", ")) == allowed(path)
+        assert method == "HEAD" or refused(answer, 405)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_where_get_is(path: str) -> None:
+    assert ("HEAD" in allowed(path)) is ("GET" in allowed(path))
+    assert "OPTIONS" in allowed(path)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_path_with_something_behind_is_another(anyone: Client, path: str) -> None:
+    refused(await anyone.get(f"{path_of(path)}/no/such/thing"), 404)

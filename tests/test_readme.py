@@ -1,0 +1,63 @@
+"""README.md tells the truth."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from service.cli import main
+from service.settings import PROJECT, Settings
+from tests.cli.process import started
+
+README = (PROJECT / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    """The text below a heading."""
+    found = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, title
+    return found[1]
+
+
+def first_column(title: str) -> list[str]:
+    """The names in backquotes in the first column of a section's table."""
+    rows = re.findall(r"^\| (`.*?) \|", section(title), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def test_the_first_session_works_as_it_stands(database_url: str, tmp_path: Path) -> None:
+    (script,) = re.findall(r"```bash\n(.*?)```", section("A first session"), re.DOTALL)
+    options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
+    with started("run", cwd=tmp_path, **options) as server:
+        address = server.until("Serving on ")
+        assert "http://127.0.0.1:8000\n" in script
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail"],
+            input=script.replace("http://127.0.0.1:8000", address),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    registered, me, post, posts = map(json.loads, done.stdout.splitlines())
+    assert registered == me
+    assert me["email"] == "ada@example.com"
+    assert (post["title"], post["author"]) == ("My first post", "ada")
+    assert posts["posts"] == [post]
+
+
+def test_every_setting_is_described_and_no_other() -> None:
+    settings = {name.upper() for name in Settings.model_fields}
+    assert set(first_column("Settings")) == settings
+
+
+def test_every_command_is_described_and_no_other() -> None:
+    assert set(first_column("Commands")) == {f"service {name}" for name in main.commands}
+
+
+def test_the_map_shows_every_file_and_folder() -> None:
+    shown = set(re.findall(r"[\w.]+", section("The map")))
+    for path in (PROJECT / "service").iterdir():
+        if path.name not in ("__init__.py", "__pycache__", "py.typed"):
+            assert path.name in shown, f"{path.name} is not on README's map"

@@ -1,0 +1,86 @@
+"""The page in a real browser: sign in by trying it, write a post, and speak to no other host."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
+
+from service.app import create_app
+from service.settings import Settings
+from tests.client import PASSWORD, Client
+from tests.server import serving
+
+pytestmark = pytest.mark.proof
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
+    """A headless Chromium with an empty profile."""
+    chromium = shutil.which("chromium")
+    assert chromium, "install the package chromium"
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            tmp_path / "profile", executable_path=chromium, args=_FLAGS
+        )
+        yield context
+        await context.close()
+
+
+async def test_a_person_signs_in_and_writes_a_post(
+    settings: Settings, browser: BrowserContext
+) -> None:
+    app = create_app(settings)
+    client = Client(app)
+    page = await browser.new_page()
+    requested: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(f"error: {error.message}"))
+    async with serving(app) as port:
+        assert (await client.register("ada@example.com", username="ada")).status == 201
+        await page.goto(f"http://127.0.0.1:{port}/docs")
+        await _sign_in_and_write(page)
+        posts = (await client.get("/api/posts")).json["posts"]
+    assert [(post["title"], post["author"]) for post in posts] == [("From the page", "ada")]
+    hosts = {urlsplit(url).netloc for url in requested if not url.startswith("data:")}
+    assert hosts == {f"127.0.0.1:{port}"}
+    # What the policy refuses is told as an error; Swagger UI's own advice is none.
+    errors = [text for text in complaints if text.startswith("error:")]
+    assert not [text for text in errors if "Deprecated:" not in text]
+
+
+async def _sign_in_and_write(page: Page) -> None:
+    credentials = {"email": "ada@example.com", "password": PASSWORD}
+    await _try(page, "auth-login", credentials, status=200)
+    await expect(page.locator("#signed-in")).to_have_text("You are signed in.")
+    post = {"title": "From the page", "content": "Written by trying it."}
+    await _try(page, "posts-create_post", post, status=201)
+    await page.reload()
+    await _try(page, "accounts-read_me", None, status=200)
+
+
+async def _try(page: Page, operation: str, body: Any, *, status: int) -> None:
+    """Execute an operation on the page and see the status that it shows."""
+    block = page.locator(f"#operations-{operation}")
+    await block.locator(".opblock-summary-control").click()
+    if body is not None:
+        await block.locator("textarea.body-param__text").fill(json.dumps(body))
+    await block.get_by_role("button", name="Execute").click()
+    shown = block.locator(".live-responses-table tbody .response-col_status").first
+    await expect(shown).to_contain_text(str(status))

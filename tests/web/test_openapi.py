@@ -1,0 +1,195 @@
+"""The document is valid and tells of every route."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from service.app import Service
+from service.web.openapi import document
+from tests.client import Client
+
+Operation = dict[str, Any]
+
+
+@pytest.fixture
+def described(app: Service) -> dict[str, Any]:
+    """The application's document."""
+    return document(app)
+
+
+def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    """Every operation with its path and method."""
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def find(described: dict[str, Any], operation_id: str) -> Operation:
+    """The operation of that id."""
+    return next(one for _, _, one in operations(described) if one["operationId"] == operation_id)
+
+
+def test_is_valid(described: dict[str, Any]) -> None:
+    validate(described)
+    assert described["openapi"] == "3.1.0"
+    assert described["info"]["version"] == "1.0.0"
+    assert described["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
+
+
+def test_tells_of_every_route(app: Service, described: dict[str, Any]) -> None:
+    routes = {
+        (rule.rule.replace("<id:", "{").replace("<", "{").replace(">", "}"), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods or ()
+        if method not in {"HEAD", "OPTIONS"}
+    }
+    assert {(path, method) for path, method, _ in operations(described)} == routes
+
+
+def test_operation_ids_are_unique_and_without_methods(described: dict[str, Any]) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(described)]
+    assert sorted(set(ids)) == sorted(ids)
+    assert "list_posts" in ids
+
+
+def test_every_operation_has_a_success_and_the_common_failures(described: dict[str, Any]) -> None:
+    for path, method, operation in operations(described):
+        told = operation["responses"]
+        assert {"500", "503"} <= set(told), (path, method)
+        assert any(status < "400" for status in told), (path, method)
+        assert operation["summary"].endswith("."), (path, method)
+        if "requestBody" in operation:
+            assert operation["requestBody"]["required"] is True
+            assert {"400", "413", "415"} <= set(told), (path, method)
+        if "security" in operation:
+            assert "401" in told, (path, method)
+        if "{" in path:
+            assert "404" in told, (path, method)
+
+
+def test_errors_that_routes_declare_are_told(described: dict[str, Any]) -> None:
+    change = find(described, "change_post")["responses"]
+    assert set(change) >= {"200", "400", "401", "403", "404", "413", "415", "500", "503"}
+    examples = change["404"]["content"]["application/json"]["examples"]
+    assert examples["PostNotFound"]["value"]["message"] == "Post not found"
+    taken = find(described, "register")["responses"]["409"]["content"]["application/json"]
+    assert set(taken["examples"]) == {"EmailTaken", "UsernameTaken"}
+    assert taken["schema"] == {"$ref": "#/components/schemas/Error"}
+
+
+def test_routes_for_known_callers_name_their_token(described: dict[str, Any]) -> None:
+    assert find(described, "create_post")["security"] == [{"accessToken": []}]
+    assert find(described, "refresh")["security"] == [{"refreshToken": []}]
+    assert "security" not in find(described, "list_posts")
+    for scheme in described["components"]["securitySchemes"].values():
+        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+
+
+def test_parameters(described: dict[str, Any]) -> None:
+    query = {
+        parameter["name"]: parameter
+        for parameter in find(described, "list_posts")["parameters"]
+        if parameter.get("in") == "query"
+    }
+    assert query["page"]["schema"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 1_000_000,
+        "default": 1,
+    }
+    assert query["per_page"]["schema"]["maximum"] == 100
+    assert not any(parameter.get("required") for parameter in query.values())
+    post_id = find(described, "read_post")["parameters"][0]
+    assert (post_id["name"], post_id["required"]) == ("post_id", True)
+    assert post_id["schema"] == {"type": "string", "format": "uuid"}
+
+
+def test_a_partial_change_has_no_defaults_and_no_null(described: dict[str, Any]) -> None:
+    change = described["components"]["schemas"]["PostChange"]
+    assert "required" not in change
+    for member in change["properties"].values():
+        assert "default" not in member
+        assert member["type"] == "string"
+
+
+def test_answers_are_closed_and_requests_open(described: dict[str, Any]) -> None:
+    schemas = described["components"]["schemas"]
+    assert schemas["PostOut"]["additionalProperties"] is False
+    assert set(schemas["PostOut"]["required"]) == set(schemas["PostOut"]["properties"])
+    assert "additionalProperties" not in schemas["NewPost"]
+
+
+def test_formats(described: dict[str, Any]) -> None:
+    schemas = described["components"]["schemas"]
+    user = schemas["UserOut"]["properties"]
+    assert [user[name]["format"] for name in ("id", "email", "created_at")] == [
+        "uuid",
+        "email",
+        "date-time",
+    ]
+    email = schemas["Registration"]["properties"]["email"]
+    assert (email["format"], email["maxLength"]) == ("email", 254)
+
+
+def test_every_schema_has_an_example_that_is_one(described: dict[str, Any]) -> None:
+    resource = DRAFT202012.create_resource(described)
+    registry: Registry[Any] = Registry().with_resource("urn:document", resource)
+    bodies = {
+        content["schema"]["$ref"]
+        for _, _, operation in operations(described)
+        for part in (operation.get("requestBody", {}), *operation["responses"].values())
+        for content in part.get("content", {}).values()
+        if "$ref" in content["schema"]
+    } - {"#/components/schemas/Error"}
+    for reference in bodies:
+        schema = described["components"]["schemas"][reference.rpartition("/")[2]]
+        assert schema["examples"], reference
+        validator = OAS31Validator(
+            {"$ref": f"urn:document{reference}"},
+            registry=registry,
+            format_checker=OAS31Validator.FORMAT_CHECKER,
+        )
+        for example in schema["examples"]:
+            validator.validate(example)
+
+
+def test_every_example_of_a_failure_is_an_error(described: dict[str, Any]) -> None:
+    error = OAS31Validator(described["components"]["schemas"]["Error"])
+    failures = [
+        (status, told)
+        for _, _, operation in operations(described)
+        for status, told in operation["responses"].items()
+        if "content" in told and status >= "400"
+    ]
+    assert failures
+    for status, told in failures:
+        for example in told["content"]["application/json"]["examples"].values():
+            error.validate(example["value"])
+            assert str(example["value"]["code"]) == status
+
+
+def test_tags_are_told_in_order(described: dict[str, Any]) -> None:
+    names = [tag["name"] for tag in described["tags"]]
+    seen = dict.fromkeys(tag for _, _, one in operations(described) for tag in one["tags"])
+    assert names == list(seen)
+    assert all(tag["description"] for tag in described["tags"])
+
+
+def test_is_the_same_each_time(app: Service) -> None:
+    assert document(app) == document(app)
+
+
+async def test_is_served_with_an_entity_tag(client: Client, described: dict[str, Any]) -> None:
+    first = await client.get("/openapi.json")
+    assert (first.status, first.json) == (200, described)
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = await client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    other = await client.get("/openapi.json", headers={"If-None-Match": '"another"'})
+    assert other.status == 200
