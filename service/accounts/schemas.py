@@ -67,6 +67,8 @@ class AccountQuery(CursorQuery):
 class AccountChange(PartialModel):
     """What an operator changes of an account; what is left out stays."""
 
+    model_config = example({"is_active": False})
+
     is_active: Annotated[bool, Field(strict=True)] = False
     is_admin: Annotated[bool, Field(strict=True)] = False
 
@@ -94,14 +96,21 @@ class UserOut(BaseModel):
     created_at: datetime
 
 
+ACCOUNT_EXAMPLE: Final = {**USER_EXAMPLE, "is_admin": False}
+
+
 class AccountOut(UserOut):
     """An account, as operators see it."""
+
+    model_config = example(ACCOUNT_EXAMPLE)
 
     is_admin: bool
 
 
 class AccountList(BaseModel):
     """Accounts, newest first."""
+
+    model_config = example({"users": [ACCOUNT_EXAMPLE], "next_cursor": None})
 
     users: list[AccountOut]
     next_cursor: str | None

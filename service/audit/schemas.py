@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel
 
 from service.audit.events import Kind
 from service.ids import parse_id
+from service.web.openapi import example
 from service.web.pagination import CursorQuery
 
 
@@ -25,8 +26,22 @@ class EventQuery(CursorQuery):
     kind: Kind | None = None
 
 
+EVENT_EXAMPLE: Final = {
+    "id": "019ab2f9-31c0-7d52-b0a4-6f1e2d3c4b5a",
+    "kind": "login.succeeded",
+    "user_id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "actor_id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "created_at": "2026-11-22T10:00:00.123456Z",
+    "ip": "192.0.2.1",
+    "user_agent": "curl/8.14",
+    "detail": {},
+}
+
+
 class EventOut(BaseModel):
     """What happened to an account, who did it, and from where."""
+
+    model_config = example(EVENT_EXAMPLE)
 
     id: UUID
     kind: Kind
@@ -40,6 +55,8 @@ class EventOut(BaseModel):
 
 class EventList(BaseModel):
     """Events, newest first."""
+
+    model_config = example({"events": [EVENT_EXAMPLE], "next_cursor": None})
 
     events: list[EventOut]
     next_cursor: str | None
