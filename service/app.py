@@ -7,6 +7,8 @@ from typing import Final
 from quart import Quart
 from quart.sessions import SessionInterface
 
+from service.accounts.pages.routes import blueprint as pages_blueprint
+from service.accounts.recovery.routes import blueprint as recovery_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
 from service.auth import principal
 from service.auth.passwords import Passwords
@@ -25,6 +27,8 @@ from service.web.request import ApiRequest
 
 BLUEPRINTS: Final = (
     accounts_blueprint,
+    recovery_blueprint,
+    pages_blueprint,
     auth_blueprint,
     keys_blueprint,
     posts_blueprint,
