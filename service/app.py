@@ -8,6 +8,8 @@ from quart import Quart
 from quart.sessions import SessionInterface
 
 from service.accounts.admin_routes import blueprint as admin_users_blueprint
+from service.accounts.pages.routes import blueprint as pages_blueprint
+from service.accounts.recovery.routes import blueprint as recovery_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
 from service.audit.routes import blueprint as admin_events_blueprint
 from service.auth import principal
@@ -28,6 +30,8 @@ from service.web.request import ApiRequest
 
 BLUEPRINTS: Final = (
     accounts_blueprint,
+    recovery_blueprint,
+    pages_blueprint,
     auth_blueprint,
     keys_blueprint,
     posts_blueprint,

@@ -1,12 +1,12 @@
 """Every table in one place, for Alembic."""
 
-from service.accounts.models import User
+from service.accounts.models import MailLink, User
 from service.audit.models import SecurityEvent
 from service.auth.models import LoginSession
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.web.models import IdempotencyKey
 
-# Tables whose schema belongs to a library (none yet).
+# Tables whose schema belongs to a library.
 FOREIGN_TABLES: tuple[str, ...] = ("pgqueuer",)
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "AuthorPostCount",
     "IdempotencyKey",
     "LoginSession",
+    "MailLink",
     "Post",
     "PostCount",
     "SecurityEvent",

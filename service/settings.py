@@ -23,6 +23,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.addresses import check_mail_from, check_public_url, check_smtp_url
+
 MIN_SECRET_BYTES: Final = 32
 # Secrets that are published, in .env.example and docker-compose.yml, start so.
 PUBLISHED_SECRET_PREFIX: Final = "development-only-"  # noqa: S105
@@ -124,6 +126,9 @@ class Settings(BaseSettings):
     ratelimit_mail: Limits = "5/hour"
     ratelimit_admin: Limits = "120/minute"
     ratelimit_default: Limits = "50/hour;200/day"
+    smtp_url: Annotated[SecretStr, AfterValidator(check_smtp_url)] = SecretStr("")
+    mail_from: Annotated[str, AfterValidator(check_mail_from)] = "service@localhost"
+    public_url: Annotated[str, AfterValidator(check_public_url)] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
 
@@ -140,6 +145,20 @@ class Settings(BaseSettings):
     def jwt_secret(self) -> str:
         """The HS256 secret: JWT_SECRET_KEY, else SECRET_KEY."""
         return (self.jwt_secret_key or self.secret_key).get_secret_value()
+
+    @property
+    def mail_url(self) -> str:
+        """Where mail goes: SMTP_URL, else the log."""
+        return self.smtp_url.get_secret_value() or "log:"
+
+    @property
+    def public_address(self) -> str:
+        """Where people reach the service: PUBLIC_URL, else the address that it listens on."""
+        if self.public_url is not None:
+            return self.public_url
+        # A server on every interface is reached on this machine's own.
+        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def database_dsn(self) -> str:
@@ -166,6 +185,8 @@ class Settings(BaseSettings):
             return self
         if self.database_url is None:
             raise ValueError("DATABASE_URL: must be set in production")
+        if not self.smtp_url.get_secret_value():
+            raise ValueError("SMTP_URL: must be set in production (log: writes mails to the log)")
         for name in ("secret_key", "jwt_secret_key"):
             secret: str = getattr(self, name).get_secret_value()
             if name == "secret_key" or secret:

@@ -4,7 +4,7 @@ The language of the search is a PostgreSQL text search configuration, named by S
 the environment of the first run; `simple` (no stemming, no stop words) suits any language.
 
 Revision ID: 0004
-Revises: 0002
+Revises: 0003
 """
 
 import os
@@ -14,7 +14,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -152,10 +152,13 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
     return await read_post(session, post_id)
 
 
-async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
-    """Remove the posts that were deleted before a moment for good; tells how many."""
-    result = await session.execute(delete(Post).where(Post.deleted_at < before))
-    return int(result.rowcount)  # type: ignore[attr-defined]
+async def delete_retired_posts(
+    session: AsyncSession, before: datetime, *, limit: int = 1_000
+) -> int:
+    """Remove posts that were deleted before a moment for good, `limit` at most; how many."""
+    retired = select(Post.id).where(Post.deleted_at < before).limit(limit)
+    chosen = Post.id.in_(retired.with_for_update(skip_locked=True))
+    return len((await session.scalars(delete(Post).where(chosen).returning(Post.id))).all())
 
 
 async def _update(

@@ -8,13 +8,13 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel
 from quart import Response, request
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -115,8 +115,13 @@ async def _store(
     )
 
 
-async def delete_expired_keys(session: AsyncSession) -> int:
-    """Delete the keys whose time is over; tells how many."""
-    over = IdempotencyKey.created_at <= clock.now() - LIFE
-    result = await session.execute(delete(IdempotencyKey).where(over))
-    return int(result.rowcount)  # type: ignore[attr-defined]
+async def delete_expired_keys(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> int:
+    """Delete keys whose time is over, `limit` at most; how many they were."""
+    over = select(IdempotencyKey.user_id, IdempotencyKey.key).where(
+        IdempotencyKey.created_at <= now - LIFE
+    )
+    chosen = tuple_(IdempotencyKey.user_id, IdempotencyKey.key).in_(
+        over.limit(limit).with_for_update(skip_locked=True)
+    )
+    deleted = delete(IdempotencyKey).where(chosen).returning(IdempotencyKey.key)
+    return len((await session.scalars(deleted)).all())

@@ -150,7 +150,11 @@ async def _hit(
 ) -> Verdict:
     verdicts = [await _hit_one(limiter, item, name, key, cost) for item in items]
     # The one that has least room is what the caller must know of.
-    return min(verdicts, key=lambda verdict: (verdict.allowed, verdict.remaining))
+    return min(verdicts, key=_room)
+
+
+def _room(verdict: Verdict) -> tuple[bool, int]:
+    return verdict.allowed, verdict.remaining
 
 
 async def _hit_one(
@@ -173,9 +177,15 @@ async def enforce(name: str, key: str, *, strict: bool = False) -> None:
     verdict = await limiter().hit(name, key, strict=strict)
     if verdict is None:
         return
-    g.verdict = verdict
+    g.verdict = min(g.get("verdict", verdict), verdict, key=_room)
     if not verdict.allowed:
         raise TooManyRequests(retry_after=verdict.reset)
+
+
+async def within(name: str, key: str) -> bool:
+    """Count a hit of a limit that nobody is told of, and say whether there was room."""
+    verdict = await limiter().hit(name, key)
+    return verdict is None or verdict.allowed
 
 
 async def take_back(name: str, key: str, *, strict: bool = False) -> None:

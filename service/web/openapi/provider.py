@@ -92,8 +92,9 @@ class Provider(OpenAPIProvider):
             _REQUEST_ID,
         ]
         operation["responses"] = {
-            **responses.successes(told.answers, self._schemas),
             **responses.failures(_errors(rule, view, told)),
+            # What a route declares wins: a page tells of a failure in its own way.
+            **responses.successes(told.answers, self._schemas),
         }
         if told.security:
             self._schemes.update({scheme.name: scheme for scheme in told.security})
