@@ -3,7 +3,7 @@
 from service.accounts.models import User
 from service.audit.models import SecurityEvent
 from service.auth.models import LoginSession
-from service.posts.models import AuthorPostCount, Post, PostCount
+from service.posts.models import AuthorPostCount, Post, PostCount, PostEvent
 from service.web.models import IdempotencyKey
 
 # Tables whose schema belongs to a library (none yet).
@@ -16,6 +16,7 @@ __all__ = [
     "LoginSession",
     "Post",
     "PostCount",
+    "PostEvent",
     "SecurityEvent",
     "User",
 ]
