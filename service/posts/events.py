@@ -22,6 +22,9 @@ PAGE_BYTES: Final = 65_536
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
 _MAX: Final = 2**63 - 1
 
+# JSON leaves them as they are, and some clients take them for the end of a line.
+_LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+
 # Below it every transaction has ended: nothing can commit any more before what is there.
 _SETTLED: Final = "horizon < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
@@ -128,5 +131,5 @@ async def delete_old_events(session: AsyncSession, before: datetime, batch: int 
 
 def _message(row: Any) -> Message:
     position = Position(row["horizon"], row["id"])
-    data = row["data"] or f'{{"id":"{row["post_id"]}"}}'
+    data = (row["data"] or f'{{"id":"{row["post_id"]}"}}').translate(_LINE_ENDS)
     return Message(sse.event(row["kind"], data, position), position)

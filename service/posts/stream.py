@@ -68,6 +68,11 @@ class PostStream:
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
 
+    @property
+    def clients(self) -> int:
+        """How many streams are open in this process."""
+        return len(self._clients)
+
     async def open(
         self, last_event_id: str | None, abort: Callable[[], None]
     ) -> AsyncGenerator[bytes, None]:

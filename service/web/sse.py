@@ -45,9 +45,7 @@ async def event_stream(open_stream: Open) -> Response:
         extensions: dict[str, Any] = request.scope["extensions"]
         abort = extensions[ABORT]
         after = request.headers.get("Last-Event-ID") or None
-        response = Response(
-            await open_stream(after, abort), 200, _HEADERS
-        )
+        response = Response(await open_stream(after, abort), 200, _HEADERS)
     response.content_type = "text/event-stream"
     response.timeout = None
     return response
