@@ -30,6 +30,7 @@ from service.posts.events import (
 from service.web import sse
 from service.web.broadcast import Broadcast, Client, Message
 
+MAX_CLIENTS: Final = 10_000  # of this process
 READ_TIMEOUT: Final = 10.0  # seconds for one statement
 START_TIMEOUT: Final = 5.0  # seconds that the first client waits for the database
 CLOSE_TIMEOUT: Final = 1.0  # seconds
@@ -80,6 +81,10 @@ class PostStream:
 
         `abort` ends the client's connection by force. Raises Unavailable.
         """
+        if self._ended:
+            raise Unavailable("The service is shutting down")
+        if self.clients >= MAX_CLIENTS:
+            raise Unavailable("Too many streams are open", retry_after=60)
         await self._start()
         if last_event_id is None:
             return self._from_now(abort)
@@ -155,8 +160,6 @@ class PostStream:
     # What reads.
 
     async def _start(self) -> None:
-        if self._ended:
-            raise Unavailable("The service is shutting down")
         if not self._tasks:
             self._tasks = [
                 asyncio.create_task(self._run()),
@@ -176,10 +179,11 @@ class PostStream:
                     await self._settle(connection)
                     retry = FIRST_RETRY
                     await self._follow()
-            except Unavailable as error:
-                log.warning("stream cannot connect", reason=type(error.__cause__).__name__)
-            except Exception as error:  # the next attempt may do better
-                log.exception("stream lost its connection", reason=type(error).__name__)
+            except (Unavailable, *FAILURES) as error:
+                reason = type(error.__cause__ or error).__name__
+                log.warning("stream has lost the database", reason=reason, wait=retry)
+            except Exception:  # the next attempt may do better
+                log.exception("stream failed", wait=retry)
             await asyncio.sleep(retry)
             retry = min(retry * 2, LAST_RETRY)
 

@@ -9,6 +9,8 @@ import asyncpg
 import pytest
 
 from service.app import Service, create_app
+from service.errors import Unavailable
+from service.posts import stream
 from service.settings import Settings
 from service.web import broadcast
 from service.web.shutdown import begin_shutdown
@@ -289,6 +291,25 @@ async def test_shutdown_ends_streams_at_once_and_politely(app: Service, port: in
     assert open_streams(app) == 0
     async with EventSource(port).connected() as late:
         assert " 503 " in late.head
+
+
+async def test_streams_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MAX_CLIENTS", 1)
+    async with EventSource(port).connected(), EventSource(port).connected() as second:
+        assert " 503 " in second.head
+        assert "retry-after: 60" in second.head.lower()
+
+
+async def test_without_the_database_no_stream_begins(
+    app: Service, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable() -> "asyncpg.Connection":
+        raise Unavailable from ConnectionRefusedError()
+
+    monkeypatch.setattr(stream, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(app.extensions["post_stream"], "_connect", unreachable)
+    async with EventSource(port).connected() as source:
+        assert " 503 " in source.head
 
 
 async def test_streams_leave_the_pool_alone(database_url: str, db: "asyncpg.Connection") -> None:
