@@ -11,6 +11,7 @@ of all that began after it. Sessions of this service can't: they are ended when 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from typing import Any, Final
 
 import asyncpg
@@ -32,7 +33,7 @@ from service.web.broadcast import Broadcast, Client, Message
 
 MAX_CLIENTS: Final = 10_000  # of this process
 READ_TIMEOUT: Final = 10.0  # seconds for one statement
-START_TIMEOUT: Final = 5.0  # seconds that the first client waits for the database
+START_TIMEOUT: Final = 5.0  # seconds that a new client waits for the database
 CLOSE_TIMEOUT: Final = 1.0  # seconds
 # Seconds between two looks: at least, after one that found something, at most.
 COALESCE: Final = 0.01
@@ -64,7 +65,7 @@ class PostStream:
         self._resuming = asyncio.Semaphore(RESUMING)
         self._clients = Broadcast(Message(sse.COMMENT))
         self._position: Position | None = None
-        self._started = asyncio.Event()
+        self._ready = asyncio.Event()
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
@@ -161,13 +162,14 @@ class PostStream:
 
     async def _start(self) -> None:
         if not self._tasks:
+            # Not in the context of the request that happens to be the first.
             self._tasks = [
-                asyncio.create_task(self._run()),
-                asyncio.create_task(self._clients.keep_alive()),
+                asyncio.create_task(work, context=Context())
+                for work in (self._run(), self._clients.keep_alive())
             ]
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                await self._started.wait()
+                await self._ready.wait()
         except TimeoutError:
             raise Unavailable("The database is unavailable") from None
 
@@ -175,8 +177,9 @@ class PostStream:
         retry = FIRST_RETRY
         while True:
             try:
-                async with self._connected() as connection:
-                    await self._settle(connection)
+                async with self._connected():
+                    await self._settle()
+                    self._ready.set()
                     retry = FIRST_RETRY
                     await self._follow()
             except (Unavailable, *FAILURES) as error:
@@ -188,14 +191,15 @@ class PostStream:
             retry = min(retry * 2, LAST_RETRY)
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    async def _connected(self) -> AsyncIterator[None]:
         connection = await self._connect()
         try:
             await connection.add_listener(CHANNEL, lambda *_: self._news.set())
             connection.add_termination_listener(lambda _: self._news.set())
             self._connection = connection
-            yield connection
+            yield
         finally:
+            self._ready.clear()
             self._connection = None
             with suppress(*FAILURES):
                 await connection.close(timeout=CLOSE_TIMEOUT)
@@ -209,16 +213,16 @@ class PostStream:
             async with asyncio.timeout(READ_TIMEOUT):
                 yield self._connection
 
-    async def _settle(self, connection: "asyncpg.Connection[Any]") -> None:
+    async def _settle(self) -> None:
         """Find where to begin, or that where we were is still there.
 
         After a fail-over that lost events it is not: the clients come again and are told.
         """
-        if self._position is not None and await is_known(connection, self._position, clock.now()):
-            return
-        self._clients.end_all()
-        self._position = await newest_position(connection)
-        self._started.set()
+        async with self._reading() as connection:
+            position = self._position
+            if position is None or not await is_known(connection, position, clock.now()):
+                self._position = await newest_position(connection)
+                self._clients.end_all()
 
     async def _follow(self) -> None:
         """Read and send what is new, until the connection is lost."""

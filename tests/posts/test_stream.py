@@ -11,6 +11,7 @@ import pytest
 from service.app import Service, create_app
 from service.errors import Unavailable
 from service.posts import stream
+from service.posts.events import newest_position, read_page
 from service.settings import Settings
 from service.web import broadcast
 from service.web.shutdown import begin_shutdown
@@ -52,6 +53,15 @@ async def write_post(author: Client) -> Any:
     return answer.json
 
 
+async def settled(db: "asyncpg.Connection") -> None:
+    """Wait until no other database's transaction holds back what was written."""
+
+    async def nothing_is_held_back() -> bool:
+        return not (await read_page(db, await newest_position(db))).held_back
+
+    await until(nothing_is_held_back)
+
+
 async def test_every_change_arrives_as_the_api_shows_it(port: int, author: Client) -> None:
     odd = {"title": 'Quotes " \\ and \u2028 lines', "content": "a\r\nb\x01\u00fc\U0001f600"}
     async with EventSource(port).connected() as source:
@@ -91,8 +101,11 @@ async def test_head_gets_headers_and_no_stream(app: Service, port: int) -> None:
     assert open_streams(app) == 0
 
 
-async def test_a_new_client_gets_only_what_comes(port: int, author: Client) -> None:
+async def test_a_new_client_gets_only_what_comes(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
     await write_post(author)
+    await settled(db)
     async with EventSource(port).connected() as first:
         await write_post(author)
         await first.next()
@@ -132,9 +145,10 @@ async def test_a_client_that_never_got_an_event_resumes_too(port: int, author: C
     ["nonsense", "7", "1-", "-1-2", "01-2", "999999999-1", f"{2**63}-1", f"{10**30}-1", "1-1", "é"],
 )
 async def test_an_unknown_id_is_told_to_reload_and_goes_on(
-    port: int, author: Client, last_id: str
+    port: int, author: Client, last_id: str, db: "asyncpg.Connection"
 ) -> None:
     await write_post(author)
+    await settled(db)
     source = EventSource(port, last_id)
     # The beginning and the reset come together, the first event after it alone.
     async with source.connected():
@@ -155,6 +169,7 @@ async def test_an_id_from_too_long_ago_is_told_to_reload(
         await write_post(author)
         await source.next()
     await write_post(author)
+    await settled(db)
     await db.execute("UPDATE post_events SET created_at = now() - interval '24 hours 1 second'")
     async with source.connected():
         assert (await source.next()).kind == "reset"
@@ -177,6 +192,7 @@ async def test_bulk_and_foreign_changes_are_events_too(
     port: int, author: Client, db: "asyncpg.Connection"
 ) -> None:
     ids = [(await write_post(author))["id"] for _ in range(3)]
+    await settled(db)
     async with EventSource(port).connected() as source:
         await db.execute("UPDATE posts SET deleted_at = now()")
         await db.execute("UPDATE posts SET deleted_at = NULL")

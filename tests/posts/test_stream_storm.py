@@ -22,7 +22,7 @@ from tests.hypercorn_process import running
 POST = {"title": "A title", "content": "Some content"}
 INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, 'Title', 'Content')"
 
-SLOW_WRITERS = 12
+SLOW_WRITERS = 14
 WRITERS = 16
 POSTS = 200
 CLIENTS = 20
