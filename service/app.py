@@ -17,11 +17,12 @@ from service.auth.passwords import Passwords
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
 from service.auth.tokens import Tokens
-from service.database import Database
+from service.database import Database, connector
+from service.posts import routes as posts_routes
 from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import errors, openapi, ratelimit, requestid, transaction
+from service.web import errors, openapi, ratelimit, requestid, shutdown, transaction
 from service.web.asgi import HTTPConnection, NoCookieSessions
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
@@ -66,6 +67,8 @@ def create_app(settings: Settings | None = None) -> Service:
     requestid.init_app(app)
     errors.init_app(app)
     transaction.init_app(app, Database(settings))
+    shutdown.init_app(app)
+    posts_routes.init_app(app, connector(settings))
     principal.init_app(app, Tokens(settings))
     ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
     openapi.init_app(app)

@@ -5,7 +5,7 @@ that does.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import asyncpg
@@ -105,7 +105,7 @@ def make_engine(settings: Settings) -> AsyncEngine:
     """Make the engine; nothing connects before the first statement."""
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=_connector(settings),
+        async_creator=connector(settings),
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
         max_overflow=0,
@@ -114,7 +114,11 @@ def make_engine(settings: Settings) -> AsyncEngine:
     )
 
 
-def _connector(settings: Settings) -> Callable[[], Any]:
+Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+
+
+def connector(settings: Settings) -> Connect:
+    """Make what opens a connection, for the pool or beside it; raises Unavailable."""
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
     options: dict[str, Any] = {

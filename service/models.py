@@ -3,7 +3,7 @@
 from service.accounts.models import MailLink, User
 from service.audit.models import SecurityEvent
 from service.auth.models import LoginSession
-from service.posts.models import AuthorPostCount, Post, PostCount
+from service.posts.models import AuthorPostCount, Post, PostCount, PostEvent
 from service.web.models import IdempotencyKey
 
 # Tables whose schema belongs to a library.
@@ -17,6 +17,7 @@ __all__ = [
     "MailLink",
     "Post",
     "PostCount",
+    "PostEvent",
     "SecurityEvent",
     "User",
 ]

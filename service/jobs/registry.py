@@ -11,7 +11,7 @@ from service.accounts.recovery import letters, links
 from service.auth import sessions
 from service.jobs import queue
 from service.jobs.work import Handler
-from service.posts import posts
+from service.posts import events, posts
 from service.settings import Settings
 from service.web import idempotency
 
@@ -32,6 +32,9 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
     async def delete_retired_accounts(session: AsyncSession, now: datetime) -> int:
         return await accounts.delete_retired_accounts(session, now - retention)
 
+    async def delete_old_events(session: AsyncSession, now: datetime) -> int:
+        return await events.delete_old_events(session, now - events.RETENTION)
+
     async def delete_retired_posts(session: AsyncSession, now: datetime) -> int:
         return await posts.delete_retired_posts(session, now - retention)
 
@@ -42,4 +45,5 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "job records": queue.delete_old_records,
         "idempotency keys": idempotency.delete_expired_keys,
         "posts": delete_retired_posts,
+        "post events": delete_old_events,
     }

@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Computed,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -92,3 +93,21 @@ class AuthorPostCount(Base):
     author_id: Mapped[UUID] = mapped_column(Id, primary_key=True)
     slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     posts: Mapped[int] = mapped_column(BigInteger)
+
+
+class PostEvent(Base):
+    """A change of a post that became visible; triggers write it in the change's transaction.
+
+    Readers take events in the order of (horizon, id), and only those whose horizon lies below
+    every running transaction: whatever commits later comes after them.
+    """
+
+    __tablename__ = "post_events"
+
+    horizon: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    post_id: Mapped[UUID | None] = mapped_column(Id)
+    # The post as JSON, as the API shows it; null when it is gone.
+    data: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.clock_timestamp())

@@ -1,13 +1,15 @@
 """Posts, under /api/posts."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Response
+from quart import Blueprint, Quart, Response, current_app
 from quart_schema import validate_querystring, validate_request
 
 from service.auth.principal import caller, login_required
+from service.database import Connect
+from service.errors import Unavailable
 from service.posts import posts, queries
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
@@ -21,7 +23,8 @@ from service.posts.schemas import (
     show_post,
 )
 from service.posts.search import TOTAL_CAP
-from service.web import idempotency
+from service.posts.stream import PostStream
+from service.web import idempotency, sse
 from service.web.conditional import (
     InvalidEntityTag,
     PreconditionFailed,
@@ -32,10 +35,12 @@ from service.web.conditional import (
 from service.web.json import dumps, json_bytes, json_response, no_content
 from service.web.openapi import answers, reads
 from service.web.openapi.headers import (
+    BUFFERING,
     ETAG,
     IDEMPOTENCY_KEY,
     IF_MATCH,
     IF_NONE_MATCH,
+    LAST_EVENT_ID,
     LINK,
     REPLAYED,
 )
@@ -49,6 +54,7 @@ from service.web.pagination import (
     position,
 )
 from service.web.ratelimit import limit
+from service.web.shutdown import shutdown
 from service.web.transaction import session
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
@@ -125,6 +131,23 @@ async def create_post(data: NewPost) -> Response:
     return await idempotency.once(caller().user_id, data, write)
 
 
+@blueprint.get("/stream")
+@limit("STREAM")
+@reads(LAST_EVENT_ID)
+@answers(
+    200,
+    media_type="text/event-stream",
+    headers=[BUFFERING],
+    description="Events `post.created`, `post.updated`, `post.restored` with the post as data, "
+    "`post.deleted` with its id, and `reset`: reload, what was missed is no longer known.",
+    errors=[Unavailable],
+)
+async def stream_posts() -> Response:
+    """Send every change of posts as it happens, as Server-Sent Events."""
+    stream: PostStream = current_app.extensions["post_stream"]
+    return await sse.event_stream(stream.open)
+
+
 @blueprint.get("/<id:post_id>")
 @limit("READ")
 @reads(IF_NONE_MATCH, errors=[InvalidEntityTag])
@@ -170,3 +193,14 @@ async def restore_post(post_id: UUID) -> Response:
 
 def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
     return tagged(json_response(show_post(post), headers=headers), post_tag(post))
+
+
+def init_app(app: Quart, connect: Connect) -> None:
+    """Bring the stream, which ends as soon as the shutdown begins."""
+
+    @app.while_serving
+    async def stream() -> AsyncGenerator[None, None]:
+        opened = app.extensions["post_stream"] = PostStream(connect)
+        shutdown(app).at_begin(opened.end)
+        yield
+        await opened.close()

