@@ -129,7 +129,7 @@ async def test_cleanup_keeps_what_is_young_and_the_last_old_one(
     now = clock.now()
     assert await all_events(db) == positions[3:]
     known = [await is_known(db, position, now) for position in [BEGINNING, *positions]]
-    assert known == [False] * 4 + [True] * 3
+    assert known == [False] * 5 + [True] * 2
     assert await newest_position(db) == positions[5]
 
 
