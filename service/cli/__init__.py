@@ -7,8 +7,8 @@ import click
 from service.cli.create_admin import create_admin
 from service.cli.demo import demo
 from service.cli.failures import explain
-from service.cli.jobs import jobs
 from service.cli.import_flask import import_flask
+from service.cli.jobs import jobs
 from service.cli.migrate import migrate
 from service.cli.openapi import openapi
 from service.cli.run import run

@@ -10,7 +10,7 @@ from werkzeug.security import generate_password_hash
 from service.settings import Settings
 from tests.cli.conftest import Invoke
 from tests.client import Client, refused
-from tests.importing.flask_service import PASSWORD, fill, user
+from tests.importing.flask_service import PASSWORD, fill, post, user
 from tests.importing.running import run_import
 
 HASH = "SELECT password_hash FROM users"
@@ -64,10 +64,10 @@ async def test_address_in_another_normal_form_logs_in(
     assert (await client.login("zo\u00eb@example.com", PASSWORD)).status == 200
 
 
-async def test_no_mail_is_sent(
+async def test_nobody_is_told(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", sqlite_url: str
 ) -> None:
-    await asyncio.to_thread(fill, sqlite_url, [user(1)], [])
+    await asyncio.to_thread(fill, sqlite_url, [user(1)], [post(1, author=1)])
     tables = [
         row["name"]
         for row in await db.fetch(
@@ -77,5 +77,7 @@ async def test_no_mail_is_sent(
     ]
     counts = {name: await db.fetchval(f"SELECT count(*) FROM {name}") for name in tables}
     assert (await run_import(invoke, settings, sqlite_url)).code == 0
-    counts["users"] += 1
+    # No mail, no security event, no event of the stream.
+    for name in ("users", "posts", "author_post_counts"):
+        counts[name] += 1
     assert counts == {name: await db.fetchval(f"SELECT count(*) FROM {name}") for name in tables}
