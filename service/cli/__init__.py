@@ -7,6 +7,7 @@ import click
 from service.cli.create_admin import create_admin
 from service.cli.demo import demo
 from service.cli.failures import explain
+from service.cli.import_flask import import_flask
 from service.cli.jobs import jobs
 from service.cli.migrate import migrate
 from service.cli.openapi import openapi
@@ -33,5 +34,5 @@ def main() -> None:
     """Accounts, sessions and posts over HTTP."""
 
 
-for command in (run, migrate, worker, jobs, create_admin, demo, openapi):
+for command in (run, migrate, worker, jobs, create_admin, demo, openapi, import_flask):
     main.add_command(command)

@@ -52,6 +52,11 @@ class Process:
                 return line.partition(words)[2].strip()
         raise AssertionError(f"no {words!r} in {lines}; {self._process.communicate()}")
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     def send(self, number: int) -> None:
         """Send a signal."""
         self._process.send_signal(number)
@@ -63,9 +68,9 @@ class Process:
         output, errors = self._process.communicate(timeout=30)
         return self._process.returncode, time.monotonic() - start, output, errors
 
-    def finish(self) -> tuple[int, str]:
+    def finish(self, seconds: float = 30) -> tuple[int, str]:
         """Wait for its own end; returns code and what is left of standard output."""
-        output, _ = self._process.communicate(timeout=30)
+        output, _ = self._process.communicate(timeout=seconds)
         return self._process.returncode, output
 
     def kill(self) -> None:

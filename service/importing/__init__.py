@@ -1,0 +1,1 @@
+"""Bringing users and posts over from the Flask service's database."""

@@ -1,0 +1,152 @@
+"""Writing users and posts into the service's database: what is missing, and nothing else."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from service.importing.rows import OldPost, OldUser, Row
+from service.importing.source import USER_COLUMNS
+
+# Of one transaction, for a pooler may stand between. Nobody is told of each imported post.
+SETTINGS: Final = """
+SET LOCAL statement_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL service.post_events = 'off'
+"""
+KNOWN: Final = {
+    "users": "SELECT id FROM users WHERE id = ANY($1::uuid[])",
+    "posts": "SELECT id FROM posts WHERE id = ANY($1::uuid[])",
+}
+# The lock keeps authors from being deleted before their posts are in, and can be seen.
+AUTHORS: Final = (
+    "SELECT id, deleted_at FROM users WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE"
+)
+ADD_USERS: Final = """
+INSERT INTO {table} (
+    id, email, username, password_hash, is_active, is_admin, created_at, updated_at,
+    password_changed_at
+)
+SELECT id, email, username, password_hash, is_active, is_admin, created_at, updated_at, updated_at
+FROM unnest(
+    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::boolean[],
+    $7::timestamptz[], $8::timestamptz[]
+) WITH ORDINALITY AS old (
+    id, email, username, password_hash, is_active, is_admin, created_at, updated_at, position
+)
+{where}
+ORDER BY position
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+ADD_POSTS: Final = """
+INSERT INTO posts (id, author_id, title, content, created_at, updated_at, deleted_at)
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[],
+    $7::timestamptz[]
+)
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+NAMES: Final = "SELECT id, email, username FROM users WHERE deleted_at IS NULL"
+CLASHES: Final = """
+WITH names AS NOT MATERIALIZED ({names})
+SELECT old.id,
+    (SELECT id FROM names WHERE lower(names.email) = lower(old.email) LIMIT 1) AS email,
+    (SELECT id FROM names WHERE lower(names.username) = lower(old.username) LIMIT 1) AS username
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS old (id, email, username)
+"""
+
+Deletions = Mapping[UUID, datetime | None]
+
+
+@dataclass
+class Outcome:
+    """What became of a batch: how many were added, who was refused; the others were here."""
+
+    added: int
+    refused: dict[UUID, str]
+
+
+class Destination:
+    """The service's database; each batch is a transaction."""
+
+    add_users_sql: str = ADD_USERS.format(table="users", where="")
+    authors_sql: str = AUTHORS
+    clashes_sql: str = CLASHES.format(names=NAMES)
+
+    def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
+        self._connection = connection
+
+    async def add_users(self, users: Sequence[OldUser]) -> Outcome:
+        """Add the accounts that are not here; refuses those whose email or username is taken."""
+        async with self.transaction():
+            new = await self._new("users", users)
+            columns = _columns(new, *USER_COLUMNS)
+            added = await self._ids(self.add_users_sql, *columns)
+            left = [user for user in new if user.id not in added]
+            return Outcome(len(added), await self._clashes(left))
+
+    async def add_posts(self, posts: Sequence[OldPost]) -> Outcome:
+        """Add the posts that are not here; refuses those whose author is not."""
+        async with self.transaction():
+            new = await self._new("posts", posts)
+            authors = await self._authors(new)
+            refused = {
+                post.id: f"user_id: there is no account {post.user_id} here"
+                for post in new
+                if post.user_id not in authors
+            }
+            good = [post for post in new if post.id not in refused]
+            return Outcome(await self.insert_posts(good, authors), refused)
+
+    async def insert_posts(self, posts: Sequence[OldPost], authors: Deletions) -> int:
+        """Insert posts, those of deleted accounts as deleted with them; returns how many."""
+        names = ("id", "user_id", "title", "content", "created_at", "updated_at")
+        deletions = [authors[post.user_id] for post in posts]
+        return len(await self._ids(ADD_POSTS, *_columns(posts, *names), deletions))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """All or nothing of one batch."""
+        async with self._connection.transaction():
+            await self._connection.execute(SETTINGS)
+            yield
+
+    async def _new(self, table: str, rows: Sequence[Row]) -> list[Row]:
+        known = await self._ids(KNOWN[table], [row.id for row in rows])
+        return [row for row in rows if row.id not in known]
+
+    async def _authors(self, posts: Iterable[OldPost]) -> Deletions:
+        ids = {post.user_id for post in posts}
+        rows = await self._connection.fetch(self.authors_sql, list(ids))
+        return {row["id"]: row["deleted_at"] for row in rows}
+
+    async def _clashes(self, users: Sequence[OldUser]) -> dict[UUID, str]:
+        """Tell who has the names of accounts that were not added."""
+        if not users:
+            return {}
+        columns = _columns(users, "id", "email", "username")
+        refused = {}
+        for row in await self._connection.fetch(self.clashes_sql, *columns):
+            owners = {name: row[name] for name in ("email", "username")}
+            # Their own: the same id came twice, or another import was faster.
+            others = {
+                name: owner for name, owner in owners.items() if owner not in {None, row["id"]}
+            }
+            if others:
+                refused[row["id"]] = "; ".join(
+                    f"{name}: the account {owner} has it" for name, owner in others.items()
+                )
+        return refused
+
+    async def _ids(self, statement: str, *values: object) -> set[UUID]:
+        return {row["id"] for row in await self._connection.fetch(statement, *values)}
+
+
+def _columns(rows: Sequence[object], *names: str) -> list[list[Any]]:
+    return [[getattr(row, name) for row in rows] for name in names]
