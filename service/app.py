@@ -16,11 +16,13 @@ from service.auth.tokens import Tokens
 from service.database import Database
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import errors, openapi, requestid, transaction
-from service.web.asgi import HTTPConnection, NoCookieSessions
+from service.web import errors, logging, metrics, openapi, requestid, shutdown, transaction
+from service.web.asgi import NoCookieSessions
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
+from service.web.metrics import blueprint as metrics_blueprint
+from service.web.observation import ObservedConnection
 from service.web.request import ApiRequest
 
 BLUEPRINTS: Final = (
@@ -29,6 +31,7 @@ BLUEPRINTS: Final = (
     keys_blueprint,
     posts_blueprint,
     health_blueprint,
+    metrics_blueprint,
     docs_blueprint,
 )
 
@@ -37,7 +40,7 @@ class Service(Quart):
     """Quart with this service's request, without its session cookies."""
 
     request_class = ApiRequest
-    asgi_http_class = HTTPConnection
+    asgi_http_class = ObservedConnection
     session_interface: SessionInterface = NoCookieSessions()  # type: ignore[assignment]
 
 
@@ -52,12 +55,17 @@ def create_app(settings: Settings | None = None) -> Service:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
+    database = Database(settings)
 
     requestid.init_app(app)
+    logging.init_app(app)
     errors.init_app(app)
-    transaction.init_app(app, Database(settings))
+    transaction.init_app(app, database)
+    metrics.init_app(app, database)
+    shutdown.init_app(app)
     principal.init_app(app, Tokens(settings))
     openapi.init_app(app)
+    _watch(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
 
@@ -71,3 +79,13 @@ def create_app(settings: Settings | None = None) -> Service:
         await transaction.database().close()
 
     return app
+
+
+def _watch(app: Quart) -> None:
+    measured = metrics.metrics(app)
+    measured.watch(
+        "password_hashes_pending",
+        "Passwords that are being hashed, or wait for it.",
+        # There is none before the start and after the end.
+        lambda: getattr(app.extensions.get("passwords"), "waiting", 0),
+    )

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     refresh_reuse_grace: Annotated[int, Field(ge=0, le=3600)] = 30
     session_max_age: Seconds = 7_776_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
+    trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
 
