@@ -6,7 +6,7 @@ that does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import asyncpg
 from sqlalchemy import Connection, DateTime, MetaData, Row, Uuid
@@ -58,6 +58,14 @@ UtcDateTime = DateTime(timezone=True)
 Id = Uuid(as_uuid=True)
 
 
+class Usage(NamedTuple):
+    """The pool at this moment: its connections, those in use, and the requests that wait."""
+
+    size: int
+    in_use: int
+    waiting: int
+
+
 class Pool(AsyncAdaptedQueuePool):
     """A pool that knows how many callers wait for a connection, one being opened included."""
 
@@ -70,6 +78,10 @@ class Pool(AsyncAdaptedQueuePool):
             return super().connect()
         finally:
             self.waiting -= 1
+
+    def usage(self) -> Usage:
+        """Tell how much of it is in use."""
+        return Usage(self.size(), self.checkedout(), self.waiting)
 
 
 class Database:
@@ -110,9 +122,9 @@ class Database:
             pooled.close()
         return row
 
-    def pool(self) -> Pool:
-        """The pool at present: another one once the engine was disposed of."""
-        return cast(Pool, self.engine.pool)
+    def usage(self) -> Usage:
+        """Tell how much of the pool is in use."""
+        return cast(Pool, self.engine.pool).usage()
 
     async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.

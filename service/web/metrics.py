@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
@@ -29,7 +30,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from quart import Blueprint, Quart, Response, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.database import Database
+from service.database import Database, Usage
 from service.errors import Unavailable
 from service.web.exchange import Exchange
 from service.web.openapi import answers
@@ -236,14 +237,20 @@ def _folder() -> Path | None:
 def init_app(app: Quart, database: Database) -> None:
     """Measure the application."""
     measured = app.extensions["metrics"] = Metrics(_folder())
-    pool = database.pool
-    measured.watch("database_pool_size", "Connections that may be open.", lambda: pool().size())
-    measured.watch("database_pool_in_use", "Connections at work.", lambda: pool().checkedout())
-    measured.watch(
-        "database_pool_waiting", "Callers waiting for a connection.", lambda: pool().waiting
-    )
+    for part, documentation in (
+        ("size", "Connections that may be open."),
+        ("in_use", "Connections at work."),
+        ("waiting", "Requests that wait for a connection."),
+    ):
+        read = partial(_part_of, database.usage, part)
+        measured.watch(f"database_pool_{part}", documentation, read)
     if measured.shared:
         app.while_serving(lambda: _keep_sampling(measured))
+
+
+def _part_of(usage: Callable[[], Usage], part: str) -> float:
+    value: int = getattr(usage(), part)
+    return value
 
 
 async def _keep_sampling(measured: Metrics) -> AsyncGenerator[None, None]:
