@@ -1,5 +1,6 @@
 """The application factory: a table of contents."""
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from quart import Quart
 from quart.sessions import SessionInterface
 
+from service import tracing
 from service.accounts.routes import blueprint as accounts_blueprint
 from service.auth import principal
 from service.auth.passwords import Passwords
@@ -47,6 +49,7 @@ class Service(Quart):
 def create_app(settings: Settings | None = None) -> Service:
     """Make the application. Raises SettingsError when it is misconfigured."""
     settings = settings or load_settings()
+    tracing.start(settings)
     app = Service("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     # A body that is being sent has no time limit of its own; one task less per request.
@@ -77,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Service:
         yield
         app.extensions["passwords"].close()
         await transaction.database().close()
+        await asyncio.to_thread(tracing.stop)
 
     return app
 

@@ -4,7 +4,9 @@ Our own lines take the short way: through the standard library each would cost t
 """
 
 import logging
+import re
 import sys
+import traceback
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,6 +20,13 @@ _SHARED: Final[list[Any]] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+# PostgreSQL quotes whole rows in the details of errors: hashes of passwords, what people wrote.
+_DETAIL: Final = re.compile(
+    r"\nDETAIL: .*?"
+    r"(?=\n(?:HINT: |\[SQL: |\(Background on |\n(?:The above|During handling)|[ |+]*Traceback)|\Z)",
+    re.DOTALL,
+)
 
 
 class _Lines:
@@ -55,11 +64,14 @@ def configure(settings: Settings) -> None:
 
 
 def _rendering(settings: Settings) -> list[Any]:
-    if settings.json_logs:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     # Plain tracebacks: the prettier ones show local variables, passwords among them.
-    return [
-        structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    ]
+    exceptions = structlog.processors.ExceptionRenderer(_format_exception)
+    if settings.json_logs:
+        return [exceptions, structlog.processors.JSONRenderer()]
+    return [exceptions, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _format_exception(exc_info: Any) -> str:
+    return _DETAIL.sub(
+        "\nDETAIL:  left out", "".join(traceback.format_exception(*exc_info))
+    ).rstrip()

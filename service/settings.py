@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
+    otel_exporter_otlp_endpoint: str | None = None
 
     @property
     def production(self) -> bool:

@@ -152,10 +152,15 @@ async def test_secrets_are_in_no_line(log: Log, db: "asyncpg.Connection") -> Non
         await ada.request("POST", "/api/posts", {"title": "title-secret" * 99, "content": "."})
         await ada.request("GET", "/api/posts?token=query-secret")
         # Errors of the database quote statements and values.
+        await db.execute("ALTER TABLE users ADD COLUMN required int CHECK (required > 0)")
+        await db.execute("ALTER TABLE users ALTER required SET DEFAULT 0")
+        eve = account | {"email": "eve@example.com"}
+        assert (await ada.request("POST", "/auth/register", eve)).status == 500
+        assert "Failing row contains" not in log.text
         await db.execute("ALTER TABLE users RENAME COLUMN password_hash TO other")
         await db.execute("ALTER TABLE posts RENAME COLUMN title TO other")
         for method, path, body in (
-            ("POST", "/auth/register", account | {"email": "eve@example.com"}),
+            ("POST", "/auth/register", eve),
             ("POST", "/auth/login", account),
             ("POST", "/api/posts", {"title": "title-secret", "content": "."}),
         ):
@@ -164,7 +169,7 @@ async def test_secrets_are_in_no_line(log: Log, db: "asyncpg.Connection") -> Non
     await send(log, "GET", "/auth/me", "Authorization: Basic wrong-secret", request_id="basic")
     await send(log, "GET", POST, "Cookie: access_token=cookie-secret", request_id="last")
     await log.line(request_id="last")
-    assert len(log.lines(level="error")) == 4
+    assert len(log.lines(level="error")) == 5
     parts = [part for secret in secrets for part in secret.split(".") if len(part) > 5]
     assert [part for part in parts if part in log.text] == []
     assert "argon2id$" not in log.text
