@@ -8,17 +8,32 @@ from typing import Final
 from quart import Quart
 from quart.sessions import SessionInterface
 
-from service import tracing
+from service import measures, tracing
+from service.accounts.admin_routes import blueprint as admin_users_blueprint
+from service.accounts.pages.routes import blueprint as pages_blueprint
+from service.accounts.recovery.routes import blueprint as recovery_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
+from service.audit.routes import blueprint as admin_events_blueprint
 from service.auth import principal
 from service.auth.passwords import Passwords
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
 from service.auth.tokens import Tokens
-from service.database import Database
+from service.database import Database, connector
+from service.posts import routes as posts_routes
+from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import errors, logging, metrics, openapi, requestid, shutdown, transaction
+from service.web import (
+    errors,
+    logging,
+    metrics,
+    openapi,
+    ratelimit,
+    requestid,
+    shutdown,
+    transaction,
+)
 from service.web.asgi import NoCookieSessions
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
@@ -29,9 +44,14 @@ from service.web.request import ApiRequest
 
 BLUEPRINTS: Final = (
     accounts_blueprint,
+    recovery_blueprint,
+    pages_blueprint,
     auth_blueprint,
     keys_blueprint,
     posts_blueprint,
+    admin_users_blueprint,
+    admin_posts_blueprint,
+    admin_events_blueprint,
     health_blueprint,
     metrics_blueprint,
     docs_blueprint,
@@ -66,9 +86,11 @@ def create_app(settings: Settings | None = None) -> Service:
     transaction.init_app(app, database)
     metrics.init_app(app, database)
     shutdown.init_app(app)
+    posts_routes.init_app(app, connector(settings))
     principal.init_app(app, Tokens(settings))
+    ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
     openapi.init_app(app)
-    _watch(app)
+    measures.watch(metrics.metrics(app), app.extensions)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
 
@@ -83,13 +105,3 @@ def create_app(settings: Settings | None = None) -> Service:
         await asyncio.to_thread(tracing.stop)
 
     return app
-
-
-def _watch(app: Quart) -> None:
-    measured = metrics.metrics(app)
-    measured.watch(
-        "password_hashes_pending",
-        "Passwords that are being hashed, or wait for it.",
-        # There is none before the start and after the end.
-        lambda: getattr(app.extensions.get("passwords"), "waiting", 0),
-    )

@@ -16,14 +16,14 @@ def headers() -> dict[str, str]:
 
 
 @contextmanager
-def resumed(name: str, job_id: object, headers: Mapping[str, str]) -> Iterator[None]:
+def resumed(name: str, job_id: int, headers: Mapping[str, object]) -> Iterator[None]:
     """Do a job: its log lines and spans belong to what caused it. `headers` are its own."""
     request_id = headers.get("request_id")
-    caused = {"request_id": request_id} if request_id else {}
+    caused = {"request_id": str(request_id)} if request_id else {}
     with (
-        bound_contextvars(job=name, job_id=str(job_id), **caused),
+        bound_contextvars(job=name, job_id=job_id, **caused),
         tracing.span(f"job {name}", "CONSUMER", headers) as span,
     ):
         if span:
-            span.set_attributes({"job.id": str(job_id), **caused})
+            span.set_attributes({"job.id": job_id, **caused})
         yield

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import asyncpg
+import structlog
 from sqlalchemy import Connection, DateTime, MetaData, Row, Uuid
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -31,6 +32,8 @@ IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 OBSERVATION_TIMEOUT: Final = 2.0  # seconds
 
 T = TypeVar("T")
+
+log: Final = structlog.get_logger(__name__)
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
@@ -148,6 +151,7 @@ class Database:
             async with self._beside.connect() as connection:
                 return await read(connection)
         except (SQLAlchemyError, Unavailable, OSError) as error:
+            log.warning("database not observed", reason=type(error).__name__)
             raise Unavailable("The database does not answer") from error
 
     def _observed(self, task: asyncio.Task[Any]) -> None:
@@ -174,7 +178,7 @@ def make_engine(settings: Settings) -> AsyncEngine:
     """Make the engine; nothing connects before the first statement."""
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=_connector(settings),
+        async_creator=connector(settings),
         poolclass=Pool,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
@@ -186,7 +190,11 @@ def make_engine(settings: Settings) -> AsyncEngine:
     )
 
 
-def _connector(settings: Settings) -> Callable[[], Any]:
+Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+
+
+def connector(settings: Settings) -> Connect:
+    """Make what opens a connection, for the pool or beside it; raises Unavailable."""
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
     options: dict[str, Any] = {

@@ -83,6 +83,16 @@ class Conflict(ServiceError):
     default_message = "The request conflicts with the present state"
 
 
+class TooManyRequests(ServiceError):
+    """The caller asked too often; Retry-After tells when to ask again, in seconds."""
+
+    status = 429
+    default_message = "Too many requests; try again later"
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
 class Unavailable(ServiceError):
     """The service cannot answer now and says when to try again (`retry_after`, in seconds)."""
 

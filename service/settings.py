@@ -10,9 +10,10 @@ import tempfile
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
+from limits import parse_many
 from pydantic import (
     AfterValidator,
     Field,
@@ -22,9 +23,12 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.addresses import check_mail_from, check_public_url, check_smtp_url
+
 MIN_SECRET_BYTES: Final = 32
 # Secrets that are published, in .env.example and docker-compose.yml, start so.
 PUBLISHED_SECRET_PREFIX: Final = "development-only-"  # noqa: S105
+REDIS_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 PROJECT: Final = Path(__file__).resolve().parent.parent
 
@@ -59,6 +63,25 @@ def _check_folder(path: Path | None) -> Path | None:
     return path
 
 
+def _check_redis_url(url: SecretStr | None) -> SecretStr | None:
+    if url is not None and urlsplit(url.get_secret_value()).scheme not in REDIS_SCHEMES:
+        raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in REDIS_SCHEMES)}")
+    return url
+
+
+def _check_limits(text: str) -> str:
+    if not text:
+        return text
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValueError("takes limits such as 100/minute;1000/hour, or nothing") from None
+    return text
+
+
+# One or more limits; "" turns it off.
+Limits = Annotated[str, AfterValidator(_check_limits)]
+
 # A century: more would leave what dates can hold.
 MAX_SECONDS: Final = 3_155_760_000
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
@@ -67,7 +90,7 @@ Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
 class Settings(BaseSettings):
     """The settings; the environment variables are their names in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     service_env: Environment = Environment.DEVELOPMENT
     database_url: Annotated[SecretStr | None, AfterValidator(_check_database_url)] = None
@@ -88,7 +111,24 @@ class Settings(BaseSettings):
     refresh_reuse_grace: Annotated[int, Field(ge=0, le=3600)] = 30
     session_max_age: Seconds = 7_776_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
+    retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
+    redis_url: Annotated[SecretStr | None, AfterValidator(_check_redis_url)] = None
+    ratelimit_enabled: bool = True
+    ratelimit_read: Limits = "100/minute"
+    ratelimit_create: Limits = "10/minute"
+    ratelimit_write: Limits = "60/minute"
+    ratelimit_stream: Limits = "30/minute"
+    ratelimit_register: Limits = "10/minute"
+    ratelimit_login: Limits = "10/minute"
+    ratelimit_login_account: Limits = "20/hour"
+    ratelimit_refresh: Limits = "60/minute"
+    ratelimit_mail: Limits = "5/hour"
+    ratelimit_admin: Limits = "120/minute"
+    ratelimit_default: Limits = "50/hour;200/day"
+    smtp_url: Annotated[SecretStr, AfterValidator(check_smtp_url)] = SecretStr("")
+    mail_from: Annotated[str, AfterValidator(check_mail_from)] = "service@localhost"
+    public_url: Annotated[str, AfterValidator(check_public_url)] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
     otel_exporter_otlp_endpoint: str | None = None
@@ -108,6 +148,20 @@ class Settings(BaseSettings):
         return (self.jwt_secret_key or self.secret_key).get_secret_value()
 
     @property
+    def mail_url(self) -> str:
+        """Where mail goes: SMTP_URL, else the log."""
+        return self.smtp_url.get_secret_value() or "log:"
+
+    @property
+    def public_address(self) -> str:
+        """Where people reach the service: PUBLIC_URL, else the address that it listens on."""
+        if self.public_url is not None:
+            return self.public_url
+        # A server on every interface is reached on this machine's own.
+        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
     def database_dsn(self) -> str:
         """The database's address as libpq and asyncpg write it; raises SettingsError when unset."""
         if self.database_url is None:
@@ -116,12 +170,24 @@ class Settings(BaseSettings):
             )
         return self.database_url.get_secret_value().replace("postgresql+asyncpg:", "postgresql:", 1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ignore_empty(cls, values: Any) -> Any:
+        # Compose files pass what is not set as "". For a limit it means something.
+        return {
+            name: value
+            for name, value in values.items()
+            if value != "" or name.lower().startswith("ratelimit_")
+        }
+
     @model_validator(mode="after")
     def _check_production(self) -> Self:
         if not self.production:
             return self
         if self.database_url is None:
             raise ValueError("DATABASE_URL: must be set in production")
+        if not self.smtp_url.get_secret_value():
+            raise ValueError("SMTP_URL: must be set in production (log: writes mails to the log)")
         for name in ("secret_key", "jwt_secret_key"):
             secret: str = getattr(self, name).get_secret_value()
             if name == "secret_key" or secret:

@@ -25,9 +25,13 @@ from service import migrations
 from service.app import Service, create_app
 from service.auth.passwords import Passwords
 from service.embedded import EmbeddedPostgres, start
+from service.jobs.worker import Pace, run_worker
 from service.settings import Environment, Settings
 from tests.client import Client
+from tests.smtp import SmtpServer, smtp_server
 
+# A worker that does not keep a test waiting.
+FAST = Pace(first_retry=0.05, longest_retry=0.2, order=0.05, poll=0.2, heartbeat_timeout=1)
 SECRET = "a secret that is only good for tests, and long enough"
 # Real argon2id, with the least work it can do: most tests are about something else.
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -104,8 +108,26 @@ def make_settings(**values: object) -> Settings:
         "service_env": Environment.TESTING,
         "secret_key": SECRET,
         "database_pool_size": 5,
+        "ratelimit_enabled": False,
     }
     return Settings.model_validate({**defaults, **values})
+
+
+@pytest.fixture
+async def smtp() -> AsyncIterator[SmtpServer]:
+    """A mail server; a module that mails names it in its settings."""
+    async with smtp_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def worker(settings: Settings) -> AsyncIterator[None]:
+    """A worker, at work until the test ends."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_worker(settings, stop, FAST))
+    yield
+    stop.set()
+    await task
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from tests.conftest import make_settings
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JUNK = (b"", b"\xff", b"[]", b"{}", b'{"title": 1}', b"[" * 10_000)
 # What is a page for people, not an answer of the API.
-PAGES = {"/openapi.json", "/docs"}
+PAGES = {"/openapi.json", "/docs", "/verify-email", "/reset-password"}
 
 
 def rules() -> list[Rule]:

@@ -42,7 +42,7 @@ def inside(module: str) -> list[str]:
 def speaks_http(path: Path) -> bool:
     """Whether a file is one of those that may know the web framework."""
     return (
-        path.name == "routes.py"
+        path.name.endswith("routes.py")
         or path.parts[0] in {"web", "app.py", "cli"}
         or path == Path("auth/principal.py")
     )

@@ -125,14 +125,14 @@ async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
     with correlation.resumed("send_mail", 7, headers):
         assert get_contextvars() == {
             "job": "send_mail",
-            "job_id": "7",
+            "job_id": 7,
             "request_id": "a",
             "trace_id": TRACE_ID,
         }
     assert get_contextvars() == {}
     span = traces.one("job send_mail")
     assert (span.kind, trace_id(span)) == (SpanKind.CONSUMER, TRACE_ID)
-    assert attributes(span) == {"job.id": "7", "request_id": "a"}
+    assert attributes(span) == {"job.id": 7, "request_id": "a"}
 
 
 async def test_failed_jobs_are_errors(traces: Traces) -> None:
@@ -146,7 +146,7 @@ def test_jobs_without_traces() -> None:
         headers = correlation.headers()
     assert headers == {"request_id": "a"}
     with correlation.resumed("send_mail", 7, headers):
-        assert get_contextvars() == {"job": "send_mail", "job_id": "7", "request_id": "a"}
+        assert get_contextvars() == {"job": "send_mail", "job_id": 7, "request_id": "a"}
 
 
 class Collector(ThreadingHTTPServer):

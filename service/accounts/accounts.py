@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.accounts import mails
 from service.accounts.models import ACTIVE_ADMIN, USERNAME_MAX, User
+from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import INTERNAL, Kind, Origin, anonymise, record
 from service.auth import sessions
@@ -77,7 +77,7 @@ async def register(
     """
     user = await _insert_named(session, registration, password_hash)
     await record(session, Kind.ACCOUNT_REGISTERED, user_id=user.id, actor_id=user.id, origin=origin)
-    await mails.send_verification(session, user)
+    await links.send_verification(session, user)
     return user
 
 
@@ -186,8 +186,8 @@ async def change_profile(
 async def _email_changed(
     session: AsyncSession, before: Caller, user: AnyRow, origin: Origin
 ) -> None:
-    await mails.void_links(session, user.id)
-    await mails.send_verification(session, user)
+    await links.void_links(session, user.id)
+    await links.send_verification(session, user)
     await record(
         session,
         Kind.EMAIL_CHANGED,
@@ -229,7 +229,7 @@ async def set_password(session: AsyncSession, seen: AnyRow, new_hash: str) -> No
     )
     if (await session.execute(statement)).one_or_none() is None:
         raise WrongPassword
-    await mails.void_links(session, seen.id)
+    await links.void_links(session, seen.id)
 
 
 async def delete_account(session: AsyncSession, seen: AnyRow, origin: Origin) -> None:
@@ -249,7 +249,7 @@ async def delete_account(session: AsyncSession, seen: AnyRow, origin: Origin) ->
     await session.execute(update(User).where(User.id == seen.id).values(deleted_at=now))
     await sessions.end_sessions(session, seen.id, origin)
     await posts.hide_posts(session, seen.id, now)
-    await mails.void_links(session, seen.id)
+    await links.void_links(session, seen.id)
     await record(session, Kind.ACCOUNT_DELETED, user_id=seen.id, actor_id=seen.id, origin=origin)
 
 

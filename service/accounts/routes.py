@@ -22,12 +22,14 @@ from service.web.caching import never_store
 from service.web.json import json_response, no_content
 from service.web.openapi import answers
 from service.web.origin import origin
+from service.web.ratelimit import DEFAULT, limit
 from service.web.transaction import release, session
 
 blueprint: Final = never_store(Blueprint("accounts", __name__, url_prefix="/auth"))
 
 
 @blueprint.post("/register")
+@limit("REGISTER")
 @validate_request(Registration)
 @answers(201, UserOut, errors=[EmailTaken, UsernameTaken])
 async def register(data: Registration) -> Response:
@@ -39,6 +41,7 @@ async def register(data: Registration) -> Response:
 
 
 @blueprint.get("/me")
+@limit(DEFAULT)
 @login_required
 @answers(200, UserOut)
 async def read_me() -> Response:
@@ -47,6 +50,7 @@ async def read_me() -> Response:
 
 
 @blueprint.patch("/me")
+@limit(DEFAULT)
 @login_required
 @validate_request(ProfileChange)
 @answers(200, UserOut, errors=[EmailTaken, UsernameTaken])
@@ -57,6 +61,7 @@ async def change_me(data: ProfileChange) -> Response:
 
 
 @blueprint.delete("/me")
+@limit(DEFAULT)
 @login_required
 @validate_request(AccountDeletion)
 @answers(204, errors=[WrongPassword, LastAdmin])
@@ -68,6 +73,7 @@ async def delete_me(data: AccountDeletion) -> Response:
 
 
 @blueprint.put("/password")
+@limit(DEFAULT)
 @login_required
 @validate_request(PasswordChange)
 @answers(204, errors=[WrongPassword])

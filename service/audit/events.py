@@ -9,15 +9,16 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.models import SecurityEvent
 from service.ids import new_id
 from service.origin import INTERNAL, Origin
+from service.web.pagination import Position, Slice, follows, newest_first
 
-__all__ = ["INTERNAL", "Kind", "Origin", "anonymise", "record"]
+__all__ = ["INTERNAL", "Kind", "Origin", "anonymise", "list_events", "record"]
 
 
 class Kind(StrEnum):
@@ -68,6 +69,25 @@ async def record(
         "detail": dict(detail or {}),
     }
     await session.execute(_insert, event)
+
+
+async def list_events(
+    session: AsyncSession,
+    *,
+    user_id: UUID | None,
+    kind: Kind | None,
+    limit: int,
+    after: Position | None,
+) -> Slice:
+    """Read events, newest first: of an account, of a kind, or all."""
+    statement = select(*SecurityEvent.__table__.c).order_by(*newest_first(SecurityEvent))
+    if user_id is not None:
+        statement = statement.where(SecurityEvent.user_id == user_id)
+    if kind is not None:
+        statement = statement.where(SecurityEvent.kind == kind.value)
+    if after is not None:
+        statement = statement.where(follows(SecurityEvent, after))
+    return Slice.cut(list((await session.execute(statement.limit(limit + 1))).all()), limit)
 
 
 async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:

@@ -36,6 +36,12 @@ class AccountDisabled(Forbidden):
     default_message = "Account disabled"
 
 
+class AdminRequired(Forbidden):
+    """Only operators may do this."""
+
+    default_message = "Only administrators may do this"
+
+
 class LoginDisabled(AccountDisabled):
     """The password is right, the account is disabled."""
 

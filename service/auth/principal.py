@@ -6,6 +6,7 @@ and account are live; the 401 that follows tells by RFC 6750 what was wrong with
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from quart import Quart, Response, current_app, request
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user
 from quart_auth import login_required as authenticated
 
-from service.auth.errors import AccountDisabled
+from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.passwords import Passwords
 from service.auth.sessions import Caller, find_caller
 from service.auth.tokens import (
@@ -164,6 +165,12 @@ def caller() -> Principal:
     return cast(Principal, current_user._get_current_object())  # type: ignore[attr-defined]
 
 
+def user_key() -> str | None:
+    """Name the caller that the token tells of, without asking the database; None for nobody."""
+    auth_id = caller().auth_id
+    return f"user:{auth_id}" if auth_id else None
+
+
 def refresh_caller() -> Principal:
     """The caller by refresh token. Raises Unauthorized (401)."""
     auth: BearerAuth = current_app.extensions["QUART_AUTH"][0]
@@ -172,6 +179,18 @@ def refresh_caller() -> Principal:
     if principal.auth_id is None:
         raise Unauthorized
     return principal
+
+
+def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Let only operators in; callers who are none get 403."""
+
+    @wraps(route)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not caller().account.is_admin:
+            raise AdminRequired
+        return await route(*args, **kwargs)
+
+    return secured(errors=[AdminRequired])(login_required(guarded))
 
 
 async def _unauthorized(_error: Unauthorized) -> Response:
@@ -191,6 +210,7 @@ def init_app(app: Quart, signer: Tokens) -> None:
 
 __all__ = [
     "Principal",
+    "admin_required",
     "caller",
     "init_app",
     "login_required",

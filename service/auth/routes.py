@@ -30,10 +30,12 @@ from service.auth.schemas import (
 from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import TokenType
 from service.errors import Unavailable
+from service.web import ratelimit
 from service.web.caching import never_store
 from service.web.json import json_response, no_content
 from service.web.openapi import answers
 from service.web.origin import origin
+from service.web.ratelimit import DEFAULT, limit, unlimited
 from service.web.transaction import release, session
 
 blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
@@ -43,10 +45,12 @@ KEYS_MAX_AGE: Final = 300  # seconds
 
 
 @blueprint.post("/login")
+@limit("LOGIN")
 @validate_request(Credentials)
 @answers(200, LoginOut, errors=[InvalidCredentials, AccountDisabled])
 async def login(data: Credentials) -> Response:
     """Open a session with email and password."""
+    await ratelimit.enforce("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     user = await accounts.find_credentials(session(), data.email)
     await release()
     matches = await passwords().verify(data.password, user.password_hash if user else None)
@@ -55,6 +59,8 @@ async def login(data: Credentials) -> Response:
         user_id = user.id if user else None
         await logins.record_failure(session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
+    # Only failures count: this one was none.
+    await ratelimit.take_back("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     new_hash = await _upgrade(data.password, user.password_hash)
     token = await logins.log_in(session(), user, rules(), origin(), new_hash=new_hash)
     return json_response({**_pair(token), "user": show_user(user)})
@@ -69,6 +75,7 @@ async def _upgrade(password: str, hashed: str) -> str | None:
 
 
 @blueprint.post("/refresh")
+@limit("REFRESH")
 @refresh_token_required
 @answers(200, TokensOut, errors=[AccountDisabled])
 async def refresh() -> Response:
@@ -78,6 +85,7 @@ async def refresh() -> Response:
 
 
 @blueprint.post("/logout")
+@limit(DEFAULT)
 @login_required
 @answers(204)
 async def logout() -> Response:
@@ -90,6 +98,7 @@ async def logout() -> Response:
 
 
 @blueprint.get("/sessions")
+@limit(DEFAULT)
 @login_required
 @answers(200, SessionsOut)
 async def list_sessions() -> Response:
@@ -100,6 +109,7 @@ async def list_sessions() -> Response:
 
 
 @blueprint.delete("/sessions/<id:session_id>")
+@limit(DEFAULT)
 @login_required
 @answers(204, errors=[SessionNotFound])
 async def end_session(session_id: UUID) -> Response:
@@ -109,6 +119,7 @@ async def end_session(session_id: UUID) -> Response:
 
 
 @blueprint.delete("/sessions")
+@limit(DEFAULT)
 @login_required
 @answers(204)
 async def end_sessions() -> Response:
@@ -118,6 +129,7 @@ async def end_sessions() -> Response:
 
 
 @keys_blueprint.get("/.well-known/jwks.json")
+@unlimited
 @answers(200, KeysOut)
 async def list_keys() -> Response:
     """Publish the keys that verify access tokens; none when a shared secret signs them."""

@@ -4,11 +4,14 @@ from typing import Any
 
 import click
 
+from service.cli.create_admin import create_admin
 from service.cli.demo import demo
 from service.cli.failures import explain
+from service.cli.jobs import jobs
 from service.cli.migrate import migrate
 from service.cli.openapi import openapi
 from service.cli.run import run
+from service.cli.worker import worker
 from service.embedded.errors import EmbeddedError
 from service.errors import ServiceError
 from service.settings import SettingsError
@@ -30,5 +33,5 @@ def main() -> None:
     """Accounts, sessions and posts over HTTP."""
 
 
-for command in (run, migrate, demo, openapi):
+for command in (run, migrate, worker, jobs, create_admin, demo, openapi):
     main.add_command(command)

@@ -13,7 +13,7 @@ from service.web.openapi import document
 @click.command()
 def openapi() -> None:
     """Write the OpenAPI document to standard output."""
-    # Nothing connects to this database; the secret signs nothing.
-    settings = load_settings(database_url="postgresql:///", secret_key=new_token())
+    # Nothing connects to this database; the secret signs nothing, and no mail is sent.
+    settings = load_settings(database_url="postgresql:///", secret_key=new_token(), smtp_url="log:")
     app = create_app(settings)
     click.echo(json.dumps(document(app), indent=2, ensure_ascii=False))

@@ -1,10 +1,11 @@
-"""The development server's process: migrations, then Hypercorn until it is told to stop."""
+"""The development server's process: migrations, then Hypercorn and a worker until it is stopped."""
 
 import asyncio
 import logging
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import hypercorn.asyncio
@@ -13,10 +14,12 @@ from hypercorn.config import Config
 
 from service.app import create_app
 from service.cli.database import tell, upgrade
+from service.jobs.worker import run_worker
 from service.settings import Settings
 
 # Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.
 GRACEFUL_TIMEOUT: Final = 0.5  # seconds
+WORKER_PATIENCE: Final = 1.0  # seconds
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -25,6 +28,8 @@ def serve(settings: Settings, listener: socket.socket, announce: Callable[[], No
 
     SIGINT and SIGTERM end it. Raises ClickException when the database can't be brought to head.
     """
+    # Links in mails name the port that is really listened on.
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_serve(settings, listener, announce))
@@ -47,7 +52,22 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
         announce()
         yield
 
-    await hypercorn.asyncio.serve(app, _config(listener), shutdown_trigger=stop.wait)
+    jobs = asyncio.create_task(run_worker(settings, stop))
+    # Should it fail, all ends, so that it is seen.
+    jobs.add_done_callback(lambda _: stop.set())
+    try:
+        await hypercorn.asyncio.serve(app, _config(listener), shutdown_trigger=stop.wait)
+    finally:
+        stop.set()
+        await _end(jobs)
+
+
+async def _end(worker: asyncio.Task[None]) -> None:
+    _, late = await asyncio.wait([worker], timeout=WORKER_PATIENCE)
+    for task in late:
+        task.cancel()  # it puts back what it has in hand
+    with suppress(asyncio.CancelledError):
+        await worker
 
 
 def _on_stop(callback: Callable[[], object]) -> None:

@@ -3,7 +3,20 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, String, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base, Id, UtcDateTime
@@ -13,7 +26,7 @@ CONTENT_MAX = 100_000
 
 
 class Post(Base):
-    """A post by one author."""
+    """A post by one author; a deleted one is hidden from every read until it is removed."""
 
     __tablename__ = "posts"
 
@@ -21,13 +34,19 @@ class Post(Base):
     author_id: Mapped[UUID] = mapped_column(Id, ForeignKey("users.id", ondelete="CASCADE"))
     title: Mapped[str] = mapped_column(String(TITLE_MAX))
     content: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
-    # Hidden from every read since then.
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # What an operator deleted only an operator restores.
+    deleted_by_operator: Mapped[bool] = mapped_column(server_default=text("false"))
+    # The words of title and content; the language is chosen when the migration runs.
+    search: Mapped[str] = mapped_column(
+        TSVECTOR, Computed("post_words(title, content)", persisted=True), deferred=True
+    )
 
     __table_args__ = (
-        # Newest first; the id makes the order total.
+        # Newest first; the id makes the order total. Deleted posts cost reads nothing.
         Index(
             "ix_posts_newest",
             created_at.desc(),
@@ -41,6 +60,12 @@ class Post(Base):
             id.desc(),
             postgresql_where=deleted_at.is_(None),
         ),
+        Index(
+            "ix_posts_search",
+            search,
+            postgresql_using="gin",
+            postgresql_where=deleted_at.is_(None),
+        ),
         # Serves the cascade from users, hidden posts included.
         Index("ix_posts_author_id", author_id),
         Index("ix_posts_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
@@ -48,7 +73,7 @@ class Post(Base):
 
 
 class PostCount(Base):
-    """How many posts are not deleted, in several slots so that writers do not queue for one row.
+    """The number of visible posts, in several slots so that writers do not queue for one row.
 
     Triggers keep it exact: each transaction adds to the slot of its own connection, and the
     total is the sum of all slots.
@@ -58,3 +83,31 @@ class PostCount(Base):
 
     slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     posts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+class AuthorPostCount(Base):
+    """The number of an author's visible posts, in slots as PostCount."""
+
+    __tablename__ = "author_post_counts"
+
+    author_id: Mapped[UUID] = mapped_column(Id, primary_key=True)
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    posts: Mapped[int] = mapped_column(BigInteger)
+
+
+class PostEvent(Base):
+    """A change of a post that became visible; triggers write it in the change's transaction.
+
+    Readers take events in the order of (horizon, id), and only those whose horizon lies below
+    every running transaction: whatever commits later comes after them.
+    """
+
+    __tablename__ = "post_events"
+
+    horizon: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    post_id: Mapped[UUID | None] = mapped_column(Id)
+    # The post as JSON, as the API shows it; null when it is gone.
+    data: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.clock_timestamp())

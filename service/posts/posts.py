@@ -1,18 +1,28 @@
-"""What can be done with posts."""
+"""What can be done with posts.
+
+A change is one conditional statement: what must hold for it stands in its WHERE, so that nothing
+can come between a look and a write. Only when it changed nothing is the post read, to tell why.
+"""
 
 from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, delete, false, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
 from service.database import AnyRow, Id
-from service.errors import Forbidden, NotFound, TokenRefused
+from service.errors import Conflict, Forbidden, NotFound, TokenRefused
 from service.ids import new_id
 from service.posts.models import Post
-from service.posts.queries import find_post
-from service.posts.schemas import NewPost, PostChange
+from service.posts.queries import SHOWN, find_post
+from service.posts.schemas import NewPost, PostChange, versions_named
+from service.posts.search import VISIBLE
+from service.web.conditional import PreconditionFailed, TagCondition
+
+# How often a change is tried that loses, each time, to another writer of the same post.
+ATTEMPTS: Final = 5
 
 
 class PostNotFound(NotFound):
@@ -27,19 +37,29 @@ class NotTheAuthor(Forbidden):
     default_message = "Only the author may change this post"
 
 
+class RemovedByOperator(Forbidden):
+    """What an operator deleted only an operator restores."""
+
+    default_message = "An operator removed this post"
+
+
+class PostContended(Conflict):
+    """Others changed the post again and again meanwhile."""
+
+    default_message = "Others are changing this post; try again"
+
+
 async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> AnyRow:
     """Write a post. Raises TokenRefused when the author's account was deleted meanwhile."""
-    # Locked: an account that is being deleted hides its posts, and would miss this one.
     author = (
         select(literal(new_id(), Id), User.id, literal(new.title), literal(new.content))
-        .where(User.id == author_id, User.deleted_at.is_(None))
+        .where(*_lives(author_id))
         .with_for_update(read=True, key_share=True)
     )
-    name = select(User.username).where(User.id == author_id).scalar_subquery()
     statement = (
         insert(Post)
         .from_select(["id", "author_id", "title", "content"], author)
-        .returning(Post.id, Post.title, Post.content, Post.created_at, name.label("author"))
+        .returning(*_shown(author_id))
     )
     post = (await session.execute(statement)).one_or_none()
     if post is None:
@@ -49,7 +69,7 @@ async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> A
 
 async def hide_posts(session: AsyncSession, author_id: UUID, now: datetime) -> None:
     """Hide all posts of an author from every read."""
-    statement = update(Post).where(Post.author_id == author_id, Post.deleted_at.is_(None))
+    statement = update(Post).where(Post.author_id == author_id, VISIBLE)
     await session.execute(statement.values(deleted_at=now))
 
 
@@ -62,27 +82,122 @@ async def read_post(session: AsyncSession, post_id: UUID) -> AnyRow:
 
 
 async def change_post(
-    session: AsyncSession, caller_id: UUID, post_id: UUID, change: PostChange
+    session: AsyncSession,
+    caller_id: UUID,
+    post_id: UUID,
+    change: PostChange,
+    condition: TagCondition | None,
 ) -> AnyRow:
-    """Change a post's title or content. Raises PostNotFound or NotTheAuthor."""
-    post = await _read_own_post(session, caller_id, post_id)
+    """Change a post's title or content; equal values change nothing, not even the version.
+
+    Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
+    """
     values = change.given()
-    if not values:
-        return post
-    await session.execute(
-        update(Post).where(Post.id == post_id).values(**values, updated_at=func.now())
+    differs = or_(false(), *(getattr(Post, name) != value for name, value in values.items()))
+    for _ in range(ATTEMPTS):
+        if values:
+            changed = await _update(
+                session,
+                caller_id,
+                post_id,
+                condition,
+                differs,
+                **values,
+                version=Post.version + 1,
+                updated_at=func.now(),
+            )
+            if changed is not None:
+                return changed
+        post = await _read_own_post(session, caller_id, post_id, condition)
+        if all(getattr(post, name) == value for name, value in values.items()):
+            return post
+    raise PostContended
+
+
+async def delete_post(
+    session: AsyncSession, caller_id: UUID, post_id: UUID, condition: TagCondition | None
+) -> None:
+    """Hide a post from every read. Raises PostNotFound, NotTheAuthor or PreconditionFailed."""
+    for _ in range(ATTEMPTS):
+        if await _update(session, caller_id, post_id, condition, deleted_at=func.now()):
+            return
+        await _read_own_post(session, caller_id, post_id, condition)
+    raise PostContended
+
+
+async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> AnyRow:
+    """Show a deleted post again; one that is not deleted stays as it is.
+
+    Raises PostNotFound, NotTheAuthor or RemovedByOperator.
+    """
+    author = select(User.id).where(*_lives(caller_id)).with_for_update(read=True, key_share=True)
+    restore = (
+        update(Post)
+        .where(Post.id == post_id, Post.author_id.in_(author))
+        .where(~VISIBLE, ~Post.deleted_by_operator)
+        .values(deleted_at=None)
+        .returning(*_shown(caller_id))
     )
+    restored = (await session.execute(restore)).one_or_none()
+    if restored is not None:
+        return restored
+    kept = select(Post.author_id, Post.deleted_by_operator).where(Post.id == post_id)
+    post = (await session.execute(kept)).one_or_none()
+    if post is None:
+        raise PostNotFound
+    if post.author_id != caller_id:
+        raise NotTheAuthor
+    if post.deleted_by_operator:
+        raise RemovedByOperator
     return await read_post(session, post_id)
 
 
-async def delete_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> None:
-    """Delete a post. Raises PostNotFound or NotTheAuthor."""
-    await _read_own_post(session, caller_id, post_id)
-    await session.execute(delete(Post).where(Post.id == post_id))
+async def delete_retired_posts(
+    session: AsyncSession, before: datetime, *, limit: int = 1_000
+) -> int:
+    """Remove posts that were deleted before a moment for good, `limit` at most; how many."""
+    retired = select(Post.id).where(Post.deleted_at < before).limit(limit)
+    chosen = Post.id.in_(retired.with_for_update(skip_locked=True))
+    return len((await session.scalars(delete(Post).where(chosen).returning(Post.id))).all())
 
 
-async def _read_own_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> AnyRow:
+async def _update(
+    session: AsyncSession,
+    caller_id: UUID,
+    post_id: UUID,
+    condition: TagCondition | None,
+    *conditions: ColumnElement[bool],
+    **values: Any,
+) -> AnyRow | None:
+    statement = update(Post).where(Post.id == post_id, Post.author_id == caller_id, VISIBLE)
+    if (versions := _versions(condition)) is not None:
+        statement = statement.where(Post.version.in_(versions))
+    statement = statement.where(*conditions).values(**values)
+    return (await session.execute(statement.returning(*_shown(caller_id)))).one_or_none()
+
+
+def _versions(condition: TagCondition | None) -> list[int] | None:
+    """The versions that may be changed; None when any may."""
+    return None if condition is None or condition.anything else versions_named(condition)
+
+
+async def _read_own_post(
+    session: AsyncSession, caller_id: UUID, post_id: UUID, condition: TagCondition | None
+) -> AnyRow:
     post = await read_post(session, post_id)
     if post.author_id != caller_id:
         raise NotTheAuthor
+    versions = _versions(condition)
+    if versions is not None and post.version not in versions:
+        raise PreconditionFailed
     return post
+
+
+def _lives(author_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    # Read with a lock: an account that is being deleted hides its posts, and would miss this one.
+    return User.id == author_id, User.deleted_at.is_(None)
+
+
+def _shown(author_id: UUID) -> tuple[Any, ...]:
+    author = select(User.username).where(User.id == author_id).scalar_subquery()
+    return (*SHOWN, author.label("author"))

@@ -1,73 +1,206 @@
 """Posts, under /api/posts."""
 
-from typing import Final
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Response
+from quart import Blueprint, Quart, Response, current_app
 from quart_schema import validate_querystring, validate_request
 
 from service.auth.principal import caller, login_required
+from service.database import Connect
+from service.errors import Unavailable
 from service.posts import posts, queries
-from service.posts.posts import NotTheAuthor, PostNotFound
-from service.posts.schemas import NewPost, PostChange, PostOut, PostPage, show_post
-from service.web.json import json_response, no_content
-from service.web.openapi import answers
-from service.web.pagination import PageQuery, count_pages
+from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
+from service.posts.queries import Filters
+from service.posts.schemas import (
+    NewPost,
+    PostChange,
+    PostOut,
+    PostPage,
+    PostQuery,
+    post_tag,
+    show_post,
+)
+from service.posts.search import TOTAL_CAP
+from service.posts.stream import PostStream
+from service.web import idempotency, sse
+from service.web.conditional import (
+    InvalidEntityTag,
+    PreconditionFailed,
+    if_match,
+    tagged,
+    weak_tag,
+)
+from service.web.json import dumps, json_bytes, json_response, no_content
+from service.web.openapi import answers, reads
+from service.web.openapi.headers import (
+    BUFFERING,
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LAST_EVENT_ID,
+    LINK,
+    REPLAYED,
+)
+from service.web.pagination import (
+    InvalidCursor,
+    Position,
+    Slice,
+    count_pages,
+    cursor_links,
+    page_links,
+    position,
+)
+from service.web.ratelimit import limit
+from service.web.shutdown import shutdown
 from service.web.transaction import session
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 
+PUBLIC: Final = {"Cache-Control": "no-cache"}
+LIST_HEADERS: Final = (ETAG, LINK)
+CHANGE_ERRORS: Final = (
+    PostNotFound,
+    NotTheAuthor,
+    PostContended,
+    PreconditionFailed,
+    InvalidEntityTag,
+)
+
 
 @blueprint.get("")
-@validate_querystring(PageQuery)
-@answers(200, PostPage)
-async def list_posts(query_args: PageQuery) -> Response:
-    """List posts, newest first."""
-    rows, total = await queries.read_page(
-        session(), limit=query_args.per_page, offset=query_args.offset
+@limit("READ")
+@validate_querystring(PostQuery)
+@reads(IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
+@answers(200, PostPage, headers=LIST_HEADERS, description="A page of posts.")
+@answers(304, headers=[ETAG], description="The list at hand is this one.")
+async def list_posts(query_args: PostQuery) -> Response:
+    """List posts, newest first: all, by author, or by words; by page or by cursor."""
+    filters = Filters(query_args.author or None, query_args.q or None)
+    after = position("posts", query_args)
+    if after is not None:
+        return await _read_on(query_args, filters, after)
+    found, total = await queries.read_page(
+        session(), filters, limit=query_args.per_page, offset=query_args.offset
     )
-    return json_response(
-        {
-            "posts": [show_post(row) for row in rows],
-            "total": total,
-            "pages": count_pages(total, query_args.per_page),
-            "current_page": query_args.page,
-        }
-    )
+    payload = _list(found)
+    payload |= {
+        "total": min(total, TOTAL_CAP) if filters.words else total,
+        "pages": count_pages(total, query_args.per_page),
+        "current_page": query_args.page,
+    }
+    if filters.words and total > TOTAL_CAP:
+        payload |= {"pages": count_pages(TOTAL_CAP, query_args.per_page), "total_capped": True}
+    links = page_links(query_args, payload["pages"], payload["next_cursor"])
+    return _tagged_list(payload, links)
+
+
+async def _read_on(query: PostQuery, filters: Filters, after: Position) -> Response:
+    payload = _list(await queries.read_on(session(), filters, limit=query.per_page, after=after))
+    return _tagged_list(payload, cursor_links(query, payload["next_cursor"]))
+
+
+def _list(found: Slice) -> dict[str, Any]:
+    return {
+        "posts": [show_post(row) for row in found.rows],
+        "next_cursor": found.next_cursor("posts"),
+    }
+
+
+def _tagged_list(payload: Mapping[str, Any], links: Mapping[str, str]) -> Response:
+    body = dumps(payload)
+    return tagged(json_bytes(body, headers={**PUBLIC, **links}), weak_tag(body))
 
 
 @blueprint.post("")
+@limit("CREATE")
 @login_required
 @validate_request(NewPost)
-@answers(201, PostOut)
+@reads(IDEMPOTENCY_KEY)
+@answers(201, PostOut, headers=[ETAG, REPLAYED], errors=idempotency.ERRORS)
 async def create_post(data: NewPost) -> Response:
-    """Write a post."""
-    post = await posts.create_post(session(), caller().user_id, data)
-    return json_response(show_post(post), 201, {"Location": f"/api/posts/{post.id}"})
+    """Write a post; with an Idempotency-Key, once."""
+
+    async def write() -> Response:
+        post = await posts.create_post(session(), caller().user_id, data)
+        headers = {"Location": f"/api/posts/{post.id}"}
+        return tagged(json_response(show_post(post), 201, headers), post_tag(post))
+
+    return await idempotency.once(caller().user_id, data, write)
+
+
+@blueprint.get("/stream")
+@limit("STREAM")
+@reads(LAST_EVENT_ID)
+@answers(
+    200,
+    media_type="text/event-stream",
+    headers=[BUFFERING],
+    description="Events `post.created`, `post.updated`, `post.restored` with the post as data, "
+    "`post.deleted` with its id, and `reset`: reload, what was missed is no longer known.",
+    errors=[Unavailable],
+)
+async def stream_posts() -> Response:
+    """Send every change of posts as it happens, as Server-Sent Events."""
+    stream: PostStream = current_app.extensions["post_stream"]
+    return await sse.event_stream(stream.open)
 
 
 @blueprint.get("/<id:post_id>")
-@answers(200, PostOut, errors=[PostNotFound])
+@limit("READ")
+@reads(IF_NONE_MATCH, errors=[InvalidEntityTag])
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
+@answers(304, headers=[ETAG], description="The post at hand is this one.")
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
-    return json_response(show_post(await posts.read_post(session(), post_id)))
+    return _show(await posts.read_post(session(), post_id), PUBLIC)
 
 
-@blueprint.put("/<id:post_id>")
+@blueprint.put("/<id:post_id>", endpoint="replace_post")
+@blueprint.patch("/<id:post_id>")
+@limit("WRITE")
 @login_required
 @validate_request(PostChange)
-@answers(200, PostOut, errors=[PostNotFound, NotTheAuthor])
+@reads(IF_MATCH, errors=CHANGE_ERRORS)
+@answers(200, PostOut, headers=[ETAG])
 async def change_post(post_id: UUID, data: PostChange) -> Response:
     """Change the title or the content of one's own post."""
-    return json_response(
-        show_post(await posts.change_post(session(), caller().user_id, post_id, data))
-    )
+    condition = if_match()
+    return _show(await posts.change_post(session(), caller().user_id, post_id, data, condition))
 
 
 @blueprint.delete("/<id:post_id>")
+@limit("WRITE")
 @login_required
-@answers(204, errors=[PostNotFound, NotTheAuthor])
+@reads(IF_MATCH, errors=CHANGE_ERRORS)
+@answers(204)
 async def delete_post(post_id: UUID) -> Response:
-    """Delete one's own post."""
-    await posts.delete_post(session(), caller().user_id, post_id)
+    """Delete one's own post; it can be restored for a while."""
+    await posts.delete_post(session(), caller().user_id, post_id, if_match())
     return no_content()
+
+
+@blueprint.post("/<id:post_id>/restore")
+@limit("WRITE")
+@login_required
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
+async def restore_post(post_id: UUID) -> Response:
+    """Restore one's own deleted post."""
+    return _show(await posts.restore_post(session(), caller().user_id, post_id))
+
+
+def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
+    return tagged(json_response(show_post(post), headers=headers), post_tag(post))
+
+
+def init_app(app: Quart, connect: Connect) -> None:
+    """Bring the stream, which ends as soon as the shutdown begins."""
+
+    @app.while_serving
+    async def stream() -> AsyncGenerator[None, None]:
+        opened = app.extensions["post_stream"] = PostStream(connect)
+        shutdown(app).at_begin(opened.end)
+        yield
+        await opened.close()

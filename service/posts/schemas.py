@@ -1,14 +1,21 @@
 """What posts take and show."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
+from zlib import crc32
 
 from pydantic import BaseModel, Field
 
 from service.posts.models import CONTENT_MAX, TITLE_MAX
+from service.web.conditional import EntityTag, TagCondition
 from service.web.openapi import PartialModel, example
-from service.web.text import NonBlank
+from service.web.pagination import PageQuery
+from service.web.text import NonBlank, Text
+
+_TAG: Final = re.compile(r"([0-9]{1,9})-[0-9a-f]{8}")
 
 Title = Annotated[NonBlank, Field(min_length=1, max_length=TITLE_MAX)]
 Content = Annotated[NonBlank, Field(min_length=1, max_length=CONTENT_MAX)]
@@ -32,17 +39,27 @@ class PostChange(PartialModel):
     content: Content = ""
 
 
+class PostQuery(PageQuery):
+    """Which posts: all, one author's, those with the words (websearch syntax), or both."""
+
+    author: Annotated[Text, Field(max_length=255)] | None = None
+    q: Annotated[Text, Field(max_length=1000)] | None = None
+
+
 POST_EXAMPLE: Final = {
     "id": "019ab2f7-10b3-7c44-9e21-5f8a6d3c2b17",
     "title": "Notes",
     "content": "On the analytical engine.",
     "author": "ada",
     "created_at": "2026-11-22T10:00:00.123456Z",
+    "updated_at": "2026-11-22T10:00:00.123456Z",
+    "version": 1,
 }
+LIST_EXAMPLE: Final = {"posts": [POST_EXAMPLE], "next_cursor": None}
 
 
 class PostOut(BaseModel):
-    """A post; `author` is the author's username."""
+    """A post; `author` is the author's username, `version` grows with every change."""
 
     model_config = example(POST_EXAMPLE)
 
@@ -51,20 +68,34 @@ class PostOut(BaseModel):
     content: str
     author: str
     created_at: datetime
+    updated_at: datetime
+    version: int
 
 
-class PostPage(BaseModel):
-    """One page of posts, newest first."""
+class PostList(BaseModel):
+    """Posts, newest first, read by cursor."""
 
-    model_config = example({"posts": [POST_EXAMPLE], "total": 1, "pages": 1, "current_page": 1})
+    model_config = example(LIST_EXAMPLE)
 
     posts: list[PostOut]
-    total: Annotated[int, Field(ge=0)]
-    pages: Annotated[int, Field(ge=0)]
-    current_page: Annotated[int, Field(ge=1)]
+    next_cursor: str | None
 
 
-def show_post(post: Any) -> dict[str, object]:
+class PostPage(PostList):
+    """Posts, newest first; by page with totals, by cursor without.
+
+    With `total_capped` there are at least `total`.
+    """
+
+    model_config = example({**LIST_EXAMPLE, "total": 1, "pages": 1, "current_page": 1})
+
+    total: Annotated[int, Field(ge=0)] = 0
+    pages: Annotated[int, Field(ge=0)] = 0
+    current_page: Annotated[int, Field(ge=1)] = 1
+    total_capped: bool = False
+
+
+def show_post(post: Any) -> Mapping[str, object]:
     """Show a row of a post with its author."""
     return {
         "id": post.id,
@@ -72,4 +103,16 @@ def show_post(post: Any) -> dict[str, object]:
         "content": post.content,
         "author": post.author,
         "created_at": post.created_at,
+        "updated_at": post.updated_at,
+        "version": post.version,
     }
+
+
+def post_tag(post: Any) -> EntityTag:
+    """Tag a row of a post by its version, and by the author's name, which is shown with it."""
+    return EntityTag(f"{post.version}-{crc32(post.author.encode()):08x}")
+
+
+def versions_named(condition: TagCondition) -> list[int]:
+    """The versions that an If-Match asks for; the author's name is not the post's to lose."""
+    return [int(found[1]) for tag in condition.strong if (found := _TAG.fullmatch(tag))]

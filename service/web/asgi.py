@@ -1,14 +1,19 @@
-"""Quart's two extension points that make a request cheaper; what is answered stays the same."""
+"""Quart's two extension points: they make a request cheaper, and a stuck stream endable."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from quart import Quart, Request
 from quart.asgi import ASGIHTTPConnection
 from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
 
+Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+
+# The scope's extension that ends the connection.
+ABORT: Final = "service.abort"
 
 
 class NoCookieSessions(SessionInterface):
@@ -24,10 +29,43 @@ class NoCookieSessions(SessionInterface):
 
 
 class HTTPConnection(ASGIHTTPConnection):
-    """Sends a body of known length in one message with its end, instead of two."""
+    """Sends a body of known length in one message with its end, instead of two.
+
+    The scope's extension ABORT ends the exchange as if the client had gone, also when it waits
+    for a client that reads nothing.
+    """
+
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        incoming = _Abortable(receive)
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[ABORT] = incoming.abort
+        await super().__call__(incoming, send)
 
     async def handle_request(self, request: Request, send: Send) -> None:
         await super().handle_request(request, _Coalescing(send))
+
+
+class _Abortable:
+    """What the server receives, or the client's leaving when we say so."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[Any] | None = None
+        self._aborted = False
+
+    async def __call__(self) -> Any:
+        self._task = asyncio.current_task()
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if self._task is None or not self._aborted or self._task.uncancel() > 0:
+                raise
+            return {"type": "http.disconnect"}
+
+    def abort(self) -> None:
+        if self._task is not None and not self._aborted:
+            self._aborted = True
+            self._task.cancel()
 
 
 class _Coalescing:

@@ -12,6 +12,7 @@ from service.migrations import head_revisions
 from service.web import transaction
 from service.web.json import json_response
 from service.web.openapi import answers, example
+from service.web.ratelimit import unlimited
 from service.web.shutdown import shutdown
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
@@ -26,6 +27,7 @@ class Health(BaseModel):
 
 
 @blueprint.get("/live")
+@unlimited
 @answers(200, Health)
 async def read_liveness() -> Response:
     """Tell that the process runs."""
@@ -33,6 +35,7 @@ async def read_liveness() -> Response:
 
 
 @blueprint.get("/ready")
+@unlimited
 @answers(200, Health, errors=[Unavailable])
 async def read_readiness() -> Response:
     """Tell whether requests can be served: the database answers and its schema is at head."""

@@ -33,7 +33,14 @@ def json_response(
     payload: Payload, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer an object as JSON."""
-    return Response(dumps(payload), status, dict(headers or {}), content_type="application/json")
+    return json_bytes(dumps(payload), status, headers)
+
+
+def json_bytes(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer what `dumps` wrote."""
+    return Response(body, status, dict(headers or {}), content_type="application/json")
 
 
 def no_content() -> Response:

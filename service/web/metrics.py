@@ -34,6 +34,7 @@ from service.database import Database, Usage
 from service.errors import Unavailable
 from service.web.exchange import Exchange
 from service.web.openapi import answers
+from service.web.ratelimit import unlimited
 
 log: Final = structlog.get_logger(__name__)
 
@@ -102,15 +103,21 @@ class Metrics:
         gauge = self._gauge(name, documentation)
         self._samples.append(lambda: gauge.set(read()))
 
-    def watch_total(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Tell a total of this process that only grows; summed over processes."""
-        counter, told = self._counter(name, documentation), 0.0
+    def watch_totals(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        read: Callable[[], Mapping[Labels, float]],
+    ) -> None:
+        """Tell totals of this process that only grow, by label values; summed over processes."""
+        counter = self._counter(name, documentation, labels)
+        told: dict[Labels, float] = {}
 
         def sample() -> None:
-            nonlocal told
-            total = read()
-            counter.inc(total - told)
-            told = total
+            for values, total in read().items():
+                (counter.labels(*values) if values else counter).inc(total - told.get(values, 0))
+                told[values] = total
 
         self._samples.append(sample)
 
@@ -153,8 +160,8 @@ class Metrics:
     ) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry, multiprocess_mode=mode)
 
-    def _counter(self, name: str, documentation: str) -> Counter:
-        return Counter(name, documentation, registry=self.registry)
+    def _counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, documentation, labels, registry=self.registry)
 
     def _observe_process(self) -> None:
         if not self.shared:
@@ -218,6 +225,7 @@ def metrics(app: Quart) -> Metrics:
 
 
 @blueprint.get("/metrics")
+@unlimited
 @answers(200, media_type="text/plain", description="The metrics in Prometheus' text format.")
 async def read_metrics() -> Response:
     """Read the service's metrics."""

@@ -1,21 +1,13 @@
 """Where a request comes from."""
 
-import ipaddress
 from typing import Final
 
 from quart import request
 
 from service.origin import Origin
+from service.web.proxy import client_ip
 
 USER_AGENT_MAX: Final = 400  # characters; what is longer is cut
-
-
-def client_ip() -> str | None:
-    """The client's address; None when it is none (a unix socket, a test client)."""
-    try:
-        return str(ipaddress.ip_address(request.remote_addr or ""))
-    except ValueError:
-        return None
 
 
 def origin() -> Origin:

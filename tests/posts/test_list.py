@@ -54,7 +54,8 @@ async def listed(client: Client, query: str = "") -> dict[str, Any]:
 
 async def count_both(client: Client, db: "asyncpg.Connection") -> tuple[int, int]:
     """What the list says and what is there."""
-    return (await listed(client))["total"], await db.fetchval("SELECT count(*) FROM posts")
+    visible = "SELECT count(*) FROM posts WHERE deleted_at IS NULL"
+    return (await listed(client))["total"], await db.fetchval(visible)
 
 
 async def test_empty_list(client: Client) -> None:

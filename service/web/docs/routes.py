@@ -11,6 +11,7 @@ from service.web.docs.assets import load_assets, load_page
 from service.web.json import dumps
 from service.web.openapi import Header, answers, document, reads
 from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
+from service.web.ratelimit import unlimited
 
 blueprint: Final = Blueprint("docs", __name__)
 
@@ -48,6 +49,7 @@ class AssetNotFound(NotFound):
 
 
 @blueprint.get("/openapi.json")
+@unlimited
 @reads(IF_NONE_MATCH)
 @answers(
     200,
@@ -71,6 +73,7 @@ async def read_openapi() -> Response:
 
 
 @blueprint.get("/docs")
+@unlimited
 @answers(200, media_type="text/html", headers=[CACHE_CONTROL, _POLICY], description="The page.")
 async def read_docs() -> Response:
     """Open the page where every call can be tried."""
@@ -79,6 +82,7 @@ async def read_docs() -> Response:
 
 
 @blueprint.get("/docs/assets/<name>")
+@unlimited
 @answers(200, media_type="text/javascript", headers=[CACHE_CONTROL], description="A script.")
 @answers(200, media_type="text/css", headers=[CACHE_CONTROL], description="A style sheet.")
 @answers(200, media_type="image/png", headers=[CACHE_CONTROL], description="An icon.")

@@ -20,10 +20,49 @@ RETRY_AFTER: Final = Header(
     "Retry-After", "When to try again, in seconds.", {"type": "integer", "minimum": 0}
 )
 ALLOW: Final = Header("Allow", "The methods that the path knows.")
+RATELIMIT: Final = (
+    Header(
+        "RateLimit-Limit",
+        "On limited routes: how many requests the limit with least room allows.",
+        {"type": "integer", "minimum": 0},
+        required=False,
+    ),
+    Header(
+        "RateLimit-Remaining",
+        "On limited routes: how many of them are left.",
+        {"type": "integer", "minimum": 0},
+        required=False,
+    ),
+    Header(
+        "RateLimit-Reset",
+        "On limited routes: in how many seconds there is room again.",
+        {"type": "integer", "minimum": 0},
+        required=False,
+    ),
+)
+LINK: Final = Header("Link", "Where to read on: first, prev, next, last (RFC 8288).")
+REPLAYED: Final = Header(
+    "Idempotency-Replayed", "`true` when this is the stored first answer.", required=False
+)
 ETAG: Final = Header("ETag", "What this state of the content is known by (RFC 9110, §8.8.3).")
 
 SENT_REQUEST_ID: Final = Header(
     "X-Request-ID", "An id for the request, to find it again in logs.", required=False
+)
+LAST_EVENT_ID: Final = Header(
+    "Last-Event-ID", "The id of the last event at hand: what follows it is sent.", required=False
+)
+BUFFERING: Final = Header(
+    "X-Accel-Buffering", "Tells a proxy not to hold events back.", required=False
+)
+IF_MATCH: Final = Header(
+    "If-Match", "Change only one of these states: when none is current, 412.", required=False
+)
+IDEMPOTENCY_KEY: Final = Header(
+    "Idempotency-Key",
+    "A key of the client's own: what is sent again with it within 24 hours is done once.",
+    {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
+    required=False,
 )
 IF_NONE_MATCH: Final = Header(
     "If-None-Match", "The entity tags at hand: when one is current, 304.", required=False

@@ -20,7 +20,7 @@ from quart_schema.validation import (
 )
 from werkzeug.routing import BaseConverter, Rule
 
-from service.errors import BadRequest, NotFound, ServiceError
+from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests
 from service.web.converters import IdConverter
 from service.web.openapi import responses
 from service.web.openapi.declarations import (
@@ -92,8 +92,9 @@ class Provider(OpenAPIProvider):
             _REQUEST_ID,
         ]
         operation["responses"] = {
-            **responses.successes(told.answers, self._schemas),
             **responses.failures(_errors(rule, view, told)),
+            # What a route declares wins: a page tells of a failure in its own way.
+            **responses.successes(told.answers, self._schemas),
         }
         if told.security:
             self._schemes.update({scheme.name: scheme for scheme in told.security})
@@ -203,5 +204,5 @@ def _errors(rule: Rule, view: View, told: Declared) -> Iterable[type[ServiceErro
     if rule.arguments:
         yield NotFound
     if getattr(view, LIMIT_ATTRIBUTE, None):
-        yield responses.TooManyRequests
+        yield TooManyRequests
     yield from responses.COMMON_ERRORS

@@ -7,20 +7,21 @@ from typing import Any, Final
 
 from werkzeug.http import HTTP_STATUS_CODES
 
-from service.errors import BadRequest, NotFound, ServiceError, Unavailable
+from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests, Unavailable
 from service.web.openapi.declarations import JSON, Answer, Header
 from service.web.openapi.headers import (
     ALLOW,
     CACHE_CONTROL,
     CHALLENGE,
     LOCATION,
+    RATELIMIT,
     REQUEST_ID,
     RETRY_AFTER,
 )
 from service.web.openapi.models import Schema, Schemas
 from service.web.request import ContentTooLarge, UnsupportedMediaType
 
-COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL)}
+COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
 
 # What failures always carry, by status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
@@ -62,13 +63,6 @@ class MethodNotAllowed(ServiceError):
 
     status = 405
     default_message = "This method is not allowed here"
-
-
-class TooManyRequests(ServiceError):
-    """The caller has to wait."""
-
-    status = 429
-    default_message = "Too many requests"
 
 
 class InternalError(ServiceError):

@@ -1,0 +1,1 @@
+"""The two small pages that mailed links lead to."""

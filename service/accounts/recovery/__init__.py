@@ -1,0 +1,1 @@
+"""Links by mail: verified addresses and forgotten passwords."""

@@ -1,0 +1,210 @@
+"""Single-use links, mailed to prove that an address is its owner's.
+
+A link is stored together with the job that mails it, in the transaction that asks for it. Its
+token is made when the mail goes out, from the link's id and SECRET_KEY, so that a mail sent twice
+has the same working link twice; the database knows the token's SHA-256 alone.
+
+Several links of one purpose may be open at a time: whoever asked twice may follow either mail.
+Following one, and any change of the password or the address, ends them all.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.accounts.models import MailLink, User
+from service.database import AnyRow
+from service.errors import BadRequest
+from service.ids import new_id
+from service.jobs.queue import enqueue
+from service.web.text import comparable_email
+
+LETTER_JOB: Final = "mail link"
+RESET_REQUEST_JOB: Final = "password reset request"
+# Longer than mail is tried to be sent plus the longest life of a link.
+KEPT: Final = timedelta(days=8)
+
+
+class Purpose(StrEnum):
+    """What a link is for; also the path of the page that it leads to."""
+
+    VERIFY_EMAIL = "verify-email"
+    RESET_PASSWORD = "reset-password"  # noqa: S105
+
+
+# From when the mail is sent.
+LIFE: Final = {
+    Purpose.VERIFY_EMAIL: timedelta(days=3),
+    Purpose.RESET_PASSWORD: timedelta(hours=1),
+}
+
+
+class InvalidLink(BadRequest):
+    """The link's token is unknown, spent or too old."""
+
+    default_message = "This link is invalid, has been used or has expired"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLink:
+    """A link that is about to be mailed."""
+
+    email: str
+    token: str
+
+
+async def mail_link(
+    session: AsyncSession, purpose: Purpose, user_id: UUID, email: str, link_id: UUID | None = None
+) -> None:
+    """Mail a link to the account's address once the session's transaction has committed.
+
+    Nothing happens when the link of that id exists: its mail is on the way.
+    """
+    values = {
+        "id": link_id or new_id(),
+        "user_id": user_id,
+        "purpose": purpose.value,
+        "email": email,
+        "created_at": clock.now(),
+    }
+    statement = insert(MailLink).values(values).on_conflict_do_nothing().returning(MailLink.id)
+    made = (await session.execute(statement)).scalar_one_or_none()
+    if made is not None:
+        payload = {"link": str(made), "purpose": purpose.value}
+        await enqueue(session, LETTER_JOB, payload, to=email.lower())
+
+
+async def send_verification(session: AsyncSession, user: AnyRow) -> None:
+    """Mail a link that verifies the account's address."""
+    await mail_link(session, Purpose.VERIFY_EMAIL, user.id, user.email)
+
+
+async def request_reset(session: AsyncSession, email: str) -> None:
+    """Have a link mailed to the address, if an account has it.
+
+    Whether one does is looked up by the worker: the request does the same for all addresses.
+    """
+    await enqueue(session, RESET_REQUEST_JOB, {"email": email, "link": str(new_id())})
+
+
+async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID) -> None:
+    """Mail the link that was asked for, when an account that may sign in has the address."""
+    statement = select(User.id, User.email).where(
+        func.lower(User.email) == func.lower(comparable_email(email)),
+        User.is_active,
+        User.deleted_at.is_(None),
+    )
+    account = (await session.execute(statement)).one_or_none()
+    if account is not None:
+        await mail_link(session, Purpose.RESET_PASSWORD, account.id, account.email, link_id)
+
+
+async def open_link(
+    session: AsyncSession, link_id: UUID, purpose: Purpose, secret: str
+) -> OpenLink | None:
+    """Make the link's token; its life begins.
+
+    None when there is nothing to be mailed any more: the link has ended, or its account is
+    disabled or deleted or has another address now.
+    """
+    token = _derive_token(link_id, secret)
+    statement = (
+        update(MailLink)
+        .where(
+            MailLink.id == link_id,
+            MailLink.used_at.is_(None),
+            User.id == MailLink.user_id,
+            func.lower(User.email) == func.lower(MailLink.email),
+            User.is_active,
+            User.deleted_at.is_(None),
+        )
+        .values(token_hash=_hash(token), expires_at=clock.now() + LIFE[purpose])
+        .returning(User.email)
+    )
+    email = (await session.execute(statement)).scalar_one_or_none()
+    return None if email is None else OpenLink(email, token)
+
+
+async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> AnyRow:
+    """Read whose link it is: the account's id, email and username.
+
+    Raises InvalidLink. Nothing is spent, and nothing is promised: `follow` decides.
+    """
+    statement = (
+        select(User.id, User.email, User.username)
+        .join(MailLink, MailLink.user_id == User.id)
+        .where(*_good(purpose, token))
+    )
+    account = (await session.execute(statement)).one_or_none()
+    if account is None:
+        raise InvalidLink
+    return account
+
+
+async def follow(session: AsyncSession, purpose: Purpose, token: str) -> AnyRow:
+    """Spend the link; whose it is, and since when the account has its password.
+
+    Raises InvalidLink; of several at once one succeeds. The account stays locked.
+    """
+    account = await find_account(session, purpose, token)
+    # The account first, as whatever changes it does: no two wait for each other.
+    lock = select(User.id, User.password_changed_at).where(User.id == account.id)
+    locked = (await session.execute(lock.with_for_update(key_share=True))).one_or_none()
+    spend = (
+        update(MailLink)
+        .where(User.id == MailLink.user_id, *_good(purpose, token))
+        .values(used_at=clock.now())
+        .returning(MailLink.id)
+    )
+    if locked is None or (await session.execute(spend)).one_or_none() is None:
+        raise InvalidLink
+    return locked
+
+
+async def void_links(session: AsyncSession, user_id: UUID) -> None:
+    """End all links of an account, those whose mail is still on the way included."""
+    statement = (
+        update(MailLink)
+        .where(MailLink.user_id == user_id, MailLink.used_at.is_(None))
+        .values(used_at=clock.now())
+    )
+    await session.execute(statement)
+
+
+async def delete_expired_links(session: AsyncSession, now: datetime) -> int:
+    """Delete links that have long ended."""
+    result: Any = await session.execute(delete(MailLink).where(MailLink.created_at < now - KEPT))
+    deleted: int = result.rowcount
+    return deleted
+
+
+def _good(purpose: Purpose, token: str) -> tuple[Any, ...]:
+    return (
+        MailLink.token_hash == _hash(token),
+        MailLink.purpose == purpose.value,
+        MailLink.used_at.is_(None),
+        MailLink.expires_at > clock.now(),
+        func.lower(User.email) == func.lower(MailLink.email),
+        User.is_active,
+        User.deleted_at.is_(None),
+    )
+
+
+def _derive_token(link_id: UUID, secret: str) -> str:
+    """A token of 256 bits (RFC 2104); it differs from what else the secret is used for."""
+    digest = hmac.digest(secret.encode(), b"mail link " + link_id.bytes, "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

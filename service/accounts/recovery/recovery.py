@@ -1,0 +1,47 @@
+"""What following a mailed link does: the address is verified, the password is replaced."""
+
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.accounts import accounts
+from service.accounts.models import User
+from service.accounts.recovery import links
+from service.accounts.recovery.links import Purpose
+from service.audit.events import Kind, Origin, record
+from service.auth.sessions import end_sessions
+
+
+async def verify_email(session: AsyncSession, token: str, origin: Origin) -> None:
+    """Take the account's address for verified. Raises InvalidLink."""
+    account = await links.follow(session, Purpose.VERIFY_EMAIL, token)
+    await _mark_verified(session, account.id, origin)
+
+
+async def reset_password(
+    session: AsyncSession, token: str, password_hash: str, origin: Origin
+) -> None:
+    """Replace the password; sessions and links end. Raises InvalidLink.
+
+    Who followed the link reads the address' mail, so that it counts as verified too.
+    """
+    account = await links.follow(session, Purpose.RESET_PASSWORD, token)
+    await accounts.set_password(session, account, password_hash)
+    await record(
+        session, Kind.PASSWORD_RESET, user_id=account.id, actor_id=account.id, origin=origin
+    )
+    await _mark_verified(session, account.id, origin)
+    await end_sessions(session, account.id, origin)
+
+
+async def _mark_verified(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+    statement = (
+        update(User)
+        .where(User.id == user_id, User.email_verified_at.is_(None))
+        .values(email_verified_at=clock.now())
+        .returning(User.id)
+    )
+    if (await session.execute(statement)).scalar_one_or_none() is not None:
+        await record(session, Kind.EMAIL_VERIFIED, user_id=user_id, actor_id=user_id, origin=origin)

@@ -1,0 +1,75 @@
+"""Forgotten passwords and the verification of addresses, under /auth."""
+
+from typing import Final
+
+from quart import Blueprint, Response
+from quart_schema import validate_request
+
+from service.accounts.recovery import links, recovery
+from service.accounts.recovery.links import InvalidLink, Purpose
+from service.accounts.recovery.schemas import LinkToken, MailRequested, PasswordReset, ResetRequest
+from service.auth.principal import caller, login_required, passwords
+from service.auth.weak_passwords import refuse_names
+from service.web.caching import never_store
+from service.web.json import json_response, no_content
+from service.web.openapi import answers
+from service.web.origin import origin
+from service.web.ratelimit import DEFAULT, limit, within
+from service.web.transaction import release, session
+
+blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth"))
+
+
+@blueprint.post("/password/forgot")
+@limit(DEFAULT)
+@validate_request(ResetRequest)
+@answers(202, MailRequested)
+async def forgot_password(data: ResetRequest) -> Response:
+    """Ask for a link by mail that resets the password; the answer is the same for everyone."""
+    # Beyond the limit nothing is sent, and nobody is told.
+    if await within("MAIL", data.email.lower()):
+        await links.request_reset(session(), data.email)
+    return json_response(
+        {"message": "If an account has this address, a mail is on its way to it"}, 202
+    )
+
+
+@blueprint.post("/password/reset")
+@limit(DEFAULT)
+@validate_request(PasswordReset)
+@answers(204, errors=[InvalidLink])
+async def reset_password(data: PasswordReset) -> Response:
+    """Choose a new password with the token of a mailed link; all sessions end."""
+    await replace_password(data)
+    return no_content()
+
+
+async def replace_password(data: PasswordReset) -> None:
+    """Reset the password. Raises InvalidLink, or BadRequest for one of the account's names."""
+    account = await links.find_account(session(), Purpose.RESET_PASSWORD, data.token)
+    await release()
+    refuse_names(data.password, email=account.email, username=account.username)
+    password_hash = await passwords().hash(data.password)
+    await recovery.reset_password(session(), data.token, password_hash, origin())
+
+
+@blueprint.post("/email/verify")
+@limit(DEFAULT)
+@validate_request(LinkToken)
+@answers(204, errors=[InvalidLink])
+async def verify_email(data: LinkToken) -> Response:
+    """Prove with the token of a mailed link that the account's address is its owner's."""
+    await recovery.verify_email(session(), data.token, origin())
+    return no_content()
+
+
+@blueprint.post("/email/verify/resend")
+@limit(DEFAULT)
+@login_required
+@answers(202, MailRequested)
+async def resend_verification() -> Response:
+    """Ask for another mail to verify the address; a verified one gets none."""
+    account = caller().account
+    if not account.email_verified and await within("MAIL", account.email.lower()):
+        await links.mail_link(session(), Purpose.VERIFY_EMAIL, account.id, account.email)
+    return json_response({"message": "Unless the address is verified, a mail is on its way"}, 202)

@@ -1,0 +1,91 @@
+"""`service create-admin`."""
+
+import asyncio
+import sys
+
+import click
+from pydantic import ValidationError
+
+from service import log
+from service.accounts import accounts
+from service.accounts.administrators import grant_admin
+from service.accounts.schemas import Registration
+from service.auth.passwords import Passwords
+from service.auth.weak_passwords import refuse_names
+from service.cli.database import provided
+from service.database import AnyRow, Database, finish
+from service.errors import BadRequest
+from service.settings import Settings, load_settings
+
+
+@click.command("create-admin")
+@click.argument("email")
+def create_admin(email: str) -> None:
+    """Make the account with this EMAIL an administrator's.
+
+    Where there is no such account one is made: its password is asked for, or it is the first line
+    of standard input. The schema must be at head (`service migrate`).
+    """
+    settings = load_settings()
+    log.configure(settings)
+    with provided(settings) as place:
+        click.echo(asyncio.run(_create_admin(place.settings, email)))
+
+
+async def _create_admin(settings: Settings, email: str) -> str:
+    """Do it, and say what was done."""
+    database = Database(settings)
+    try:
+        async with database.session(read_only=True) as reader:
+            known = await accounts.find_credentials(reader, email)
+        if known is not None and not known.is_active:
+            raise click.ClickException(f"The account {known.email} is disabled: enable it first.")
+        new = None if known is not None else await _ask(email)
+        return await _grant(database, known, new)
+    finally:
+        await database.close()
+
+
+async def _grant(
+    database: Database, known: AnyRow | None, new: tuple[Registration, str] | None
+) -> str:
+    session = database.session()
+    keep = False
+    try:
+        user = await accounts.register(session, *new) if new else known
+        assert user is not None  # noqa: S101 - it was found where none is to be made
+        granted = await grant_admin(session, user.id)
+        keep = True
+    finally:
+        await finish(session, keep=keep)
+    if new:
+        return f"Made the administrator {user.email}, with the username {user.username}."
+    return f"{user.email} is an administrator {'now' if granted else 'already'}."
+
+
+async def _ask(email: str) -> tuple[Registration, str]:
+    """Ask for the new account's password and hash it. Raises ClickException."""
+    try:
+        registration = Registration(email=email, password=_read_password(email))
+        refuse_names(registration.password, email=email, username=None)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+        problems = (f"{d['loc'][0]}: {d['msg'].removeprefix('Value error, ')}" for d in details)
+        raise click.ClickException("; ".join(problems)) from None
+    except BadRequest as error:
+        problems = (f"{name}: {'; '.join(said)}" for name, said in (error.errors or {}).items())
+        raise click.ClickException("; ".join(problems)) from None
+    passwords = Passwords()
+    try:
+        return registration, await passwords.hash(registration.password)
+    finally:
+        passwords.close()
+
+
+def _read_password(email: str) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password: str = click.prompt(
+        f"Password for the new account {email}", hide_input=True, confirmation_prompt=True
+    )
+    return password

@@ -1,0 +1,48 @@
+"""`service jobs`."""
+
+import asyncio
+from datetime import datetime
+
+import asyncpg
+import click
+
+from service import log
+from service.cli.database import provided
+from service.cli.failures import connection_failure
+from service.database import CONNECT_TIMEOUT
+from service.jobs.failed import FailedJob, list_failed_jobs, requeue_failed_jobs
+from service.settings import Settings, load_settings
+
+
+@click.command()
+@click.option("--retry", is_flag=True, help="Put them all back into the queue.")
+def jobs(retry: bool) -> None:
+    """List the jobs that failed for good, the latest first."""
+    settings = load_settings()
+    log.configure(settings)
+    with provided(settings) as place:
+        failed = asyncio.run(_failed(place.settings, retry=retry))
+    for job in failed:
+        click.echo(f"{job.id}  {_minute(job.since)}  {job.name}  {job.reason}")
+    if not failed:
+        click.echo("No job has failed.")
+    elif retry:
+        click.echo("They are tried again.")
+
+
+def _minute(moment: datetime) -> str:
+    return moment.isoformat(sep=" ", timespec="minutes")
+
+
+async def _failed(settings: Settings, *, retry: bool) -> list[FailedJob]:
+    try:
+        connection = await asyncpg.connect(settings.database_dsn, timeout=CONNECT_TIMEOUT)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise connection_failure(settings, error) from error
+    try:
+        failed = await list_failed_jobs(connection)
+        if retry:
+            await requeue_failed_jobs(connection, failed)
+    finally:
+        await connection.close()
+    return failed

@@ -1,0 +1,48 @@
+"""`service worker`."""
+
+import asyncio
+import signal
+
+import click
+
+from service import log, tracing
+from service.cli.database import provided
+from service.cli.server import STOP_SIGNALS
+from service.jobs.worker import run_worker
+from service.settings import Settings, load_settings
+
+
+@click.command()
+def worker() -> None:
+    """Do the jobs that the service leaves: mails and clean-ups.
+
+    Any number of workers may run. SIGTERM and Ctrl-C end it once the jobs in hand are done; a
+    second signal ends it at once, and another worker does them over.
+    """
+    settings = load_settings()
+    log.configure(settings)
+    # SIGTERM ends it as Ctrl-C does, also while the database starts.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with provided(settings) as place:
+            asyncio.run(_work(place.settings))
+    except KeyboardInterrupt:
+        pass
+
+
+async def _work(settings: Settings) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def finish() -> None:
+        stop.set()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, finish)
+    tracing.start(settings)
+    try:
+        await run_worker(settings, stop)
+    finally:
+        await asyncio.to_thread(tracing.stop)

@@ -1,0 +1,194 @@
+"""Mail: a letter, made into a message (RFC 5322) and handed to the server of SMTP_URL.
+
+`smtp://` takes up STARTTLS when the server offers it, and insists on it where a password would
+leave this machine; `smtps://` speaks TLS from the start; `log:` writes the mail to the log.
+"""
+
+import asyncio
+import ipaddress
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime, parseaddr
+from typing import Final, Protocol
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+import structlog
+from email_validator import validate_email
+
+from service import clock
+from service.settings import Settings
+
+REPLY_TIMEOUT: Final = 30  # seconds for each reply of the server
+SEND_TIMEOUT: Final = 60  # seconds for the whole mail
+_ADDRESS: Final = re.compile(r"[^@\s<>,;:\"\x00-\x1f]+@[^@\s<>,;\"\x00-\x1f]+")
+_PORTS: Final = {"smtp": 25, "smtps": 465}
+_SUBMISSION_PORT: Final = 587  # where one signs in (RFC 6409)
+
+log: Final = structlog.get_logger(__name__)
+
+
+class Undeliverable(Exception):
+    """The server refused the mail for good: to try again would be useless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail to one person, as text and as HTML.
+
+    `id` names it for ever: a letter that is sent twice, after a crash, has one Message-ID.
+    """
+
+    id: str
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+class Mailer(Protocol):
+    """Sends letters."""
+
+    async def send(self, letter: Letter) -> None:
+        """Send; returns once the server has taken the mail over.
+
+        Raises Undeliverable when it never will; any other error may pass by itself.
+        """
+
+
+def make_mailer(settings: Settings) -> Mailer:
+    """Make the mailer that SMTP_URL asks for."""
+    url = settings.mail_url
+    sender = settings.mail_from
+    return LogMailer(sender) if url == "log:" else SmtpMailer(url, sender)
+
+
+class LogMailer:
+    """Writes mails to the log instead of sending them."""
+
+    def __init__(self, sender: str) -> None:
+        self._sender = sender
+
+    async def send(self, letter: Letter) -> None:
+        """Log the letter's headers and text."""
+        message = compose(letter, self._sender)
+        headers = "\n".join(f"{name}: {message[name]}" for name in ("From", "To", "Subject"))
+        shown = f"mail, written here because SMTP_URL is log:\n{headers}\n\n{letter.text}"
+        log.info(shown)
+
+
+class SmtpMailer:
+    """Sends mails through an SMTP server (RFC 5321)."""
+
+    def __init__(self, url: str, sender: str) -> None:
+        parts = urlsplit(url)
+        self._sender = sender
+        self._host = parts.hostname or "localhost"
+        self._tls = parts.scheme == "smtps"
+        self._username = unquote(parts.username) if parts.username else None
+        self._password = unquote(parts.password) if parts.password else None
+        signs_in = self._username is not None and not self._tls
+        self._port = parts.port or (_SUBMISSION_PORT if signs_in else _PORTS[parts.scheme])
+        # None: when offered.
+        self._start_tls = True if signs_in and not _is_local(self._host) else None
+
+    async def send(self, letter: Letter) -> None:
+        """Send a letter over a connection of its own."""
+        message = compose(letter, self._sender)
+        client = self._client()
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await client.connect()
+                await client.send_message(
+                    message,
+                    sender=_envelope(parseaddr(self._sender)[1]),
+                    recipients=[_envelope(letter.to)],
+                )
+                # The mail is the server's now, whatever becomes of the farewell.
+                with suppress(aiosmtplib.SMTPException):
+                    await client.quit()
+        except aiosmtplib.SMTPException as error:
+            if _is_final(error):
+                raise Undeliverable(str(error)) from error
+            raise
+        finally:
+            # At once: the library itself would say goodbye first, and wait for the answer.
+            client.close()
+        log.info("mail sent", message_id=message["Message-ID"])
+
+    def _client(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
+            hostname=self._host,
+            port=self._port,
+            username=self._username,
+            password=self._password,
+            use_tls=self._tls,
+            start_tls=False if self._tls else self._start_tls,
+            timeout=REPLY_TIMEOUT,
+        )
+
+
+def compose(letter: Letter, sender: str) -> EmailMessage:
+    """Make the message. Raises Undeliverable, or ValueError where a header would break."""
+    name, address = parseaddr(sender)
+    address, recipient = _envelope(address), _envelope(letter.to)
+    # Letters beyond ASCII before the @ need a server that takes them (RFC 6531).
+    policy = SMTP if recipient.isascii() else SMTPUTF8
+    message = EmailMessage(policy)
+    message["From"] = Address(name, *_split(address))
+    message["To"] = Address("", *_split(recipient))
+    message["Subject"] = letter.subject
+    message["Date"] = format_datetime(clock.now())
+    message["Message-ID"] = f"<{letter.id}@{address.rpartition('@')[2]}>"
+    # No holiday notices in return (RFC 3834, §5).
+    message["Auto-Submitted"] = "auto-generated"
+    # Unencoded where possible: links stay whole in the raw mail too.
+    message.set_content(letter.text, cte="7bit" if letter.text.isascii() else None)
+    message.add_alternative(
+        letter.html, subtype="html", cte="7bit" if letter.html.isascii() else None
+    )
+    return message
+
+
+def _envelope(address: str) -> str:
+    """An address with its domain as the DNS writes it (IDNA).
+
+    Raises Undeliverable for what could be taken for several addresses, or for more than one line.
+    """
+    if not _ADDRESS.fullmatch(address):
+        raise Undeliverable("the address is not one that mail can be sent to")
+    local, domain = _split(address)
+    if not domain.isascii():
+        # Syntax only: the library knows IDNA 2008, Python's own codec that of 2003.
+        domain = validate_email(
+            f"anyone@{domain}", check_deliverability=False, globally_deliverable=False
+        ).ascii_domain
+    return f"{local}@{domain}"
+
+
+def _split(address: str) -> tuple[str, str]:
+    local, _, domain = address.rpartition("@")
+    return local, domain
+
+
+def _is_final(error: aiosmtplib.SMTPException) -> bool:
+    """Tell whether the server will never take this mail: 5yz for the recipient or the content.
+
+    A sender or a password that is refused is the configuration's fault, which an operator mends.
+    """
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return all(refused.code >= 500 for refused in error.recipients)
+    if isinstance(error, (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)):
+        return error.code >= 500
+    return isinstance(error, aiosmtplib.SMTPNotSupported)
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

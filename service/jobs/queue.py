@@ -1,0 +1,129 @@
+"""The job queue: rows of pgqueuer, written in the transaction that causes them.
+
+A job exists when, and only when, that transaction commits. Delivery is at least once: a handler
+that was killed runs again, so it must be fit to run twice.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from pgqueuer.adapters.persistence.qb import (
+    DBSettings,
+    QueryBuilderEnvironment,
+    QueryQueueBuilder,
+    QuerySchedulerBuilder,
+)
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.domain.types import Channel
+from pgqueuer.ports.driver import Driver
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from service import correlation
+
+RECORDS_KEPT: Final = timedelta(days=30)
+FAILED_KEPT: Final = timedelta(days=90)
+COUNTED_MAX: Final = 100_000
+# Waiting (for a worker, or their time), in a worker's hands, failed for good.
+STATES: Final = (("queued",), ("picked",), ("failed",))
+
+# Every name is given: pgqueuer would read those left out from environment variables as common as
+# CHANNEL or TRIGGER.
+NAMES: Final = DBSettings(
+    prefix="",
+    db_schema=None,
+    channel=Channel("ch_pgqueuer"),
+    function="fn_pgqueuer_changed",
+    statistics_table="pgqueuer_statistics",
+    queue_status_type="pgqueuer_status",
+    queue_table="pgqueuer",
+    queue_table_log="pgqueuer_log",
+    trigger="tg_pgqueuer_changed",
+    schedules_table="pgqueuer_schedules",
+)
+
+
+def make_queries(driver: Driver) -> Queries:
+    """Make pgqueuer's queries over a driver."""
+    return Queries(
+        driver,
+        qbe=QueryBuilderEnvironment(NAMES),
+        qbq=QueryQueueBuilder(NAMES),
+        qbs=QuerySchedulerBuilder(NAMES),
+    )
+
+
+class SessionDriver:
+    """pgqueuer's driver over a session's own connection, inside its transaction.
+
+    The statements go through SQLAlchemy, which begins the transaction; on the bare asyncpg
+    connection a first statement would be committed by itself and outlive a rollback.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        """Run a statement and read its rows."""
+        connection = await self._session.connection()
+        if connection.sync_connection.get_execution_options().get("isolation_level"):  # type: ignore[union-attr]
+            raise RuntimeError("a session that reads in autocommit cannot enqueue jobs")
+        result = await connection.exec_driver_sql(query, args)
+        return [dict(row) for row in result.mappings()]
+
+
+async def enqueue(
+    session: AsyncSession,
+    name: str,
+    payload: Mapping[str, object],
+    *,
+    to: str | None = None,
+) -> None:
+    """Add a job to the session's transaction; it runs once that has committed.
+
+    Jobs with the same `to` (an address) are done one after the other, oldest first. The payload
+    is JSON and holds no secret: it stays readable in the database until the job is done.
+    """
+    headers = correlation.headers() | ({} if to is None else {"to": to})
+    driver: Any = SessionDriver(session)
+    await make_queries(driver).enqueue(name, json.dumps(payload).encode(), headers=headers)
+
+
+async def count_jobs(connection: AsyncConnection) -> dict[tuple[str, ...], float]:
+    """Count jobs by state, COUNTED_MAX at most: a long queue must not make it long."""
+    statement = text(
+        "SELECT status::text, count(*) FROM (SELECT status FROM pgqueuer LIMIT :most) AS counted "
+        "GROUP BY status"
+    )
+    found = await connection.execute(statement, {"most": COUNTED_MAX})
+    return dict.fromkeys(STATES, 0) | {(state,): jobs for state, jobs in found}
+
+
+async def older_job_waits(session: AsyncSession, name: str, job_id: int, to: str) -> float | None:
+    """Tell in how many seconds the next older job for the same address is due.
+
+    None when there is none; 0 while it is under way.
+    """
+    statement = text(
+        "SELECT GREATEST(extract(epoch FROM execute_after - now())::float, 0) FROM pgqueuer "
+        "WHERE entrypoint = :name AND id < :id AND headers->>'to' = :to "
+        "AND status IN ('queued', 'picked') ORDER BY id LIMIT 1"
+    )
+    found = await session.execute(statement, {"name": name, "id": job_id, "to": to})
+    seconds: float | None = found.scalar_one_or_none()
+    return seconds
+
+
+async def delete_old_records(session: AsyncSession, now: datetime) -> int:
+    """Delete what is recorded of jobs long done, and jobs that failed long ago."""
+    deleted = 0
+    for statement, kept in (
+        ("DELETE FROM pgqueuer_log WHERE created < :before", RECORDS_KEPT),
+        ("DELETE FROM pgqueuer_statistics WHERE created < :before", RECORDS_KEPT),
+        ("DELETE FROM pgqueuer WHERE status = 'failed' AND updated < :before", FAILED_KEPT),
+    ):
+        result: Any = await session.execute(text(statement), {"before": now - kept})
+        deleted += result.rowcount
+    return deleted

@@ -1,0 +1,130 @@
+"""The posts' events as they are stored: read in order, none skipped; cleaned up when old."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, Self, TypeAlias
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.web import sse
+from service.web.broadcast import Message
+
+CHANNEL: Final = "post_events"
+RETENTION: Final = timedelta(hours=24)
+# What one statement reads at most, in events and in bytes; one event may go beyond the latter.
+PAGE_EVENTS: Final = 200
+PAGE_BYTES: Final = 65_536
+
+_ID: Final = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
+_MAX: Final = 2**63 - 1
+
+# JSON leaves them as they are, and some clients take them for the end of a line.
+_LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
+
+# Below it every transaction has ended: nothing can commit any more before what is there.
+_SETTLED: Final = "horizon < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+_NEWEST: Final = f"""
+SELECT horizon, id FROM post_events WHERE {_SETTLED} ORDER BY horizon DESC, id DESC LIMIT 1
+"""  # noqa: S608 - made of constants
+
+_READ: Final = f"""
+SELECT horizon, id, kind, post_id, data, settled FROM (
+    SELECT *, sum(coalesce(octet_length(data), 0)) OVER (
+        ORDER BY horizon, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS bytes_before
+    FROM (
+        SELECT horizon, id, kind, post_id, settled, CASE WHEN settled THEN data END AS data
+        FROM (
+            SELECT *, {_SETTLED} AS settled FROM post_events
+            WHERE (horizon, id) > ($1, $2) ORDER BY horizon, id LIMIT {PAGE_EVENTS}
+        ) AS next
+    ) AS readable
+) AS page
+WHERE bytes_before IS NULL OR bytes_before < {PAGE_BYTES}
+ORDER BY horizon, id
+"""  # noqa: S608 - made of constants
+
+_KNOWN: Final = """
+SELECT EXISTS (SELECT FROM post_events WHERE horizon = $1 AND id = $2 AND created_at >= $3)
+"""
+
+# Only from the oldest on, and never the last old one: whoever has its id has missed nothing.
+_DELETE_OLD: Final = """
+DELETE FROM post_events USING (
+    SELECT horizon, id, bool_and(old AND next_old) OVER (ORDER BY horizon, id) AS removable
+    FROM (
+        SELECT horizon, id, created_at < :before AS old,
+            lead(created_at < :before, 1, false) OVER (ORDER BY horizon, id) AS next_old
+        FROM post_events ORDER BY horizon, id LIMIT :batch
+    ) AS oldest
+) AS seen
+WHERE seen.removable AND post_events.horizon = seen.horizon AND post_events.id = seen.id
+"""
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+
+class Position(NamedTuple):
+    """A place in the order of events; as text, the id of the event that is there."""
+
+    horizon: int
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.horizon}-{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read an event's id; None for what is none."""
+        found = _ID.fullmatch(text)
+        position = cls(int(found[1]), int(found[2])) if found else None
+        return position if position and max(position) <= _MAX else None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The next events; `full` when more can be read at once, `held_back` when more will be."""
+
+    messages: Sequence[Message]
+    full: bool
+    held_back: bool
+
+
+async def newest_position(connection: Connection) -> Position:
+    """The position of the last event that can be read."""
+    row = await connection.fetchrow(_NEWEST)
+    return Position(row["horizon"], row["id"]) if row else Position(0, 0)
+
+
+async def is_known(connection: Connection, position: Position, now: datetime) -> bool:
+    """Whether an event is still kept, and so everything after it."""
+    return bool(await connection.fetchval(_KNOWN, *position, now - RETENTION))
+
+
+async def read_page(connection: Connection, after: Position) -> Page:
+    """Read what comes after a position, as far as the order of it is settled."""
+    rows = await connection.fetch(_READ, *after)
+    settled = [row for row in rows if row["settled"]]
+    size = sum(len(row["data"].encode()) for row in settled if row["data"])
+    return Page(
+        [_message(row) for row in settled],
+        full=len(settled) == PAGE_EVENTS or size >= PAGE_BYTES,
+        held_back=len(settled) < len(rows),
+    )
+
+
+async def delete_old_events(session: AsyncSession, before: datetime, batch: int = 10_000) -> int:
+    """Delete events from before a moment, some at a time; tells how many."""
+    result = await session.execute(text(_DELETE_OLD), {"before": before, "batch": batch})
+    return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _message(row: Any) -> Message:
+    position = Position(row["horizon"], row["id"])
+    data = (row["data"] or f'{{"id":"{row["post_id"]}"}}').translate(_LINE_ENDS)
+    return Message(sse.event(row["kind"], data, position), position)

@@ -1,0 +1,127 @@
+"""Idempotency keys: a write that is sent again answers as it did the first time.
+
+The key is claimed in the write's own transaction and the answer stored in it: a failure or a
+crash leaves neither. (draft-ietf-httpapi-idempotency-key-header)
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel
+from quart import Response, request
+from sqlalchemy import bindparam, delete, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.errors import BadRequest, Conflict, ServiceError
+from service.web.models import IdempotencyKey
+from service.web.transaction import session
+
+HEADER: Final = "Idempotency-Key"
+LIFE: Final = timedelta(hours=24)
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_STORED_HEADERS: Final = ("Content-Type", "Location", "ETag")
+
+
+class InvalidIdempotencyKey(BadRequest):
+    """The key is not 1 to 255 visible ASCII characters."""
+
+    default_message = "Idempotency-Key takes 1 to 255 visible ASCII characters"
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The key was used for another body."""
+
+    status = 422
+    default_message = "This Idempotency-Key was used with another body"
+
+
+class IdempotencyKeyInUse(Conflict):
+    """The first request with this key is still under way."""
+
+    default_message = "A request with this Idempotency-Key is under way"
+
+
+ERRORS: Final = (InvalidIdempotencyKey, IdempotencyKeyReused, IdempotencyKeyInUse)
+
+_claim: Final = select(func.pg_try_advisory_xact_lock(bindparam("lock")))
+
+
+async def once(
+    user_id: UUID, data: BaseModel, write: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Run a user's write once per Idempotency-Key; without the header, simply run it.
+
+    Raises one of ERRORS.
+    """
+    keys = request.headers.getlist(HEADER)
+    if not keys:
+        return await write()
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise InvalidIdempotencyKey
+    digest = hashlib.sha256(json.dumps(data.model_dump(), sort_keys=True).encode()).digest()
+    stored = await _claim_key(session(), user_id, keys[0])
+    if stored is not None:
+        return _replay(stored, digest)
+    response = await write()
+    await _store(session(), user_id, keys[0], digest, response)
+    return response
+
+
+async def _claim_key(session: AsyncSession, user_id: UUID, key: str) -> Any:
+    # The lock before the look: of two at once the second gets no lock, or sees the first's row.
+    lock = int.from_bytes(
+        hashlib.sha256(user_id.bytes + key.encode()).digest()[:8], "big", signed=True
+    )
+    if not (await session.execute(_claim, {"lock": lock})).scalar_one():
+        raise IdempotencyKeyInUse
+    statement = select(
+        IdempotencyKey.digest, IdempotencyKey.status, IdempotencyKey.headers, IdempotencyKey.body
+    ).where(
+        IdempotencyKey.user_id == user_id,
+        IdempotencyKey.key == key,
+        IdempotencyKey.created_at > clock.now() - LIFE,
+    )
+    return (await session.execute(statement)).one_or_none()
+
+
+def _replay(stored: Any, digest: bytes) -> Response:
+    if stored.digest != digest:
+        raise IdempotencyKeyReused
+    return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
+
+
+async def _store(
+    session: AsyncSession, user_id: UUID, key: str, digest: bytes, response: Response
+) -> None:
+    headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
+    answer = {
+        "digest": digest,
+        "status": response.status_code,
+        "headers": headers,
+        "body": await response.get_data(as_text=False),
+        "created_at": clock.now(),
+    }
+    statement = insert(IdempotencyKey).values(user_id=user_id, key=key, **answer)
+    # Only a key whose time is over can be there already.
+    await session.execute(
+        statement.on_conflict_do_update(index_elements=["user_id", "key"], set_=answer)
+    )
+
+
+async def delete_expired_keys(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> int:
+    """Delete keys whose time is over, `limit` at most; how many they were."""
+    over = select(IdempotencyKey.user_id, IdempotencyKey.key).where(
+        IdempotencyKey.created_at <= now - LIFE
+    )
+    chosen = tuple_(IdempotencyKey.user_id, IdempotencyKey.key).in_(
+        over.limit(limit).with_for_update(skip_locked=True)
+    )
+    deleted = delete(IdempotencyKey).where(chosen).returning(IdempotencyKey.key)
+    return len((await session.scalars(deleted)).all())

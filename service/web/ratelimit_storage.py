@@ -1,0 +1,110 @@
+"""Where limits are counted: in this process, in bounded memory.
+
+The memory storage that comes with `limits` starts a sweep over all its keys with each hit, and
+grows with the number of callers. This one forgets as it goes.
+"""
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from limits.aio.storage import SlidingWindowCounterSupport, Storage
+
+MAX_KEYS: Final = 100_000  # about 30 MB; beyond it those not seen for longest are forgotten
+
+
+@dataclass(slots=True)
+class _Window:
+    start: float
+    current: int = 0
+    previous: int = 0
+
+
+class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
+    """Sliding window counters of the callers seen last.
+
+    Nothing in it awaits, so that on one event loop every call is atomic.
+    """
+
+    STORAGE_SCHEME = ["async+bounded-memory"]  # noqa: RUF012  # as limits declares it
+
+    def __init__(self, uri: str | None = None, max_keys: int = MAX_KEYS) -> None:
+        super().__init__(uri)
+        self._max_keys = max_keys
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    async def acquire_sliding_window_entry(
+        self, key: str, limit: int, expiry: int, amount: int = 1
+    ) -> bool:
+        """Count `amount`, which may be negative, unless that would pass the limit."""
+        now = time.time()
+        window = self._roll(key, expiry, now)
+        share = 1 - (now - window.start) / expiry
+        if amount > 0 and int(window.previous * share) + window.current + amount > limit:
+            return False
+        window.current = max(0, window.current + amount)
+        return True
+
+    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        """Tell count and seconds left of the previous and of the current window."""
+        now = time.time()
+        window = self._roll(key, expiry, now)
+        left = window.start + expiry - now
+        return window.previous, left if window.previous else 0.0, window.current, left + expiry
+
+    async def clear_sliding_window(self, key: str, expiry: int) -> None:
+        """Forget a key."""
+        await self.clear(key)
+
+    def _roll(self, key: str, expiry: int, now: float) -> _Window:
+        start = now - now % expiry
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(start)
+            if len(self._windows) > self._max_keys:
+                self._windows.popitem(last=False)
+        elif window.start != start:
+            follows = start - window.start == expiry
+            window.previous = window.current if follows else 0
+            window.start, window.current = start, 0
+        self._windows.move_to_end(key)
+        return window
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """What to wrap: nothing in here fails."""
+        return ValueError
+
+    async def check(self) -> bool:
+        """Tell that the storage works."""
+        return True
+
+    async def reset(self) -> int | None:
+        """Forget everything; tells how much."""
+        forgotten = len(self._windows)
+        self._windows.clear()
+        return forgotten
+
+    async def clear(self, key: str) -> None:
+        """Forget a key."""
+        self._windows.pop(key, None)
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Count without a limit."""
+        window = self._roll(key, expiry, time.time())
+        window.current += amount
+        return window.current
+
+    async def get(self, key: str) -> int:
+        """Tell the current window's count."""
+        window = self._windows.get(key)
+        return window.current if window else 0
+
+    async def get_expiry(self, key: str) -> float:
+        """Tell the moment, in seconds since the epoch, at which the current window began."""
+        window = self._windows.get(key)
+        return window.start if window else time.time()

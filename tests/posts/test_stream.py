@@ -1,0 +1,366 @@
+"""The live stream, over real connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from service.app import Service, create_app
+from service.errors import Unavailable
+from service.posts import stream
+from service.posts.events import newest_position, read_page
+from service.settings import Settings
+from service.web import broadcast
+from service.web.shutdown import begin_shutdown
+from tests.client import Client
+from tests.conftest import make_settings
+from tests.eventsource import EventSource, streaming
+from tests.server import exchange, head
+from tests.waiting import until
+
+POST = {"title": "A title", "content": "Some content"}
+INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, $3, $4)"
+
+
+@pytest.fixture
+def app(settings: Settings) -> Service:
+    """The application, started by the server."""
+    return create_app(settings)
+
+
+@pytest.fixture
+async def port(app: Service) -> AsyncIterator[int]:
+    async with streaming(app) as port:
+        yield port
+
+
+@pytest.fixture
+async def author(app: Service, port: int) -> Client:
+    return await Client(app).sign_up()
+
+
+def open_streams(app: Service) -> int:
+    count: int = app.extensions["post_stream"].clients
+    return count
+
+
+async def write_post(author: Client) -> Any:
+    answer = await author.post("/api/posts", POST)
+    assert answer.status == 201
+    return answer.json
+
+
+async def settled(db: "asyncpg.Connection") -> None:
+    """Wait until no other database's transaction holds back what was written."""
+
+    async def nothing_is_held_back() -> bool:
+        return not (await read_page(db, await newest_position(db))).held_back
+
+    await until(nothing_is_held_back)
+
+
+async def test_every_change_arrives_as_the_api_shows_it(port: int, author: Client) -> None:
+    odd = {"title": 'Quotes " \\ and \u2028 lines', "content": "a\r\nb\x01\u00fc\U0001f600"}
+    async with EventSource(port).connected() as source:
+        created = (await author.post("/api/posts", odd)).json
+        path = f"/api/posts/{created['id']}"
+        updated = (await author.put(path, {"title": "Another"})).json
+        await author.put(path, {"title": "Another"})  # changes nothing: no event
+        await author.delete(path)
+        restored = (await author.post(f"{path}/restore")).json
+        await author.post(f"{path}/restore")  # nor does this
+        last = await write_post(author)
+        events = await source.take(5)
+    assert [(event.kind, event.data) for event in events] == [
+        ("post.created", created),
+        ("post.updated", updated),
+        ("post.deleted", {"id": created["id"]}),
+        ("post.restored", restored),
+        ("post.created", last),
+    ]
+
+
+async def test_headers_let_events_through_at_once(port: int) -> None:
+    async with EventSource(port).connected() as source:
+        lines = source.head.lower().splitlines()
+    assert lines[0].split()[1] == "200"
+    assert "content-type: text/event-stream" in lines
+    assert "cache-control: no-cache" in lines
+    assert "x-accel-buffering: no" in lines
+    assert not any(line.startswith("content-length") for line in lines)
+
+
+async def test_head_gets_headers_and_no_stream(app: Service, port: int) -> None:
+    answer = await exchange(port, head("HEAD", "/api/posts/stream"))
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.body == b""
+    assert open_streams(app) == 0
+
+
+async def test_a_new_client_gets_only_what_comes(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    await write_post(author)
+    await settled(db)
+    async with EventSource(port).connected() as first:
+        await write_post(author)
+        await first.next()
+        async with EventSource(port).connected() as second:
+            expected = await write_post(author)
+            assert (await second.next()).data == expected
+
+
+async def test_resumes_with_neither_gap_nor_repeat(port: int, author: Client) -> None:
+    source = EventSource(port)
+    written = []
+    async with source.connected():
+        written.append(await write_post(author))
+        seen = [await source.next()]
+    written += [await write_post(author) for _ in range(3)]
+    async with source.connected():
+        seen += await source.take(2)
+    written.append(await write_post(author))
+    async with source.connected():
+        seen += await source.take(2)
+        written.append(await write_post(author))
+        seen.append(await source.next())
+    assert [event.data for event in seen] == written
+
+
+async def test_a_client_that_never_got_an_event_resumes_too(port: int, author: Client) -> None:
+    source = EventSource(port)
+    async with source.connected():
+        pass
+    missed = await write_post(author)
+    async with source.connected():
+        assert (await source.next()).data == missed
+
+
+@pytest.mark.parametrize(
+    "last_id",
+    ["nonsense", "7", "1-", "-1-2", "01-2", "999999999-1", f"{2**63}-1", f"{10**30}-1", "1-1", "é"],
+)
+async def test_an_unknown_id_is_told_to_reload_and_goes_on(
+    port: int, author: Client, last_id: str, db: "asyncpg.Connection"
+) -> None:
+    await write_post(author)
+    await settled(db)
+    source = EventSource(port, last_id)
+    # The beginning and the reset come together, the first event after it alone.
+    async with source.connected():
+        reset = await source.next()
+        assert (reset.kind, reset.data) == ("reset", {"reload": True})
+        expected = await write_post(author)
+        assert (await source.next()).data == expected
+        written = await write_post(author)
+    async with source.connected():
+        assert (await source.next()).data == written
+
+
+async def test_an_id_from_too_long_ago_is_told_to_reload(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    source = EventSource(port)
+    async with source.connected():
+        await write_post(author)
+        await source.next()
+    await write_post(author)
+    await settled(db)
+    await db.execute("UPDATE post_events SET created_at = now() - interval '24 hours 1 second'")
+    async with source.connected():
+        assert (await source.next()).kind == "reset"
+
+
+async def test_after_a_day_of_silence_reload_and_go_on(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    source = EventSource(port)
+    async with source.connected():
+        await write_post(author)
+        await source.next()
+    await db.execute("UPDATE post_events SET created_at = now() - interval '30 hours'")
+    async with source.connected():
+        assert (await source.next()).kind == "reset"
+        expected = await write_post(author)
+        assert (await source.next()).data == expected
+
+
+async def test_bulk_and_foreign_changes_are_events_too(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    ids = [(await write_post(author))["id"] for _ in range(3)]
+    await settled(db)
+    async with EventSource(port).connected() as source:
+        await db.execute("UPDATE posts SET deleted_at = now()")
+        await db.execute("UPDATE posts SET deleted_at = NULL")
+        await db.execute("DELETE FROM posts WHERE id <> $1", UUID(ids[0]))
+        await db.execute("UPDATE posts SET deleted_at = now()")
+        await db.execute("DELETE FROM posts")  # nobody saw them any more
+        last = await write_post(author)
+        events = await source.take(10)
+    kinds = [event.kind.removeprefix("post.") for event in events]
+    assert kinds == ["deleted"] * 3 + ["restored"] * 3 + ["deleted"] * 3 + ["created"]
+    assert sorted(event.data["id"] for event in events[:3]) == sorted(ids)
+    assert events[-1].data == last
+
+
+async def test_rolled_back_changes_and_quiet_loads_are_no_events(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    row = (uuid4(), UUID(author.user["id"]), "Title", "Content")
+    async with EventSource(port).connected() as source:
+        transaction = db.transaction()
+        await transaction.start()
+        await db.execute(INSERT, *row)
+        await transaction.rollback()
+        async with db.transaction():
+            await db.execute("SET LOCAL service.post_events = 'off'")
+            await db.execute(INSERT, *row)
+        expected = await write_post(author)
+        assert (await source.next()).data == expected
+
+
+async def test_silence_is_broken_by_comments(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcast, "HEARTBEAT", 0)
+    async with EventSource(port).connected() as source, asyncio.timeout(5):
+        assert await source.block() == await source.block() == {":": ""}
+
+
+async def test_a_client_that_leaves_costs_nothing_more(app: Service, port: int) -> None:
+    async with EventSource(port).connected():
+        assert open_streams(app) == 1
+
+    async def all_gone() -> bool:
+        return open_streams(app) == 0
+
+    await until(all_gone)
+
+
+async def test_a_slow_client_is_dropped_and_resumes(
+    app: Service, port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    author_id = UUID(author.user["id"])
+    slow, quick = EventSource(port), EventSource(port)
+    async with slow.connected(), quick.connected():
+        seen = []
+        for _ in range(12):
+            # More than both kernels' buffers and ours take.
+            rows = [(uuid4(), author_id, "Title", "x" * 100_000) for _ in range(10)]
+            await db.executemany(INSERT, rows)
+            seen += await quick.take(10)
+
+        async def dropped() -> bool:
+            return open_streams(app) == 1
+
+        await until(dropped)
+        received = await slow.rest()
+    assert len(received) < len(seen)
+    async with slow.connected():
+        received += await slow.take(len(seen) - len(received))
+        last = await write_post(author)
+        assert (await slow.next()).data == last
+    assert [event.id for event in received] == [event.id for event in seen]
+
+
+async def test_a_client_that_takes_nothing_is_dropped(
+    app: Service,
+    port: int,
+    author: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    db: "asyncpg.Connection",
+) -> None:
+    monkeypatch.setattr(broadcast, "STALLED", 0)
+    source = EventSource(port)
+    async with source.connected():
+        first = source.last_id
+    author_id = UUID(author.user["id"])
+    rows = [(uuid4(), author_id, "Title", "x" * 100_000) for _ in range(120)]
+    await db.executemany(INSERT, rows)
+    async with EventSource(port, first).connected() as stuck:
+
+        async def dropped() -> bool:
+            return open_streams(app) == 0
+
+        await until(dropped)
+        assert len(await stuck.rest()) < 120
+
+
+async def test_shutdown_ends_streams_at_once_and_politely(app: Service, port: int) -> None:
+    sources = [EventSource(port) for _ in range(20)]
+    async with asyncio.TaskGroup() as group:
+
+        async def hold(source: EventSource) -> None:
+            async with source.connected():
+                assert await source.rest() == []
+
+        for source in sources:
+            group.create_task(hold(source))
+
+        async def all_open() -> bool:
+            return open_streams(app) == 20
+
+        await until(all_open)
+        begin_shutdown(app)
+    assert open_streams(app) == 0
+    async with EventSource(port).connected() as late:
+        assert " 503 " in late.head
+
+
+async def test_streams_are_bounded_in_number(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MAX_CLIENTS", 1)
+    async with EventSource(port).connected(), EventSource(port).connected() as second:
+        assert " 503 " in second.head
+        assert "retry-after: 60" in second.head.lower()
+
+
+async def test_without_the_database_no_stream_begins(
+    app: Service, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreachable() -> "asyncpg.Connection":
+        raise Unavailable from ConnectionRefusedError()
+
+    monkeypatch.setattr(stream, "START_TIMEOUT", 0.05)
+    monkeypatch.setattr(app.extensions["post_stream"], "_connect", unreachable)
+    async with EventSource(port).connected() as source:
+        assert " 503 " in source.head
+
+
+async def test_streams_leave_the_pool_alone(database_url: str, db: "asyncpg.Connection") -> None:
+    app = create_app(make_settings(database_url=database_url, database_pool_size=2))
+    async with streaming(app) as port:
+        author = await Client(app).sign_up()
+        sources = [EventSource(port) for _ in range(200)]
+        everyone = asyncio.Barrier(201)
+
+        async def hold(source: EventSource) -> Any:
+            async with source.connected():
+                await everyone.wait()
+                return (await source.next()).data
+
+        holding = [asyncio.create_task(hold(source)) for source in sources]
+        await everyone.wait()
+        assert app.extensions["database"].engine.pool.checkedout() == 0
+        answers = await asyncio.gather(*[author.get("/api/posts") for _ in range(20)])
+        assert {answer.status for answer in answers} == {200}
+        ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'service' "
+        here = "AND datname = current_database()"
+        assert await db.fetchval(ours + here) <= 3  # the pool's two, and one that listens
+        expected = await write_post(author)
+        assert await asyncio.gather(*holding) == [expected] * 200
+
+
+async def test_every_process_sends_every_change(
+    settings: Settings, port: int, author: Client
+) -> None:
+    other = create_app(settings)
+    async with (
+        streaming(other) as other_port,
+        EventSource(port).connected() as here,
+        EventSource(other_port).connected() as there,
+    ):
+        expected = await write_post(author)
+        assert (await here.next()).data == (await there.next()).data == expected

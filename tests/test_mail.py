@@ -1,0 +1,220 @@
+"""Mail: what a message is made of, and how it reaches a real SMTP server."""
+
+import datetime
+import ssl
+from email.message import EmailMessage
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import aiosmtplib
+import pytest
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import ValidationError
+from structlog.testing import capture_logs
+
+from service.jobs.mail import Letter, Undeliverable, compose, make_mailer
+from tests.conftest import make_settings
+from tests.smtp import SmtpServer, part, smtp_server
+
+SENDER = "The service <hello@service.example>"
+LETTER = Letter("some-id", "ann@example.com", "A subject", "Hello,\nthis is text.\n", "<p>Hi</p>\n")
+
+
+def letter_to(address: str, subject: str = "A subject") -> Letter:
+    return Letter("some-id", address, subject, LETTER.text, LETTER.html)
+
+
+class TestMessages:
+    def test_what_it_has(self) -> None:
+        message = compose(LETTER, SENDER)
+        assert message["From"] == SENDER
+        assert message["To"] == "ann@example.com"
+        assert message["Subject"] == "A subject"
+        assert message["Message-ID"] == "<some-id@service.example>"
+        assert message["Auto-Submitted"] == "auto-generated"
+        assert message["Date"].datetime.tzinfo is not None
+        assert part(message, "plain") == LETTER.text
+        assert part(message, "html") == LETTER.html
+
+    def test_a_letter_is_the_same_message_each_time(self) -> None:
+        assert compose(LETTER, SENDER)["Message-ID"] == compose(LETTER, SENDER)["Message-ID"]
+
+    @pytest.mark.parametrize("evil", ["\r\nBcc: e@a.b", "\nBcc: e@a.b", "\rBcc: e@a.b"])
+    def test_a_header_cannot_be_broken(self, evil: str) -> None:
+        for letter in (letter_to(f"ann@example.com{evil}"), letter_to("ann@example.com", evil)):
+            with pytest.raises((ValueError, Undeliverable)):
+                compose(letter, SENDER)
+        with pytest.raises(ValidationError):
+            make_settings(mail_from=f"hello@service.example{evil}")
+
+    def test_several_recipients_cannot_be_smuggled_in(self) -> None:
+        for address in ("ann@example.com, eve@example.com", "<ann@example.com>", "ann,eve@a.b"):
+            with pytest.raises(Undeliverable):
+                compose(letter_to(address), SENDER)
+
+    def test_a_domain_beyond_ascii_is_written_for_the_dns(self) -> None:
+        message = compose(letter_to("ann@straße.example"), SENDER)
+        assert message["To"] == "ann@xn--strae-oqa.example"
+
+    def test_html_and_text_beyond_ascii(self) -> None:
+        letter = Letter("id", "a@example.com", "Grüße", "Grüße\n", "<p>Grüße</p>\n")
+        message = compose(letter, SENDER)
+        assert part(message, "plain") == "Grüße\n"
+        assert b"Gr\xfc" not in message.as_bytes()
+
+
+class TestLog:
+    async def test_the_mail_is_written_to_the_log(self) -> None:
+        with capture_logs() as lines:
+            await make_mailer(make_settings()).send(LETTER)
+        [line] = lines
+        assert "To: ann@example.com\nSubject: A subject\n\nHello,\nthis is text." in line["event"]
+
+
+async def deliver(server: SmtpServer, url: str, letter: Letter = LETTER) -> EmailMessage:
+    await make_mailer(make_settings(smtp_url=url, mail_from=SENDER)).send(letter)
+    return server.mails[-1]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a self-signed certificate for 127.0.0.1, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    host = x509.IPAddress(ip_address("127.0.0.1"))
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([host]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
+
+
+def context(certificate: Path) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate)
+    return made
+
+
+class TestSending:
+    async def test_plainly(self, smtp: SmtpServer) -> None:
+        mail = await deliver(smtp, smtp.url)
+        assert part(mail, "plain") == LETTER.text
+        assert smtp.envelopes[0].mail_from == "hello@service.example"
+
+    async def test_starttls_when_it_is_offered(
+        self, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with smtp_server(tls_context=context(certificate), require_starttls=True) as smtp:
+            with pytest.raises((aiosmtplib.SMTPException, ssl.SSLError)):
+                await deliver(smtp, smtp.url)  # nobody vouches for the certificate
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+            await deliver(smtp, smtp.url)
+        assert len(smtp.mails) == 1
+
+    async def test_smtps(self, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with smtp_server(ssl_context=context(certificate)) as smtp:
+            await deliver(smtp, smtp.url.replace("smtp:", "smtps:"))
+        assert len(smtp.mails) == 1
+
+    async def test_user_and_password(self) -> None:
+        seen = []
+
+        def authenticate(_server: Any, _session: Any, _envelope: Any, _kind: str, data: Any) -> Any:
+            assert isinstance(data, LoginPassword)
+            seen.append((data.login.decode(), data.password.decode()))
+            return AuthResult(success=data.password == b"p@ss/word", handled=False)
+
+        async with smtp_server(authenticator=authenticate, auth_require_tls=False) as smtp:
+            host = smtp.url.removeprefix("smtp://")
+            await deliver(smtp, f"smtp://a%20user:p%40ss%2Fword@{host}")
+            with pytest.raises(aiosmtplib.SMTPAuthenticationError):
+                await deliver(smtp, f"smtp://user:wrong@{host}")
+        assert seen[0] == ("a user", "p@ss/word")
+        assert len(smtp.mails) == 1
+
+    async def test_a_password_leaves_the_machine_over_tls_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with smtp_server() as smtp:
+            # A name that is not this machine's, as far as anybody can tell.
+            monkeypatch.setattr("service.jobs.mail._is_local", lambda _host: False)
+            with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
+                await deliver(smtp, f"smtp://user:secret@127.0.0.1:{smtp.port}")
+            assert smtp.mails == []
+
+    @pytest.mark.parametrize(("reply", "final"), [("550 nobody", True), ("451 later", False)])
+    async def test_refusals(self, smtp: SmtpServer, reply: str, final: bool) -> None:
+        smtp.refusals["ann@example.com"] = reply
+        with pytest.raises(Undeliverable if final else aiosmtplib.SMTPException) as caught:
+            await deliver(smtp, smtp.url)
+        assert isinstance(caught.value, Undeliverable) is final
+
+    async def test_letters_beyond_ascii_in_an_address(self) -> None:
+        async with smtp_server(enable_SMTPUTF8=True) as smtp:
+            mail = await deliver(smtp, smtp.url, letter_to("änn@example.com"))
+            assert mail["To"] == "änn@example.com"
+        async with smtp_server() as smtp:
+            with pytest.raises(Undeliverable, match="SMTPUTF8"):
+                await deliver(smtp, smtp.url, letter_to("änn@example.com"))
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "url", ["http://mail.test", "smtp://", "smtp://mail.test:port", "smtp://a b", "mail.test"]
+    )
+    def test_wrong_mail_servers(self, url: str) -> None:
+        with pytest.raises(ValidationError, match="smtp_url"):
+            make_settings(smtp_url=url)
+
+    @pytest.mark.parametrize("sender", ["nobody", "Name <>", "@example.com", "a b@example.com"])
+    def test_wrong_senders(self, sender: str) -> None:
+        with pytest.raises(ValidationError, match="mail_from"):
+            make_settings(mail_from=sender)
+
+    @pytest.mark.parametrize(
+        "url", ["example.com", "ftp://example.com", "https://", "https://a?b", 'https://a/"', "//a"]
+    )
+    def test_wrong_public_addresses(self, url: str) -> None:
+        with pytest.raises(ValidationError, match="public_url"):
+            make_settings(public_url=url)
+
+    @pytest.mark.parametrize(
+        ("values", "address"),
+        [
+            ({}, "http://127.0.0.1:8000"),
+            ({"host": "0.0.0.0", "port": 80}, "http://localhost:80"),
+            ({"host": "::1"}, "http://[::1]:8000"),
+            ({"public_url": "https://example.com/app/"}, "https://example.com/app"),
+        ],
+    )
+    def test_the_public_address(self, values: dict[str, Any], address: str) -> None:
+        assert make_settings(**values).public_address == address
+
+    def test_production_must_name_a_mail_server(self) -> None:
+        values = {"service_env": "production", "database_url": "postgresql://db/service"}
+        with pytest.raises(ValidationError, match="SMTP_URL"):
+            make_settings(**values)
+        assert make_settings(**values, smtp_url="log:").mail_url == "log:"
