@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,13 @@ def postmaster_pid(home: Path) -> int:
 
 def keeper_pids(home: Path) -> list[int]:
     """The ids of the keepers of this cluster."""
-    pattern = f"keeper.py {home}( |$)"
-    done = subprocess.run(["pgrep", "-f", pattern], stdout=subprocess.PIPE, check=False)
-    return [int(word) for word in done.stdout.split()]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(home) in words and any(word.endswith(b"keeper.py") for word in words):
+                found.append(int(process.name))
+    return found
 
 
 async def value(server: EmbeddedPostgres | str, statement: str) -> Any:

@@ -1,12 +1,18 @@
 """README.md tells the truth."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from service.cli import main
 from service.settings import PROJECT, Settings
+from tests import curl as curl_stand_in
 from tests.cli.process import started
 
 README = (PROJECT / "README.md").read_text()
@@ -25,7 +31,22 @@ def first_column(title: str) -> list[str]:
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
 
 
-def test_the_first_session_works_as_it_stands(database_url: str, tmp_path: Path) -> None:
+@pytest.fixture(params=["curl", "stand-in"] if shutil.which("curl") else ["stand-in"])
+def curl(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """An environment with curl: the machine's own, and one for machines that have none."""
+    path = os.environ["PATH"]
+    if request.param == "stand-in":
+        script = tmp_path / "bin" / "curl"
+        script.parent.mkdir()
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{curl_stand_in.__file__}" "$@"\n')
+        script.chmod(0o755)
+        path = f"{script.parent}:{path}"
+    return {**os.environ, "PATH": path}
+
+
+def test_the_first_session_works_as_it_stands(
+    database_url: str, tmp_path: Path, curl: dict[str, str]
+) -> None:
     (script,) = re.findall(r"```bash\n(.*?)```", section("A first session"), re.DOTALL)
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
     with started("run", cwd=tmp_path, **options) as server:
@@ -37,6 +58,7 @@ def test_the_first_session_works_as_it_stands(database_url: str, tmp_path: Path)
             capture_output=True,
             text=True,
             timeout=60,
+            env=curl,
             check=False,
         )
     assert (done.returncode, done.stderr) == (0, "")

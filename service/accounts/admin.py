@@ -33,8 +33,9 @@ async def list_accounts(
         named = User.email.icontains(part, autoescape=True)
         statement = statement.where(named | User.username.icontains(part, autoescape=True))
     if after is not None:
-        statement = statement.where(follows(User, after))
-    return Slice.cut(list((await session.execute(statement)).all()), limit)
+        statement = statement.where(follows(User))
+    rows = await session.execute(statement, after.values if after else {})
+    return Slice.cut(list(rows.all()), limit)
 
 
 async def read_account(session: AsyncSession, user_id: UUID) -> AnyRow:

@@ -86,8 +86,9 @@ async def list_events(
     if kind is not None:
         statement = statement.where(SecurityEvent.kind == kind.value)
     if after is not None:
-        statement = statement.where(follows(SecurityEvent, after))
-    return Slice.cut(list((await session.execute(statement.limit(limit + 1))).all()), limit)
+        statement = statement.where(follows(SecurityEvent))
+    rows = await session.execute(statement.limit(limit + 1), after.values if after else {})
+    return Slice.cut(list(rows.all()), limit)
 
 
 async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:

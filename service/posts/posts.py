@@ -5,10 +5,22 @@ can come between a look and a write. Only when it changed nothing is the post re
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, false, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    String,
+    Table,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
@@ -23,6 +35,11 @@ from service.web.conditional import PreconditionFailed, TagCondition
 
 # How often a change is tried that loses, each time, to another writer of the same post.
 ATTEMPTS: Final = 5
+
+
+def _author_name(author_id: Any) -> Any:
+    users = User.__table__.c
+    return select(users.username).where(users.id == author_id).scalar_subquery().label("author")
 
 
 class PostNotFound(NotFound):
@@ -49,19 +66,34 @@ class PostContended(Conflict):
     default_message = "Others are changing this post; try again"
 
 
+# Made once: see queries.py. The author is read with a lock, for an account that is being deleted
+# hides its posts, and would miss this one.
+_CREATE: Final = (
+    insert(cast(Table, Post.__table__))
+    .from_select(
+        ["id", "author_id", "title", "content"],
+        select(
+            bindparam("post_id", type_=Id),
+            User.__table__.c.id,
+            bindparam("new_title", type_=String),
+            bindparam("new_content", type_=String),
+        )
+        .where(User.__table__.c.id == bindparam("caller_id"), User.__table__.c.deleted_at.is_(None))
+        .with_for_update(read=True, key_share=True),
+    )
+    .returning(*SHOWN, _author_name(bindparam("caller_id", type_=Id)))
+)
+
+
 async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> AnyRow:
     """Write a post. Raises TokenRefused when the author's account was deleted meanwhile."""
-    author = (
-        select(literal(new_id(), Id), User.id, literal(new.title), literal(new.content))
-        .where(*_lives(author_id))
-        .with_for_update(read=True, key_share=True)
-    )
-    statement = (
-        insert(Post)
-        .from_select(["id", "author_id", "title", "content"], author)
-        .returning(*_shown(author_id))
-    )
-    post = (await session.execute(statement)).one_or_none()
+    values = {
+        "post_id": new_id(),
+        "caller_id": author_id,
+        "new_title": new.title,
+        "new_content": new.content,
+    }
+    post = (await session.execute(_CREATE, values)).one_or_none()
     if post is None:
         raise TokenRefused
     return post
@@ -136,7 +168,7 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
         .where(Post.id == post_id, Post.author_id.in_(author))
         .where(~VISIBLE, ~Post.deleted_by_operator)
         .values(deleted_at=None)
-        .returning(*_shown(caller_id))
+        .returning(*SHOWN, _author_name(caller_id))
     )
     restored = (await session.execute(restore)).one_or_none()
     if restored is not None:
@@ -173,7 +205,9 @@ async def _update(
     if (versions := _versions(condition)) is not None:
         statement = statement.where(Post.version.in_(versions))
     statement = statement.where(*conditions).values(**values)
-    return (await session.execute(statement.returning(*_shown(caller_id)))).one_or_none()
+    return (
+        await session.execute(statement.returning(*SHOWN, _author_name(caller_id)))
+    ).one_or_none()
 
 
 def _versions(condition: TagCondition | None) -> list[int] | None:
@@ -196,8 +230,3 @@ async def _read_own_post(
 def _lives(author_id: UUID) -> tuple[ColumnElement[bool], ...]:
     # Read with a lock: an account that is being deleted hides its posts, and would miss this one.
     return User.id == author_id, User.deleted_at.is_(None)
-
-
-def _shown(author_id: UUID) -> tuple[Any, ...]:
-    author = select(User.username).where(User.id == author_id).scalar_subquery()
-    return (*SHOWN, author.label("author"))

@@ -1,6 +1,11 @@
-"""How posts are read: the columns that are shown, the author joined in, one statement each."""
+"""How posts are read: the columns that are shown, the author joined in, one statement each.
+
+Statements are made once for each kind of question, from tables rather than entities: making one
+for every request, and the ORM's way through it, costs more than running it.
+"""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
+    bindparam,
     cast,
     func,
     select,
@@ -20,22 +26,26 @@ from service.accounts.models import User
 from service.database import AnyRow
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
-from service.posts.search import NEWEST_FIRST, VISIBLE
-from service.web.pagination import Position, Slice, follows
+from service.posts.search import AnySelect, Way
+from service.web.pagination import Position, Slice, follows, newest_first
+
+_posts: Final = Post.__table__.c
+_users: Final = User.__table__.c
 
 SHOWN: Final = (
-    Post.id,
-    Post.title,
-    Post.content,
-    Post.version,
-    Post.created_at,
-    Post.updated_at,
+    _posts.id,
+    _posts.title,
+    _posts.content,
+    _posts.version,
+    _posts.created_at,
+    _posts.updated_at,
 )
+_VISIBLE: Final = _posts.deleted_at.is_(None)
 
 _one_post: Final = (
-    select(*SHOWN, User.username.label("author"), Post.author_id)
-    .join(User, User.id == Post.author_id)
-    .where(VISIBLE)
+    select(*SHOWN, _users.username.label("author"), _posts.author_id)
+    .join_from(Post.__table__, User.__table__, _users.id == _posts.author_id)
+    .where(_VISIBLE, _posts.id == bindparam("post_id"))
 )
 
 
@@ -46,10 +56,16 @@ class Filters:
     author: str | None = None
     words: str | None = None
 
+    @property
+    def values(self) -> dict[str, object]:
+        """The parameters of the statements."""
+        given = {"author": self.author, "words": self.words}
+        return {name: value for name, value in given.items() if value is not None}
+
 
 async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
     """Read one visible post with its author."""
-    return (await session.execute(_one_post.where(Post.id == post_id))).one_or_none()
+    return (await session.execute(_one_post, {"post_id": post_id})).one_or_none()
 
 
 async def read_page(
@@ -59,68 +75,90 @@ async def read_page(
 
     For words the number stops at TOTAL_CAP + 1.
     """
-    conditions = _conditions(filters)
-    if filters.words is None:
-        ids, total = _all(*conditions), _total(filters)
-    else:
-        hits = await search.probe(session, filters.words, *conditions)
-        ids = search.ids(filters.words, hits, *conditions)
-        total = search.total(filters.words, hits, *conditions)
-    counted = select(total.label("total")).subquery("counted")
-    page = _shown(ids.limit(limit + 1).offset(offset))
-    statement = (
-        select(counted.c.total, page)
-        .select_from(counted.outerjoin(page, true()))
-        .order_by(page.c.created_at.desc(), page.c.id.desc())
-    )
-    rows = (await session.execute(statement)).all()
+    values = {**filters.values, "limit": limit + 1, "offset": offset}
+    way = await _choose_way(session, filters, values, on=False)
+    rows = (await session.execute(_page(filters.author is not None, way), values)).all()
     # The total is there even when the page is empty: then the one row has no post.
     return Slice.cut([row for row in rows if row.id is not None], limit), int(rows[0].total)
 
 
 async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after: Position) -> Slice:
     """Read the posts that follow a position."""
-    conditions = [*_conditions(filters), follows(Post, after)]
+    values = {**filters.values, "limit": limit + 1, **after.values}
+    way = await _choose_way(session, filters, values, on=True)
+    rows = (await session.execute(_following(filters.author is not None, way), values)).all()
+    return Slice.cut(list(rows), limit)
+
+
+async def _choose_way(
+    session: AsyncSession, filters: Filters, values: dict[str, Any], *, on: bool
+) -> Way | None:
     if filters.words is None:
-        ids = _all(*conditions)
+        return None
+    conditions = _conditions(filters.author is not None, on)
+    return search.choose_way(await session.scalar(search.probe(conditions), values) or 0)
+
+
+@cache
+def _page(by_author: bool, way: Way | None) -> AnySelect:
+    conditions = _conditions(by_author, on=False)
+    if way is None:
+        ids, total = _all(conditions), _total(by_author)
     else:
-        hits = await search.probe(session, filters.words, *conditions)
-        ids = search.ids(filters.words, hits, *conditions)
-    page = _shown(ids.limit(limit + 1))
-    statement = select(page).order_by(page.c.created_at.desc(), page.c.id.desc())
-    return Slice.cut(list((await session.execute(statement)).all()), limit)
+        ids, total = search.ids(way, conditions), search.total(way, conditions)
+    counted = select(total.label("total")).subquery("counted")
+    page = _shown(ids.limit(bindparam("limit")).offset(bindparam("offset")))
+    statement: AnySelect = select(counted.c.total, page)
+    return statement.select_from(counted.outerjoin(page, true())).order_by(
+        page.c.created_at.desc(), page.c.id.desc()
+    )
 
 
-def _all(*conditions: ColumnElement[bool]) -> Select[Any]:
-    return select(Post.id).where(VISIBLE, *conditions).order_by(*NEWEST_FIRST)
+@cache
+def _following(by_author: bool, way: Way | None) -> AnySelect:
+    conditions = _conditions(by_author, on=True)
+    ids = _all(conditions) if way is None else search.ids(way, conditions)
+    page = _shown(ids.limit(bindparam("limit")))
+    statement: AnySelect = select(page)
+    return statement.order_by(page.c.created_at.desc(), page.c.id.desc())
+
+
+@cache
+def _conditions(by_author: bool, on: bool) -> tuple[ColumnElement[bool], ...]:
+    conditions: list[ColumnElement[bool]] = [_VISIBLE]
+    if by_author:
+        conditions.append(_posts.author_id == _author_id())
+    if on:
+        conditions.append(follows(_posts))
+    return tuple(conditions)
+
+
+def _all(conditions: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+    return select(_posts.id).where(*conditions).order_by(*newest_first(_posts))
 
 
 def _shown(ids: Select[Any]) -> Subquery:
     # Ids first, from the index alone; the rows are fetched only for what is shown.
     chosen = ids.subquery("chosen")
     return (
-        select(*SHOWN, User.username.label("author"))
+        select(*SHOWN, _users.username.label("author"))
         .select_from(chosen)
-        .join(Post, Post.id == chosen.c.id)
-        .join(User, User.id == Post.author_id)
+        .join(Post.__table__, _posts.id == chosen.c.id)
+        .join(User.__table__, _users.id == _posts.author_id)
         .subquery("page")
     )
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    return [] if filters.author is None else [Post.author_id == _author_id(filters.author)]
+def _author_id() -> Any:
+    named = func.lower(_users.username) == func.lower(bindparam("author"))
+    return select(_users.id).where(named, _users.deleted_at.is_(None)).scalar_subquery()
 
 
-def _author_id(username: str) -> Any:
-    found = select(User.id).where(func.lower(User.username) == username.lower())
-    return found.where(User.deleted_at.is_(None)).scalar_subquery()
-
-
-def _total(filters: Filters) -> ColumnElement[int]:
-    if filters.author is None:
-        counted = select(func.sum(PostCount.posts))
-    else:
+def _total(by_author: bool) -> ColumnElement[int]:
+    if by_author:
         counted = select(func.sum(AuthorPostCount.posts)).where(
-            AuthorPostCount.author_id == _author_id(filters.author)
+            AuthorPostCount.author_id == _author_id()
         )
+    else:
+        counted = select(func.sum(PostCount.posts))
     return cast(func.coalesce(counted.scalar_subquery(), 0), BigInteger)

@@ -6,10 +6,11 @@ PostgreSQL's own guess rests on statistics that know only the most common words.
 posts are probed first, and the share of them that match chooses the way.
 """
 
+from enum import Enum, auto
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, Select, String, bindparam, func, select
 
 from service.posts.models import Post
 from service.web.pagination import newest_first
@@ -22,50 +23,65 @@ _COMMON: Final = _PROBED // 100
 _UBIQUITOUS: Final = _PROBED // 2
 
 AnySelect = Select[*tuple[Any, ...]]
+Conditions = tuple[ColumnElement[bool], ...]
 
 VISIBLE: Final = Post.deleted_at.is_(None)
-NEWEST_FIRST: Final = newest_first(Post)
+_posts: Final = Post.__table__.c
+_query: Final = func.post_query(bindparam("words", type_=String))
+# The operator's function: the same test, which no index can serve.
+_reading: Final = func.ts_match_vq(_posts.search, _query)
 
 
-async def probe(session: AsyncSession, words: str, *conditions: ColumnElement[bool]) -> int:
+class Way(Enum):
+    """How matching posts are found and counted."""
+
+    RARE = auto()  # both by the index of words
+    COMMON = auto()  # found among the newest, counted by the index
+    UBIQUITOUS = auto()  # both by reading posts
+
+
+def choose_way(hits: int) -> Way:
+    """Choose by how many of the newest posts match."""
+    if hits >= _UBIQUITOUS:
+        return Way.UBIQUITOUS
+    return Way.COMMON if hits >= _COMMON else Way.RARE
+
+
+@cache
+def probe(conditions: Conditions) -> AnySelect:
     """Count the matches among the newest posts that meet the conditions."""
     newest = (
-        select(Post.search)
-        .where(VISIBLE, *conditions)
-        .order_by(*NEWEST_FIRST)
+        select(_posts.search)
+        .where(*conditions)
+        .order_by(*newest_first(_posts))
         .limit(_PROBED)
         .subquery("newest")
     )
-    matching = func.ts_match_vq(newest.c.search, func.post_query(words))
-    statement = select(func.count()).select_from(newest).where(matching)
-    return (await session.execute(statement)).scalar_one()
+    matching = func.ts_match_vq(newest.c.search, _query)
+    statement: AnySelect = select(func.count())
+    return statement.select_from(newest).where(matching)
 
 
-def ids(words: str, hits: int, *conditions: ColumnElement[bool]) -> AnySelect:
-    """Select the ids of the matching posts, newest first, in the way that suits the probe."""
-    if hits >= _COMMON:
-        matching = select(Post.id).where(VISIBLE, *conditions, _reading(words))
-        return matching.order_by(*NEWEST_FIRST)
-    matches = _matches(words, *conditions).cte("matches").prefix_with("MATERIALIZED")
+def ids(way: Way, conditions: Conditions) -> AnySelect:
+    """Select the ids of the matching posts, newest first."""
+    if way is not Way.RARE:
+        matching: AnySelect = select(_posts.id)
+        return matching.where(*conditions, _reading).order_by(*newest_first(_posts))
+    matches = _matches(conditions).cte("matches").prefix_with("MATERIALIZED")
     return select(matches.c.id).order_by(matches.c.created_at.desc(), matches.c.id.desc())
 
 
-def total(words: str, hits: int, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
+def total(way: Way, conditions: Conditions) -> ColumnElement[int]:
     """How many posts match, counted up to TOTAL_CAP + 1."""
-    if hits >= _UBIQUITOUS:
-        matching = select(Post.id).where(VISIBLE, *conditions, _reading(words))
+    if way is Way.UBIQUITOUS:
+        matching: AnySelect = select(_posts.id)
+        matching = matching.where(*conditions, _reading)
     else:
-        matching = _matches(words, *conditions)
+        matching = _matches(conditions)
     some = matching.limit(TOTAL_CAP + 1).subquery("some")
     return select(func.count()).select_from(some).scalar_subquery()
 
 
-def _matches(words: str, *conditions: ColumnElement[bool]) -> AnySelect:
-    indexed = Post.search.bool_op("@@")(func.post_query(words))
-    statement: AnySelect = select(Post.id, Post.created_at)
-    return statement.where(VISIBLE, *conditions, indexed)
-
-
-def _reading(words: str) -> ColumnElement[bool]:
-    # The operator's function: the same test, which no index can serve.
-    return func.ts_match_vq(Post.search, func.post_query(words))
+def _matches(conditions: Conditions) -> AnySelect:
+    statement: AnySelect = select(_posts.id, _posts.created_at)
+    return statement.where(*conditions, _posts.search.bool_op("@@")(_query))

@@ -19,8 +19,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from quart import current_app, request
-from sqlalchemy import ColumnElement, UnaryExpression, literal, tuple_
+from sqlalchemy import ColumnElement, UnaryExpression, bindparam, tuple_
 
+from service.database import Id, UtcDateTime
 from service.errors import BadRequest
 
 PER_PAGE_MAX: Final = 100
@@ -43,6 +44,11 @@ class Position:
 
     created_at: datetime
     id: UUID
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The parameters of `follows`."""
+        return {"at": self.created_at, "after_id": self.id}
 
 
 def _digits(value: object) -> object:
@@ -146,9 +152,9 @@ def newest_first(model: Any) -> tuple[UnaryExpression[Any], ...]:
     return model.created_at.desc(), model.id.desc()
 
 
-def follows(model: Any, place: Position) -> ColumnElement[bool]:
-    """What comes after a position, newest first."""
-    there = tuple_(literal(place.created_at), literal(place.id))
+def follows(model: Any) -> ColumnElement[bool]:
+    """What comes after the position whose `values` are the parameters, newest first."""
+    there = tuple_(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
     return tuple_(model.created_at, model.id) < there
 
 
