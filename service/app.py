@@ -1,5 +1,6 @@
 """The application factory: a table of contents."""
 
+import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from quart import Quart
 from quart.sessions import SessionInterface
 
+from service import measures, tracing
 from service.accounts.admin_routes import blueprint as admin_users_blueprint
 from service.accounts.pages.routes import blueprint as pages_blueprint
 from service.accounts.recovery.routes import blueprint as recovery_blueprint
@@ -22,11 +24,22 @@ from service.posts import routes as posts_routes
 from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import errors, openapi, ratelimit, requestid, shutdown, transaction
-from service.web.asgi import HTTPConnection, NoCookieSessions
+from service.web import (
+    errors,
+    logging,
+    metrics,
+    openapi,
+    ratelimit,
+    requestid,
+    shutdown,
+    transaction,
+)
+from service.web.asgi import NoCookieSessions
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
+from service.web.metrics import blueprint as metrics_blueprint
+from service.web.observation import ObservedConnection
 from service.web.request import ApiRequest
 
 BLUEPRINTS: Final = (
@@ -40,6 +53,7 @@ BLUEPRINTS: Final = (
     admin_posts_blueprint,
     admin_events_blueprint,
     health_blueprint,
+    metrics_blueprint,
     docs_blueprint,
 )
 
@@ -48,13 +62,14 @@ class Service(Quart):
     """Quart with this service's request, without its session cookies."""
 
     request_class = ApiRequest
-    asgi_http_class = HTTPConnection
+    asgi_http_class = ObservedConnection
     session_interface: SessionInterface = NoCookieSessions()  # type: ignore[assignment]
 
 
 def create_app(settings: Settings | None = None) -> Service:
     """Make the application. Raises SettingsError when it is misconfigured."""
     settings = settings or load_settings()
+    tracing.start(settings)
     app = Service("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     # A body that is being sent has no time limit of its own; one task less per request.
@@ -63,15 +78,19 @@ def create_app(settings: Settings | None = None) -> Service:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["settings"] = settings
+    database = Database(settings)
 
     requestid.init_app(app)
+    logging.init_app(app)
     errors.init_app(app)
-    transaction.init_app(app, Database(settings))
+    transaction.init_app(app, database)
+    metrics.init_app(app, database)
     shutdown.init_app(app)
     posts_routes.init_app(app, connector(settings))
     principal.init_app(app, Tokens(settings))
     ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
     openapi.init_app(app)
+    measures.watch(metrics.metrics(app), app.extensions)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
 
@@ -83,5 +102,6 @@ def create_app(settings: Settings | None = None) -> Service:
         yield
         app.extensions["passwords"].close()
         await transaction.database().close()
+        await asyncio.to_thread(tracing.stop)
 
     return app

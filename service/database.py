@@ -6,19 +6,22 @@ that does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import asyncpg
+import structlog
 from sqlalchemy import Connection, DateTime, MetaData, Row, Uuid
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
     AsyncEngine,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from service.errors import Unavailable
 from service.settings import Settings
@@ -26,6 +29,11 @@ from service.settings import Settings
 CONNECT_TIMEOUT: Final = 5  # seconds
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
+OBSERVATION_TIMEOUT: Final = 2.0  # seconds
+
+T = TypeVar("T")
+
+log: Final = structlog.get_logger(__name__)
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
@@ -53,11 +61,41 @@ UtcDateTime = DateTime(timezone=True)
 Id = Uuid(as_uuid=True)
 
 
+class Usage(NamedTuple):
+    """The pool at this moment: its connections, those in use, and the requests that wait."""
+
+    size: int
+    in_use: int
+    waiting: int
+
+
+class Pool(AsyncAdaptedQueuePool):
+    """A pool that knows how many callers wait for a connection, one being opened included."""
+
+    waiting = 0
+
+    def connect(self) -> PoolProxiedConnection:
+        """Take a connection."""
+        self.waiting += 1
+        try:
+            return super().connect()
+        finally:
+            self.waiting -= 1
+
+    def usage(self) -> Usage:
+        """Tell how much of it is in use."""
+        return Usage(self.size(), self.checkedout(), self.waiting)
+
+
 class Database:
     """The engine and the sessions of one process."""
 
     def __init__(self, settings: Settings) -> None:
         self.engine = make_engine(settings)
+        # A connection beside the pool, made at first use: a full pool must not hide how things are.
+        beside = make_engine(settings.model_copy(update={"database_pool_size": 1}))
+        self._beside = beside.execution_options(isolation_level="AUTOCOMMIT")
+        self._observing: set[asyncio.Task[Any]] = set()
         # Reads need no BEGIN and ROLLBACK: two round trips less each.
         reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = async_sessionmaker(reading, expire_on_commit=False)
@@ -87,9 +125,44 @@ class Database:
             pooled.close()
         return row
 
+    def usage(self) -> Usage:
+        """Tell how much of the pool is in use."""
+        return cast(Pool, self.engine.pool).usage()
+
+    async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Read on a connection that no request uses, in 2 s at most.
+
+        Raises Unavailable when the database does not answer in that time.
+        """
+        task = asyncio.create_task(self._observe(read))
+        # Waited for but not awaited: a frozen server would hold up its cancellation, too.
+        self._observing.add(task)
+        task.add_done_callback(self._observed)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=OBSERVATION_TIMEOUT)
+        finally:
+            task.cancel()
+        if not done:
+            raise Unavailable("The database does not answer")
+        return task.result()
+
+    async def _observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        try:
+            async with self._beside.connect() as connection:
+                return await read(connection)
+        except (SQLAlchemyError, Unavailable, OSError) as error:
+            log.warning("database not observed", reason=type(error).__name__)
+            raise Unavailable("The database does not answer") from error
+
+    def _observed(self, task: asyncio.Task[Any]) -> None:
+        self._observing.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: it may be nobody waits for it any more
+
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        await self._beside.dispose()
 
 
 async def finish(session: AsyncSession, *, keep: bool) -> None:
@@ -106,11 +179,14 @@ def make_engine(settings: Settings) -> AsyncEngine:
     return create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connector(settings),
+        poolclass=Pool,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout,
         pool_recycle=1800,
+        # Errors are logged with their statement: not with the values in it.
+        hide_parameters=True,
     )
 
 

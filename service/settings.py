@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(check_public_url)] | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
+    otel_exporter_otlp_endpoint: str | None = None
 
     @property
     def production(self) -> bool:

@@ -29,6 +29,7 @@ from service.auth.tokens import (
 )
 from service.errors import Unauthorized as NotSignedIn
 from service.web.errors import error_response
+from service.web.logging import bind_user
 from service.web.openapi import SecurityScheme, secured
 from service.web.transaction import database
 
@@ -135,12 +136,14 @@ class BearerAuth(QuartAuth):
         if not found:
             return Principal()
         try:
-            # Should its account turn out to be gone, then the token is what is wrong.
-            return Principal(self._tokens.verify(kind, found[1]), INVALID)
+            claims = self._tokens.verify(kind, found[1])
         except ExpiredToken:
             return Principal(problem=EXPIRED)
         except InvalidToken:
             return Principal(problem=INVALID)
+        bind_user(str(claims.user_id))
+        # Should its account turn out to be gone, then the token is what is wrong.
+        return Principal(claims, INVALID)
 
     async def after_request(self, response: Response) -> Response:
         """Nothing to do for bearers: the stock method would verify every token once more."""

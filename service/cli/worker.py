@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from service import log
+from service import log, tracing
 from service.cli.database import provided
 from service.cli.server import STOP_SIGNALS
 from service.jobs.worker import run_worker
@@ -41,4 +41,8 @@ async def _work(settings: Settings) -> None:
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, finish)
-    await run_worker(settings, stop)
+    tracing.start(settings)
+    try:
+        await run_worker(settings, stop)
+    finally:
+        await asyncio.to_thread(tracing.stop)

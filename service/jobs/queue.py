@@ -19,10 +19,15 @@ from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import Driver
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from service import correlation
 
 RECORDS_KEPT: Final = timedelta(days=30)
 FAILED_KEPT: Final = timedelta(days=90)
+COUNTED_MAX: Final = 100_000
+# Waiting (for a worker, or their time), in a worker's hands, failed for good.
+STATES: Final = (("queued",), ("picked",), ("failed",))
 
 # Every name is given: pgqueuer would read those left out from environment variables as common as
 # CHANNEL or TRIGGER.
@@ -81,9 +86,19 @@ async def enqueue(
     Jobs with the same `to` (an address) are done one after the other, oldest first. The payload
     is JSON and holds no secret: it stays readable in the database until the job is done.
     """
-    headers = None if to is None else {"to": to}
+    headers = correlation.headers() | ({} if to is None else {"to": to})
     driver: Any = SessionDriver(session)
     await make_queries(driver).enqueue(name, json.dumps(payload).encode(), headers=headers)
+
+
+async def count_jobs(connection: AsyncConnection) -> dict[tuple[str, ...], float]:
+    """Count jobs by state, COUNTED_MAX at most: a long queue must not make it long."""
+    statement = text(
+        "SELECT status::text, count(*) FROM (SELECT status FROM pgqueuer LIMIT :most) AS counted "
+        "GROUP BY status"
+    )
+    found = await connection.execute(statement, {"most": COUNTED_MAX})
+    return dict.fromkeys(STATES, 0) | {(state,): jobs for state, jobs in found}
 
 
 async def older_job_waits(session: AsyncSession, name: str, job_id: int, to: str) -> float | None:

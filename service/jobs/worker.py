@@ -20,6 +20,7 @@ from pgqueuer.domain.models import Job, Schedule
 from pgqueuer.domain.types import Channel
 from sqlalchemy.exc import SQLAlchemyError
 
+from service import correlation
 from service.database import Database, schema_problem
 from service.errors import Unavailable
 from service.jobs import queue
@@ -163,7 +164,7 @@ class _Run:
             assert task is not None  # noqa: S101 - a coroutine runs in a task
             self._in_hand.add(task)
             try:
-                with structlog.contextvars.bound_contextvars(job=job.entrypoint, job_id=job.id):
+                with correlation.resumed(job.entrypoint, job.id, job.headers or {}):
                     await self._do(job, handler)
             finally:
                 self._in_hand.discard(task)

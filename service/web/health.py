@@ -3,16 +3,17 @@
 from typing import Final, Literal
 
 from pydantic import BaseModel
-from quart import Blueprint, Response
-from sqlalchemy.exc import SQLAlchemyError
+from quart import Blueprint, Response, current_app
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.database import schema_problem
-from service.errors import ServiceError, Unavailable
+from service.errors import Unavailable
 from service.migrations import head_revisions
 from service.web import transaction
 from service.web.json import json_response
 from service.web.openapi import answers, example
 from service.web.ratelimit import unlimited
+from service.web.shutdown import shutdown
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
@@ -38,6 +39,8 @@ async def read_liveness() -> Response:
 @answers(200, Health, errors=[Unavailable])
 async def read_readiness() -> Response:
     """Tell whether requests can be served: the database answers and its schema is at head."""
+    if shutdown(current_app).begun:
+        raise Unavailable("Not ready: the service is shutting down")
     problem = await _database_problem()
     if problem:
         raise Unavailable(f"Not ready: {problem}")
@@ -45,8 +48,10 @@ async def read_readiness() -> Response:
 
 
 async def _database_problem() -> str | None:
-    try:
-        connection = await transaction.session().connection()
+    async def read(connection: AsyncConnection) -> str | None:
         return await connection.run_sync(schema_problem, head_revisions())
-    except (SQLAlchemyError, ServiceError, OSError):
+
+    try:
+        return await transaction.database().observe(read)
+    except Unavailable:
         return "the database does not answer"

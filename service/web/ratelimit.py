@@ -8,6 +8,7 @@ which counts atomically; while that is down, requests pass.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -85,6 +86,7 @@ class Limiter:
         self._down = False
         self._ask_again_at = 0.0
         self.failures = 0
+        self.refused = Counter(dict.fromkeys(self._items, 0))
 
     async def hit(
         self, name: str, key: str, *, cost: int = 1, strict: bool = False
@@ -98,7 +100,9 @@ class Limiter:
             return None
         verdict = await self._hit_shared(items, name, key, cost)
         if verdict is None and (strict or self._shared is None):
-            return await _hit(self._own, items, name, key, cost)
+            verdict = await _hit(self._own, items, name, key, cost)
+        if verdict is not None and not verdict.allowed:
+            self.refused[name] += 1
         return verdict
 
     async def _hit_shared(

@@ -1,14 +1,18 @@
 """Liveness and readiness."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from service import migrations
+from service.app import Service
 from service.embedded import EmbeddedPostgres
+from service.web.shutdown import begin_shutdown
 from tests.client import Client, refused
 from tests.conftest import make_settings, running
 
@@ -51,3 +55,50 @@ async def test_alive_but_not_ready_without_a_database(tmp_path: Path) -> None:
         client = Client(app)
         assert (await client.get("/health/live")).status == 200
         assert "database" in refused(await client.get("/health/ready"), 503)["message"]
+
+
+async def test_not_ready_once_the_end_has_begun(client: Client) -> None:
+    begin_shutdown(client.app)
+    assert "shutting down" in refused(await client.get("/health/ready"), 503)["message"]
+    assert (await client.get("/health/live")).status == 200
+
+
+async def test_ready_although_every_connection_is_taken(app: Service, client: Client) -> None:
+    sessions = [app.extensions["database"].session() for _ in range(5)]
+    for held in sessions:
+        await held.connection()
+    assert (await client.get("/health/ready")).status == 200
+    for held in sessions:
+        await held.close()
+
+
+async def test_many_ask_at_once(client: Client) -> None:
+    answers = await asyncio.gather(*(client.get("/health/ready") for _ in range(50)))
+    assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_silent_database_is_not_waited_for(tmp_path: Path) -> None:
+    taken: list[asyncio.StreamWriter] = []
+
+    async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        url = f"postgresql://nobody@127.0.0.1:{port}/nowhere"
+        async with running(make_settings(database_url=url, data_dir=tmp_path)) as app:
+            start = monotonic()
+            answers = await asyncio.gather(*(Client(app).get("/health/ready") for _ in range(3)))
+            assert monotonic() - start < 4
+            assert all("does not answer" in refused(each, 503)["message"] for each in answers)
+        for writer in taken:
+            writer.close()
+
+
+async def test_a_stuck_database_is_not_waited_for(client: Client, db: "asyncpg.Connection") -> None:
+    async with db.transaction():
+        await db.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        start = monotonic()
+        refused(await client.get("/health/ready"), 503)
+        assert monotonic() - start < 4
+    assert (await client.get("/health/ready")).status == 200

@@ -1,0 +1,276 @@
+"""What Prometheus reads, of one process and of several."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+
+import asyncpg
+import pytest
+from argon2 import PasswordHasher
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.app import Service, create_app
+from service.auth.passwords import Passwords
+from service.settings import Settings
+from service.web.metrics import Labels, Metrics, metrics
+from tests.client import Client
+from tests.conftest import make_settings, running
+from tests.processes import Connection, ask, service_process
+from tests.server import exchange, head, serving
+from tests.waiting import until
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
+
+
+class Scrape:
+    """The samples of one scrape."""
+
+    def __init__(self, body: bytes) -> None:
+        self.text = body.decode()
+        self.samples = [
+            sample
+            for family in text_string_to_metric_families(self.text)
+            for sample in family.samples
+        ]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels."""
+        found = [
+            sample.value
+            for sample in self.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+        assert name.startswith("http_") or found, f"there is no {name}"
+        return sum(found)
+
+    def labels(self, name: str) -> set[str]:
+        """All values of a label."""
+        return {sample.labels[name] for sample in self.samples if name in sample.labels}
+
+
+async def scrape(client: Client) -> Scrape:
+    answer = await client.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return Scrape(answer.body)
+
+
+async def test_requests_are_counted_by_route_and_status(client: Client) -> None:
+    await client.get("/api/posts")
+    await client.get("/api/posts?page=2")
+    await client.get("/api/posts/01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11")
+    await client.post("/auth/login", {})
+    found = await scrape(client)
+    for name in ("http_requests_total", "http_request_duration_seconds_count"):
+        assert found.value(name, method="GET", route="/api/posts", status="200") == 2
+        assert found.value(name, route="/api/posts/<id:post_id>", status="404") == 1
+        assert found.value(name, method="POST", route="/auth/login", status="400") == 1
+    assert 0 < found.value("http_request_duration_seconds_sum", route="/api/posts") < 30
+
+
+@pytest.fixture
+async def port(settings: Settings) -> AsyncIterator[int]:
+    """The port of an application that is served for real."""
+    async with serving(create_app(settings)) as port:
+        yield port
+
+
+async def scrape_port(port: int) -> Scrape:
+    return Scrape((await ask(port, "GET", "/metrics")).body)
+
+
+async def test_what_clients_choose_makes_no_series(port: int) -> None:
+    for number in range(50):
+        await exchange(port, head("GET", f"/nothing/{number}?secret={number}"))
+        await exchange(port, head(f"BREW{number}", f"/api/posts/{number}"))
+        await exchange(port, head("GET", f"/api/posts?page={number}&q=%0a{number}"))
+        await exchange(port, head("GET", f"/docs/assets/{number}"))
+    found = await scrape_port(port)
+    routes = found.labels("route")
+    assert routes == {"unmatched", "/api/posts", "/docs/assets/<name>"}
+    assert found.labels("method") == {"GET", "other"}
+    assert found.labels("status") == {"200", "400", "404"}
+    assert found.value("http_requests_total", method="other", route="unmatched") == 50
+
+
+async def test_requests_in_flight(port: int) -> None:
+    async def in_flight(count: int) -> bool:
+        return (await scrape_port(port)).value("http_requests_in_flight") == count
+
+    async with Connection(port) as connection:
+        await connection.send_part("POST", "/auth/login", 9)
+        await until(lambda: in_flight(2))  # it and the scrape
+    await until(lambda: in_flight(1))
+    assert (await scrape_port(port)).value("http_requests_total", status="499") == 1
+
+
+async def test_use_of_the_pool(app: Service, client: Client) -> None:
+    sessions = [app.extensions["database"].session() for _ in range(6)]
+    for held in sessions[:5]:
+        await held.connection()
+    waiting = asyncio.create_task(sessions[5].connection())
+    await asyncio.sleep(0)
+    full = await scrape(client)
+    await sessions[0].close()
+    await waiting
+    for held in sessions:
+        await held.close()
+    empty = await scrape(client)
+    names = [f"database_pool_{part}" for part in ("size", "in_use", "waiting")]
+    assert [full.value(name) for name in names] == [5, 5, 1]
+    assert [empty.value(name) for name in names] == [5, 0, 0]
+
+
+class PatientHasher(PasswordHasher):
+    """Hashes when it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.allowed = threading.Event()
+        self.allowed.set()
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.allowed.wait(30)
+        return super().hash(password, salt=salt)
+
+
+async def test_hashing(app: Service, client: Client) -> None:
+    hasher = PatientHasher()
+    passwords = app.extensions["passwords"] = Passwords(1, hasher)
+    hasher.allowed.clear()
+    hashing = [asyncio.create_task(passwords.hash("a password")) for _ in range(3)]
+    await asyncio.sleep(0)
+    busy = await scrape(client)
+    hasher.allowed.set()
+    await asyncio.gather(*hashing)
+    assert busy.value("password_hashes_pending") == 3
+    assert (await scrape(client)).value("password_hashes_pending") == 0
+
+
+async def test_limits(database_url: str, tmp_path: Path) -> None:
+    values = {"ratelimit_enabled": True, "ratelimit_login": "1/minute", "data_dir": tmp_path}
+    async with running(make_settings(database_url=database_url, **values)) as app:
+        client = Client(app)
+        for _ in range(3):
+            await client.post("/auth/login", {})
+        found = await scrape(client)
+    assert found.value("ratelimit_refused_total", limit="LOGIN") == 2
+    assert found.value("ratelimit_refused_total", limit="READ") == 0
+    assert found.value("ratelimit_failures_total") == 0
+
+
+async def test_jobs_by_state(client: Client, db: "asyncpg.Connection") -> None:
+    await client.register("ada@example.com")
+    found = await scrape(client)
+    assert found.value("jobs", state="queued") == 1
+    assert found.labels("state") == {"queued", "picked", "failed"}
+    # The mail that the registration causes.
+    headers = json.loads(await db.fetchval("SELECT headers FROM pgqueuer"))
+    assert headers["request_id"]
+
+
+_LIVE_POSTS = "SELECT title, count(*) FROM posts WHERE deleted_at IS NULL GROUP BY title"
+
+
+async def count_posts(connection: AsyncConnection) -> dict[Labels, float]:
+    rows = await connection.execute(text(_LIVE_POSTS))
+    return {(row[0],): row[1] for row in rows}
+
+
+async def test_queries_are_asked_every_few_seconds(
+    app: Service, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = monotonic()
+    monkeypatch.setattr("service.web.metrics.monotonic", lambda: now)
+    metrics(app).watch_database("posts", "Posts.", ("title",), count_posts)
+    ada = await client.sign_up()
+    path = (await ada.post("/api/posts", {"title": "one", "content": "."})).headers["Location"]
+    assert (await scrape(client)).value("posts", title="one") == 1
+    await ada.delete(path)
+    assert (await scrape(client)).value("posts", title="one") == 1
+    now += 5
+    assert (await scrape(client)).value("posts", title="one") == 0
+
+
+async def test_scrape_without_a_database(tmp_path: Path) -> None:
+    async with running(make_settings(database_url=NOWHERE, data_dir=tmp_path)) as app:
+        found = await scrape(Client(app))
+    assert found.value("metrics_query_failures_total") == 1
+
+
+def test_totals_of_others_are_told_as_their_growth() -> None:
+    measured, total = Metrics(), 3
+    measured.watch_totals("failures", "Failures.", (), lambda: {(): total})
+    measured.sample()
+    total = 5
+    measured.sample()
+    assert measured.registry.get_sample_value("failures_total") == 5
+
+
+async def test_process_and_version(client: Client) -> None:
+    found = await scrape(client)
+    assert found.value("process_resident_memory_bytes") > 1_000_000
+    assert found.value("process_start_time_seconds") > 0
+    assert found.value("service_build_info", version="1.0.0") == 1
+
+
+async def test_applications_count_by_themselves(client: Client, tmp_path: Path) -> None:
+    await client.get("/api/posts")
+    async with running(make_settings(database_url=NOWHERE, data_dir=tmp_path)) as app:
+        assert (await scrape(Client(app))).value("http_requests_total", route="/api/posts") == 0
+
+
+DEAD_WORKER = """
+from pathlib import Path
+from types import SimpleNamespace
+from service.web.metrics import Metrics
+import sys
+
+measured = Metrics(Path(sys.argv[1]))
+measured.begin()
+measured.begin()
+measured.end(SimpleNamespace(method="GET", route="/dead", status=200, seconds=1))
+measured.sample()
+"""
+
+
+@pytest.fixture
+async def two_workers(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
+    """The port of a service with two workers, and the folder of their figures."""
+    folder = tmp_path / "metrics"
+    options = {"prometheus_multiproc_dir": folder}
+    async with service_process(database_url, tmp_path, "--workers", "2", **options) as service:
+        yield service.port, folder
+
+
+def pids(found: Scrape) -> set[str]:
+    return found.labels("pid")
+
+
+async def test_several_workers_answer_for_all(two_workers: tuple[int, Path]) -> None:
+    port, folder = two_workers
+
+    async def both_told() -> bool:
+        return len(pids(Scrape((await ask(port, "GET", "/metrics")).body))) == 2
+
+    await until(both_told)
+    environment = {"PROMETHEUS_MULTIPROC_DIR": str(folder), "PYTHONPATH": ":".join(sys.path)}
+    subprocess.run([sys.executable, "-c", DEAD_WORKER, folder], check=True, env=environment)
+    for _ in range(40):
+        assert (await ask(port, "GET", "/api/posts")).status == 200
+    for _ in range(6):  # whoever answers
+        async with Connection(port) as connection:
+            found = Scrape((await connection.request("GET", "/metrics")).body)
+        assert found.value("http_requests_total", route="/api/posts", status="200") == 40
+        assert found.value("http_requests_total", route="/dead") == 1
+        assert found.value("http_requests_in_flight") == 1
+        assert found.value("database_pool_size") == 20
+        assert found.value("process_resident_memory_bytes") > 2_000_000
+        assert len(pids(found)) == 2

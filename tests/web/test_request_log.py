@@ -1,0 +1,185 @@
+"""One log line per request, as a real server writes it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.client import PASSWORD
+from tests.processes import Connection, ServiceProcess, ask, service_process
+from tests.server import exchange, head
+from tests.waiting import until
+
+POST = "/api/posts/01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
+ALWAYS = {"event", "level", "logger", "timestamp", "request_id", "client_ip"} | {
+    "method", "route", "status", "duration_ms",
+}  # fmt: skip
+
+
+class Log:
+    """What the service wrote; every line is one JSON object."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self._service = service
+        self.port = service.port
+
+    @property
+    def text(self) -> str:
+        return self._service.log.read_text()
+
+    def lines(self, **values: object) -> list[dict[str, Any]]:
+        """The lines that hold these values."""
+        lines = [json.loads(line) for line in self.text.splitlines()]
+        assert all(isinstance(line, dict) for line in lines)
+        return [line for line in lines if values.items() <= line.items()]
+
+    async def line(self, **values: object) -> dict[str, Any]:
+        """The one line with these values, as soon as it is there."""
+
+        async def written() -> bool:
+            return bool(self.lines(event="request", **values))
+
+        await until(written)
+        (found,) = self.lines(event="request", **values)
+        return found
+
+
+@pytest.fixture
+async def log(database_url: str, tmp_path: Path) -> AsyncIterator[Log]:
+    """A running service and its log."""
+    async with service_process(
+        database_url, tmp_path, log_format="json", log_level="DEBUG", trusted_proxies=1
+    ) as service:
+        yield Log(service)
+
+
+async def send(log: Log, method: str, path: str, *lines: str, request_id: str) -> int:
+    answer = await exchange(log.port, head(method, path, f"X-Request-ID: {request_id}", *lines))
+    return answer.status
+
+
+async def test_a_line_tells_all_and_no_more(log: Log) -> None:
+    await send(log, "GET", f"{POST}?secret=1", "X-Forwarded-For: 192.0.2.7", request_id="one")
+    line = await log.line(request_id="one")
+    assert line.keys() == ALWAYS
+    assert (line["method"], line["route"]) == ("GET", "/api/posts/<id:post_id>")
+    assert (line["status"], line["client_ip"], line["level"]) == (404, "192.0.2.7", "info")
+    assert 0 < line["duration_ms"] < 30_000
+
+
+async def test_the_caller_is_named_and_forgotten(log: Log) -> None:
+    async with Connection(log.port) as connection:
+        await connection.sign_up("ada")
+        user = (await connection.request("GET", "/auth/me")).json["id"]
+        connection.token = ""
+        await connection.request("GET", "/auth/me")
+    await log.line(route="/auth/me", status=401)
+    assert (await log.line(route="/auth/me", status=200))["user_id"] == user
+    assert "user_id" not in await log.line(route="/auth/me", status=401)
+    assert "user_id" not in await log.line(route="/auth/login")
+
+
+async def test_routine_is_told_only_when_asked_for(log: Log) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        await send(log, "GET", path, request_id=path.replace("/", "-"))
+        assert (await log.line(request_id=path.replace("/", "-")))["level"] == "debug"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", '/api/posts/"}{"event":"forged"}'),
+        ("GET", "/%0a%7b%22event%22:%22forged%22%7d"),
+        ("GET", "/api/posts?q=%0a%22forged"),
+        ('X"forged', "/forged"),
+        ("FORGED" * 100, "/forged"),
+    ],
+)
+async def test_nothing_is_forged(log: Log, method: str, path: str) -> None:
+    hostile = ['User-Agent: x" forged \t {"a": 1}', "Referer: forged", "X-Forwarded-For: forged"]
+    await send(log, method, path, *hostile, "Cookie: forged=1", request_id="hostile")
+    if '"' in method:
+        return  # the server itself refuses it
+    line = await log.line(request_id="hostile")
+    assert line.keys() == ALWAYS
+    assert line["method"] in {"GET", "other"}
+    assert "forged" not in log.text.lower()
+
+
+async def test_aborted_requests_are_told(log: Log) -> None:
+    async with Connection(log.port) as connection:
+        await connection.sign_up("ada")
+        await connection.send_part("POST", "/api/posts", 100)
+    line = await log.line(route="/api/posts")
+    assert (line["status"], line["aborted"]) == (499, True)
+
+
+async def test_requests_at_once_are_told_apart(log: Log) -> None:
+    names = [f"id-{number}" for number in range(40)]
+    await asyncio.gather(*(send(log, "GET", POST, request_id=name) for name in names))
+    await asyncio.gather(*(log.line(request_id=name) for name in names))
+
+
+async def test_failures_are_told_under_their_request(log: Log, db: "asyncpg.Connection") -> None:
+    await db.execute("ALTER TABLE posts RENAME COLUMN title TO other")
+    assert await send(log, "GET", POST, request_id="broken") == 500
+    await log.line(request_id="broken", status=500)
+    (failure,) = log.lines(request_id="broken", level="error")
+    assert "UndefinedColumnError" in failure["exception"]
+    assert failure["client_ip"] == "127.0.0.1"
+
+
+async def test_secrets_are_in_no_line(log: Log, db: "asyncpg.Connection") -> None:
+    secrets = [PASSWORD, "wrong-secret", "query-secret", "cookie-secret", "title-secret"]
+    account = {"email": "ada@example.com", "password": PASSWORD}
+    async with Connection(log.port) as ada:
+        await ada.request("POST", "/auth/register", account)
+        await ada.request("POST", "/auth/register", account)  # taken
+        tokens = (await ada.request("POST", "/auth/login", account)).json
+        await ada.request("POST", "/auth/login", account | {"password": "wrong-secret"})
+        await ada.request("POST", "/auth/login", {"email": 1, "password": ["wrong-secret"]})
+        ada.token = tokens["refresh_token"]
+        secrets += [tokens["access_token"], tokens["refresh_token"]]
+        await ada.request("GET", "/auth/me")  # of the wrong kind
+        spent = await ada.request("POST", "/auth/refresh")
+        secrets += [spent.json["access_token"], spent.json["refresh_token"]]
+        ada.token = spent.json["access_token"]
+        await ada.request("POST", "/api/posts", {"title": "title-secret", "content": "."})
+        await ada.request("POST", "/api/posts", {"title": "title-secret" * 99, "content": "."})
+        await ada.request("GET", "/api/posts?token=query-secret")
+        # Errors of the database quote statements and values.
+        await db.execute("ALTER TABLE users ADD COLUMN required int CHECK (required > 0)")
+        await db.execute("ALTER TABLE users ALTER required SET DEFAULT 0")
+        eve = account | {"email": "eve@example.com"}
+        assert (await ada.request("POST", "/auth/register", eve)).status == 500
+        assert "Failing row contains" not in log.text
+        await db.execute("ALTER TABLE users RENAME COLUMN password_hash TO other")
+        await db.execute("ALTER TABLE posts RENAME COLUMN title TO other")
+        for method, path, body in (
+            ("POST", "/auth/register", eve),
+            ("POST", "/auth/login", account),
+            ("POST", "/api/posts", {"title": "title-secret", "content": "."}),
+        ):
+            assert (await ada.request(method, path, body)).status == 500
+    await send(log, "GET", "/auth/me", "Authorization: Bearer wrong-secret", request_id="bad")
+    await send(log, "GET", "/auth/me", "Authorization: Basic wrong-secret", request_id="basic")
+    await send(log, "GET", POST, "Cookie: access_token=cookie-secret", request_id="last")
+    await log.line(request_id="last")
+    assert len(log.lines(level="error")) == 5
+    parts = [part for secret in secrets for part in secret.split(".") if len(part) > 5]
+    assert [part for part in parts if part in log.text] == []
+    assert "argon2id$" not in log.text
+
+
+async def test_each_request_has_one_line(log: Log) -> None:
+    before = len(log.lines(event="request"))
+    for _ in range(25):
+        await ask(log.port, "GET", "/api/posts")
+        await ask(log.port, "DELETE", "/api/posts")
+    await send(log, "GET", POST, request_id="last")
+    await log.line(request_id="last")
+    assert len(log.lines(event="request")) == before + 51
