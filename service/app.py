@@ -16,7 +16,7 @@ from service.auth.tokens import Tokens
 from service.database import Database
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import errors, openapi, requestid, transaction
+from service.web import errors, openapi, requestid, shutdown, transaction
 from service.web.asgi import HTTPConnection, NoCookieSessions
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Service:
     requestid.init_app(app)
     errors.init_app(app)
     transaction.init_app(app, Database(settings))
+    shutdown.init_app(app, settings.database_pool_timeout + settings.database_statement_timeout)
     principal.init_app(app, Tokens(settings))
     openapi.init_app(app)
     for blueprint in BLUEPRINTS:

@@ -5,7 +5,7 @@ that does.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import asyncpg
@@ -20,10 +20,13 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import DeclarativeBase
 
+from service import pool
 from service.errors import Unavailable
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
+# Seconds past the statement's time after which its server is taken for dead.
+SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 
@@ -58,8 +61,10 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.engine = make_engine(settings)
-        # Reads need no BEGIN and ROLLBACK: two round trips less each.
-        reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Reads need no BEGIN and ROLLBACK: two round trips less each. Behind PgBouncer they do: a
+        # statement takes more than one message, which only a transaction brings to one server.
+        autocommit = {} if settings.database_pgbouncer else {"isolation_level": "AUTOCOMMIT"}
+        reading = self.engine.execution_options(**autocommit)
         self._readers = async_sessionmaker(reading, expire_on_commit=False)
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -87,6 +92,12 @@ class Database:
             pooled.close()
         return row
 
+    def usage(self) -> pool.Usage:
+        """Tell how much of the pool is in use."""
+        found = self.engine.pool
+        assert isinstance(found, pool.BoundedPool)  # noqa: S101 - as make_engine made it
+        return found.usage()
+
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
@@ -103,32 +114,55 @@ async def finish(session: AsyncSession, *, keep: bool) -> None:
 
 def make_engine(settings: Settings) -> AsyncEngine:
     """Make the engine; nothing connects before the first statement."""
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=_connector(settings),
+        connect_args=_adapter_options(settings),
+        poolclass=pool.BoundedPool,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout,
         pool_recycle=1800,
     )
+    pool.watch(engine)
+    return engine
 
 
-def _connector(settings: Settings) -> Callable[[], Any]:
+def _adapter_options(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {"async_creator_fn": connector(settings)}
+    if settings.database_pgbouncer:
+        # Another server connection may come with every transaction, so nothing is prepared for
+        # longer: unnamed statements, of which no two can clash.
+        options |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    return options
+
+
+Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+
+
+def connector(settings: Settings) -> Connect:
+    """Make what opens a connection, for the pool or beside it; raises Unavailable."""
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
     options: dict[str, Any] = {
-        "timeout": CONNECT_TIMEOUT,
-        "server_settings": {
-            "application_name": "service",
+        "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
+        # For a server that does not answer at all.
+        "command_timeout": settings.database_statement_timeout + SILENCE,
+        "server_settings": {"application_name": "service"},
+    }
+    if settings.database_pgbouncer:
+        # It refuses the settings below: the role must have them (docs/scaling.md).
+        options["statement_cache_size"] = 0
+    else:
+        options["server_settings"] |= {
             "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),
-        },
-    }
+        }
 
     async def connect() -> "asyncpg.Connection[Any]":
         try:
-            connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
+            with pool.opening():
+                connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
             return connection
         # ValueError: an address that can't be read.
         except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

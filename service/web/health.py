@@ -1,9 +1,10 @@
 """Liveness and readiness."""
 
+import asyncio
 from typing import Final, Literal
 
 from pydantic import BaseModel
-from quart import Blueprint, Response
+from quart import Blueprint, Response, current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.database import schema_problem
@@ -12,6 +13,10 @@ from service.migrations import head_revisions
 from service.web import transaction
 from service.web.json import json_response
 from service.web.openapi import answers, example
+from service.web.shutdown import shutdown
+
+# Seconds: a balancer must learn of a silent database soon, and waits no longer than 3.
+PATIENCE: Final = 2.0
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
@@ -34,8 +39,13 @@ async def read_liveness() -> Response:
 @blueprint.get("/ready")
 @answers(200, Health, errors=[Unavailable])
 async def read_readiness() -> Response:
-    """Tell whether requests can be served: the database answers and its schema is at head."""
-    problem = await _database_problem()
+    """Tell whether requests can be served.
+
+    The database answers, its schema is at head, and this process is not about to end.
+    """
+    state = shutdown(current_app)
+    state.note_watcher()
+    problem = "shutting down" if state.begun else await _database_problem()
     if problem:
         raise Unavailable(f"Not ready: {problem}")
     return json_response({"status": "ok"})
@@ -43,7 +53,8 @@ async def read_readiness() -> Response:
 
 async def _database_problem() -> str | None:
     try:
-        connection = await transaction.session().connection()
-        return await connection.run_sync(schema_problem, head_revisions())
-    except (SQLAlchemyError, ServiceError, OSError):
+        async with asyncio.timeout(PATIENCE):
+            connection = await transaction.session().connection()
+            return await connection.run_sync(schema_problem, head_revisions())
+    except (SQLAlchemyError, ServiceError, OSError):  # a TimeoutError is an OSError
         return "the database does not answer"
