@@ -28,7 +28,7 @@ WAYS = [
     for workers in ("0", "1", "2")
     for worker in ("uvloop", "asyncio")
 ]
-SHORT = {"secret_key": "short"}
+MISTAKEN: dict[str, object] = {"service_env": "production", "secret_key": "short"}
 POST = {"title": "kept", "content": "also when the process ends"}
 
 
@@ -93,7 +93,9 @@ async def test_balancer_sees_failing_readiness_before_the_port_closes(
         answer = await ask(service.port, "GET", "/api/posts")
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert (await ask(service.port, "GET", "/health/live")).status == 200
-        assert await service.ended() == (0, pytest.approx(1.5, abs=1.5))
+        code, seconds = await service.ended()
+        assert code == 0
+        assert seconds < 3
         assert await refuses(service.port)
 
 
@@ -188,7 +190,7 @@ async def workers_of(service: ServiceProcess) -> list[int]:
 
 
 async def test_failing_start_is_told(database_url: str, tmp_path: Path) -> None:
-    bad = ServiceProcess(database_url, tmp_path, settings={"service_env": "production"} | SHORT)
+    bad = ServiceProcess(database_url, tmp_path, settings=MISTAKEN)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         late = ServiceProcess(database_url, tmp_path, port=taken.getsockname()[1])
         for service in (bad, late):
