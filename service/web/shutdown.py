@@ -19,8 +19,10 @@ from typing import Any, Final
 from hypercorn.utils import raise_shutdown
 from quart import Quart, Response, request
 
-# Seconds until the port closes: deploy/haproxy.cfg sees a failing readiness within 0.9.
-DRAIN: Final = 1.5
+# Seconds until the port closes: at most, and after readiness was first seen to fail, so that each
+# balancer has asked by then (deploy/haproxy.cfg asks every 0.5 s).
+DRAIN: Final = 1.9
+SETTLE: Final = 0.7
 # Who asked for readiness no longer ago than this may still send requests.
 WATCHED_WITHIN: Final = 10.0  # seconds
 _LOOK_EVERY: Final = 0.02  # seconds
@@ -57,8 +59,11 @@ class Shutdown:
                 hook()
 
     def note_watcher(self) -> None:
-        """Someone asked for readiness."""
-        self._watched_at = asyncio.get_running_loop().time()
+        """Someone asks for readiness, and sees it fail once the shutdown has begun."""
+        loop = asyncio.get_running_loop()
+        self._watched_at = loop.time()
+        if self.begun and self._waits:
+            loop.call_later(SETTLE, self._close_port)
 
     def follow(self, waits: frozenset[asyncio.Task[Any]]) -> None:
         """Begin with the server, whose tasks these are."""
