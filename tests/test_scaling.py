@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from tests.processes import ROOT, Connection, ServiceProcess, ask, free_port, service_process
-from tests.server import RawAnswer
+from tests.server import RawAnswer, exchange, head
 from tests.waiting import until
 
 CLIENTS = 64
@@ -89,9 +89,9 @@ async def balanced(folder: Path, *replicas: ServiceProcess) -> AsyncIterator[tup
 
 async def in_use(statistics: int, count: int) -> bool:
     """Whether the balancer sends requests to so many replicas."""
-    answer = await ask(statistics, "GET", "/haproxy?stats;csv")
+    answer = await exchange(statistics, head("GET", "/haproxy?stats;csv"))
     rows = [row.split(",") for row in answer.body.decode().splitlines()]
-    column = rows[0].index("status")
+    column = next(row.index("status") for row in rows if row[0] == "# pxname")
     up = [row for row in rows if row[0] == "api" and row[1] != "BACKEND" and row[column] == "UP"]
     return len(up) == count
 

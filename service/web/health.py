@@ -16,7 +16,7 @@ from service.web.openapi import answers, example
 from service.web.shutdown import shutdown
 
 # Seconds: a balancer must learn of a silent database soon, and waits no longer than 3.
-PATIENCE: Final = 2.0
+PATIENCE: Final = 2.5
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
