@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None) -> Service:
     errors.init_app(app)
     transaction.init_app(app, database)
     metrics.init_app(app, database)
-    shutdown.init_app(app)
+    shutdown.init_app(app, settings.database_pool_timeout + settings.database_statement_timeout)
     posts_routes.init_app(app, connector(settings))
     principal.init_app(app, Tokens(settings))
     ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)

@@ -1,7 +1,8 @@
-"""Quart's two extension points: they make a request cheaper, and a stuck stream endable."""
+"""Quart's two extension points: they make a request cheaper, and its end orderly."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from quart import Quart, Request
@@ -9,11 +10,16 @@ from quart.asgi import ASGIHTTPConnection
 from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
 
+from service.pool import Hold
+from service.web.shutdown import shutdown
+
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 # The scope's extension that ends the connection.
 ABORT: Final = "service.abort"
+# Seconds: many times what statements take, and little enough to stop those that take long.
+SPARED: Final = 1.0
 
 
 class NoCookieSessions(SessionInterface):
@@ -31,18 +37,41 @@ class NoCookieSessions(SessionInterface):
 class HTTPConnection(ASGIHTTPConnection):
     """Sends a body of known length in one message with its end, instead of two.
 
+    A request whose client has gone is given up. One that holds a database connection may first
+    end its work within SPARED seconds: cut off in a statement, it would cost that connection.
+
     The scope's extension ABORT ends the exchange as if the client had gone, also when it waits
     for a client that reads nothing.
     """
 
     async def __call__(self, receive: Receive, send: Send) -> None:
-        incoming = _Abortable(receive)
+        incoming = _Abortable(_patient(receive, Hold.of_this_task()))
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[ABORT] = incoming.abort
-        await super().__call__(incoming, send)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        in_flight = shutdown(self.app).in_flight
+        in_flight.add(task)
+        try:
+            await super().__call__(incoming, send)
+        finally:
+            in_flight.discard(task)
 
     async def handle_request(self, request: Request, send: Send) -> None:
         await super().handle_request(request, _Coalescing(send))
+
+
+def _patient(receive: Receive, hold: Hold) -> Receive:
+    """Tell of the client's leaving once no connection is held, or after SPARED seconds."""
+
+    async def receive_patiently() -> Any:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(hold.released(), SPARED)
+        return message
+
+    return receive_patiently
 
 
 class _Abortable:
