@@ -271,6 +271,8 @@ async def test_queue_that_is_too_long_is_refused_at_once(postgres: Faulty, tmp_p
     excess = 40
     count = POOL * (1 + WAITING_PER_CONNECTION) + excess
     async with serving(postgres, tmp_path, 30, 30) as service:
+        # Whoever opens a connection counts as waiting, so they are opened before.
+        await asyncio.gather(*(ask(service.port, "GET", "/api/posts") for _ in range(20)))
         async with connection.transaction():
             await connection.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
             asked = [

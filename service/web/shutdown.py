@@ -34,11 +34,13 @@ Hook = Callable[[], None]
 class Shutdown:
     """Whether this process is about to end, and what is done as soon as it is.
 
-    `patience` (seconds) is what requests in flight get once the port is closed.
+    `patience` (seconds) is what requests in flight get once the port is closed. Whoever runs the
+    server in a loop of its own sets `takes_signals` to False when the application starts.
     """
 
     def __init__(self, patience: float) -> None:
         self.begun = False
+        self.takes_signals = True
         self.in_flight: set[asyncio.Task[Any]] = set()
         self._patience = patience
         self._hooks: list[Hook] = []
@@ -139,7 +141,7 @@ async def _follow_server(state: Shutdown, before: set[asyncio.Task[Any]]) -> Non
             state.follow(waits)
             # In a worker of Hypercorn's, too: when the first of them has ended, the master sends
             # the others a SIGTERM that nothing else handles.
-            if threading.current_thread() is threading.main_thread():
+            if state.takes_signals and threading.current_thread() is threading.main_thread():
                 loop.add_signal_handler(signal.SIGTERM, state.terminate)
             return
 
