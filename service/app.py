@@ -26,6 +26,7 @@ from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
 from service.web import (
+    cors,
     errors,
     logging,
     metrics,
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None) -> Service:
     measures.watch(metrics.metrics(app), app.extensions)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    cors.init_app(app, settings.cors_origins)
 
     @app.while_serving
     async def resources() -> AsyncGenerator[None, None]:
