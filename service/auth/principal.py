@@ -21,8 +21,9 @@ from quart_auth import login_required as authenticated
 from service.auth import cookies
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
-from service.auth.errors import AccountDisabled, AdminRequired, CsrfRefused
+from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.passwords import Passwords
+from service.auth.schemes import ACCESS_COOKIE, ACCESS_TOKEN, REFRESH_COOKIE, REFRESH_TOKEN
 from service.auth.sessions import Caller, find_caller
 from service.auth.tokens import (
     ENDED,
@@ -37,7 +38,7 @@ from service.auth.tokens import (
 from service.errors import Unauthorized as NotSignedIn
 from service.web.errors import error_response
 from service.web.logging import bind_user
-from service.web.openapi import SecurityScheme, secured
+from service.web.openapi import secured
 from service.web.transaction import SAFE_METHODS, database
 
 P = ParamSpec("P")
@@ -48,55 +49,6 @@ _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
 
 MISSING: Final = "Authentication is required"
 
-ACCESS_TOKEN: Final = SecurityScheme(
-    "accessToken",
-    {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "The `access_token` of a login or a refresh.",
-    },
-)
-REFRESH_TOKEN: Final = SecurityScheme(
-    "refreshToken",
-    {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "The `refresh_token` of a login or of the last refresh.",
-    },
-)
-CSRF_TOKEN: Final = SecurityScheme(
-    "csrfToken",
-    {
-        "type": "apiKey",
-        "in": "header",
-        "name": CSRF_HEADER,
-        "description": "The `csrf_token` cookie's value, which confirms a cookie.",
-    },
-)
-ACCESS_COOKIE: Final = SecurityScheme(
-    "accessCookie",
-    {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": cookies.TOKENS[TokenType.ACCESS].name,
-        "description": "Set by a login or a refresh with `X-Token-Transport: cookie`.",
-    },
-    CSRF_TOKEN,
-    CsrfRefused,
-)
-REFRESH_COOKIE: Final = SecurityScheme(
-    "refreshCookie",
-    {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": cookies.TOKENS[TokenType.REFRESH].name,
-        "description": "Set by a login or a refresh with `X-Token-Transport: cookie`.",
-    },
-    CSRF_TOKEN,
-    CsrfRefused,
-)
 # Only tells; `refresh_caller` checks.
 refresh_token_required = secured(REFRESH_TOKEN, REFRESH_COOKIE, errors=[NotSignedIn])
 

@@ -172,7 +172,11 @@ def _answer(token: RefreshToken, more: dict[str, Any], *, by_cookie: bool) -> Re
     pair = _sign_pair(token)
     told = {"token_type": "Bearer", "expires_in": _access_life(), **more}
     if not by_cookie:
-        return json_response({f"{kind.name.lower()}_token": pair[kind] for kind in pair} | told)
+        shown = {
+            "access_token": pair[TokenType.ACCESS],
+            "refresh_token": pair[TokenType.REFRESH],
+        }
+        return json_response({**shown, **told})
     response = json_response(told)
     _put_cookies(response, token, pair)
     return response

@@ -10,7 +10,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from service.app import create_app
 from service.settings import Settings
 from tests.client import PASSWORD, Client
-from tests.server import serving
+from tests.server import exchange, head, serving
 
 pytestmark = pytest.mark.proof
 
@@ -27,6 +27,7 @@ async def test_a_person_signs_in_and_writes_a_post(
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error.message}"))
     async with serving(app) as port:
+        await exchange(port, head("GET", "/health/live"))  # it has started
         assert (await client.register("ada@example.com", username="ada")).status == 201
         await page.goto(f"http://127.0.0.1:{port}/docs")
         await _sign_in_and_write(page)

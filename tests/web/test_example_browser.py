@@ -17,7 +17,7 @@ from service.app import create_app
 from service.settings import Environment
 from tests.client import PASSWORD, Client
 from tests.conftest import make_settings
-from tests.server import serving
+from tests.server import exchange, head, serving
 
 pytestmark = pytest.mark.proof
 
@@ -72,6 +72,7 @@ async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
         )
         app = create_app(settings)
         async with serving(app) as port:
+            await exchange(port, head("GET", "/health/live"))  # it has started
             yield Site(Client(app), f"http://localhost:{port}", page)
 
 
