@@ -1,6 +1,7 @@
 """Limits: who is counted, where, by what, and what happens when the counting fails."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -212,7 +213,10 @@ async def test_a_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def valkey() -> Iterator[ValkeyServer]:
-    server = ValkeyServer()
+    # Its own search for a free port begins at one number: parallel tests would meet there.
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    server = ValkeyServer(port)
     server.start()
     yield server
     if server.is_running():
@@ -269,3 +273,15 @@ class TestShared:
         assert len(warnings) == 1
         limiter: Limiter = app.extensions["limiter"]
         assert limiter.failures >= 8
+
+
+async def test_a_key_can_be_counted_read_and_forgotten() -> None:
+    storage = BoundedMemoryStorage()
+    assert await storage.check()
+    assert await storage.get("k") == 0
+    before = await storage.get_expiry("k")
+    assert await storage.incr("k", 60, 3) == 3
+    assert await storage.get("k") == 3
+    assert await storage.get_expiry("k") <= before
+    await storage.clear_sliding_window("k", 60)
+    assert await storage.get("k") == 0
