@@ -1,7 +1,6 @@
 """Limits: who is counted, where, by what, and what happens when the counting fails."""
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from service.web.ratelimit import Limiter
 from service.web.ratelimit_storage import BoundedMemoryStorage
 from tests.client import Client
 from tests.conftest import make_settings
+from tests.processes import free_port
 
 POST = {"title": "Counted", "content": "Words"}
 
@@ -214,9 +214,7 @@ async def test_a_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def valkey() -> Iterator[ValkeyServer]:
     # Its own search for a free port begins at one number: parallel tests would meet there.
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    server = ValkeyServer(port)
+    server = ValkeyServer(free_port())
     server.start()
     yield server
     if server.is_running():
