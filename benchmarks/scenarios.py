@@ -142,4 +142,4 @@ SCENARIOS = {
         Scenario("crowd", "one post, 512 connections", one_post, connections=512),
     )
 }
-DEFAULT = ("post", "list", "deep", "me", "create", "login", "crowd")
+DEFAULT = ("post", "list", "deep", "cursor", "me", "create", "login", "crowd")

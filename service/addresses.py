@@ -8,6 +8,12 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 SMTP_SCHEMES: Final = ("smtp", "smtps")
+# A port that browsers leave out of an origin.
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HOST: Final = r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
+_ORIGIN: Final = re.compile(
+    rf"(?P<scheme>https?)://(?P<host>{_HOST})(:(?P<port>[1-9][0-9]{{0,4}}))?"
+)
 
 
 def check_smtp_url(url: SecretStr) -> SecretStr:
@@ -43,3 +49,25 @@ def check_public_url(url: str) -> str:
     if not known or not re.fullmatch(r"[!-~]+", url) or re.search(r"[?#@\"<>\\]", url):
         raise ValueError("must be http://host[:port][/path] or https://…, without ? and #")
     return url.rstrip("/")
+
+
+def read_origins(text: object) -> object:
+    """Read CORS_ORIGINS: origins as browsers send them (RFC 6454, §6.2), comma between."""
+    if not isinstance(text, str):
+        return text
+    origins = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(_is_origin(origin) for origin in origins):
+        raise ValueError(
+            "takes origins as browsers send them, comma between: https://app.example.com or "
+            "http://localhost:9000, in lower case, without *, path, slash at the end or the "
+            "scheme's own port"
+        )
+    return tuple(origins)
+
+
+def _is_origin(text: str) -> bool:
+    found = _ORIGIN.fullmatch(text)
+    if not found:
+        return False
+    port = int(found["port"] or 0)
+    return port <= 65535 and port != DEFAULT_PORTS[found["scheme"]]

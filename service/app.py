@@ -15,6 +15,7 @@ from service.accounts.recovery.routes import blueprint as recovery_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
 from service.audit.routes import blueprint as admin_events_blueprint
 from service.auth import principal
+from service.auth.csrf import CsrfTokens
 from service.auth.passwords import Passwords
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
@@ -25,6 +26,7 @@ from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
 from service.web import (
+    cors,
     errors,
     logging,
     metrics,
@@ -87,12 +89,13 @@ def create_app(settings: Settings | None = None) -> Service:
     metrics.init_app(app, database)
     shutdown.init_app(app, settings.database_pool_timeout + settings.database_statement_timeout)
     posts_routes.init_app(app, connector(settings))
-    principal.init_app(app, Tokens(settings))
+    principal.init_app(app, Tokens(settings), CsrfTokens(settings))
     ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
     openapi.init_app(app)
     measures.watch(metrics.metrics(app), app.extensions)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    cors.init_app(app, settings.cors_origins)
 
     @app.while_serving
     async def resources() -> AsyncGenerator[None, None]:

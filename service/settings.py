@@ -16,14 +16,20 @@ from urllib.parse import urlsplit
 from limits import parse_many
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.addresses import check_mail_from, check_public_url, check_smtp_url
+from service.addresses import (
+    check_mail_from,
+    check_public_url,
+    check_smtp_url,
+    read_origins,
+)
 
 MIN_SECRET_BYTES: Final = 32
 # Secrets that are published, in .env.example and docker-compose.yml, start so.
@@ -112,6 +118,7 @@ class Settings(BaseSettings):
     session_max_age: Seconds = 7_776_000
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(read_origins)] = ()
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     redis_url: Annotated[SecretStr | None, AfterValidator(_check_redis_url)] = None
     ratelimit_enabled: bool = True

@@ -83,7 +83,8 @@ async def database_url(
 ) -> AsyncIterator[str]:
     """A fresh, migrated database."""
     name = f"test_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    # A tenth of the time that copying through the write-ahead log takes.
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield postgres.url(name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -161,7 +162,8 @@ async def shared_app(
 ) -> AsyncIterator[Service]:
     """One application for the tests that do not mind what others write."""
     name = f"shared_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    # A tenth of the time that copying through the write-ahead log takes.
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     data_dir = tmp_path_factory.mktemp("shared")
     async with running(
         make_settings(database_url=postgres.url(name), data_dir=data_dir)

@@ -15,12 +15,13 @@ from service.accounts.schemas import (
     UserOut,
     show_user,
 )
-from service.auth.principal import caller, login_required, passwords
+from service.auth.principal import caller, forget_cookies, login_required, passwords
 from service.auth.weak_passwords import refuse_names
 from service.database import AnyRow
 from service.web.caching import never_store
 from service.web.json import json_response, no_content
 from service.web.openapi import answers
+from service.web.openapi.headers import SET_COOKIE
 from service.web.origin import origin
 from service.web.ratelimit import DEFAULT, limit
 from service.web.transaction import release, session
@@ -64,12 +65,12 @@ async def change_me(data: ProfileChange) -> Response:
 @limit(DEFAULT)
 @login_required
 @validate_request(AccountDeletion)
-@answers(204, errors=[WrongPassword, LastAdmin])
+@answers(204, headers=[SET_COOKIE], errors=[WrongPassword, LastAdmin])
 async def delete_me(data: AccountDeletion) -> Response:
     """Delete one's own account and all that it wrote."""
     seen = await _check_password(data.password)
     await accounts.delete_account(session(), seen, origin())
-    return no_content()
+    return forget_cookies(no_content())
 
 
 @blueprint.put("/password")

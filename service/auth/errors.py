@@ -1,7 +1,7 @@
 """Why a caller is refused."""
 
 from service.auth.tokens import ENDED, EXPIRED
-from service.errors import Forbidden, NotFound, TokenRefused, Unauthorized
+from service.errors import BadRequest, Forbidden, NotFound, TokenRefused, Unauthorized
 
 
 class InvalidCredentials(Unauthorized):
@@ -40,6 +40,18 @@ class AdminRequired(Forbidden):
     """Only operators may do this."""
 
     default_message = "Only administrators may do this"
+
+
+class CsrfRefused(Forbidden):
+    """A cookie authenticates a request that may write, and X-CSRF-Token does not confirm it."""
+
+    default_message = "CSRF token missing or wrong"
+
+
+class UnknownTransport(BadRequest):
+    """X-Token-Transport asks for what there is not."""
+
+    default_message = "X-Token-Transport takes cookie, or is left out"
 
 
 class LoginDisabled(AccountDisabled):

@@ -1,7 +1,10 @@
-"""Who is calling: quart-auth's principal, from a strictly read Authorization header.
+"""Who is calling: quart-auth's principal, from a strictly read Authorization header or a cookie.
 
 `login_required` awaits `Principal.is_authenticated`, which looks once per request whether session
 and account are live; the 401 that follows tells by RFC 6750 what was wrong with the token.
+
+A browser sends cookies by itself, whoever made it ask: a request that a cookie authenticates and
+that may write must show the session's CSRF token, too.
 """
 
 import re
@@ -10,12 +13,17 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
-from quart import Quart, Response, current_app, request
+from quart import Quart, Response, after_this_request, current_app, request
+from quart.typing import ResponseTypes
 from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user
 from quart_auth import login_required as authenticated
 
+from service.auth import cookies
+from service.auth.csrf import HEADER as CSRF_HEADER
+from service.auth.csrf import CsrfTokens
 from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.passwords import Passwords
+from service.auth.schemes import ACCESS_COOKIE, ACCESS_TOKEN, REFRESH_COOKIE, REFRESH_TOKEN
 from service.auth.sessions import Caller, find_caller
 from service.auth.tokens import (
     ENDED,
@@ -30,8 +38,8 @@ from service.auth.tokens import (
 from service.errors import Unauthorized as NotSignedIn
 from service.web.errors import error_response
 from service.web.logging import bind_user
-from service.web.openapi import SecurityScheme, secured
-from service.web.transaction import database
+from service.web.openapi import secured
+from service.web.transaction import SAFE_METHODS, database
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,41 +49,36 @@ _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
 
 MISSING: Final = "Authentication is required"
 
-ACCESS_TOKEN: Final = SecurityScheme(
-    "accessToken",
-    {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "The `access_token` of a login or a refresh.",
-    },
-)
-REFRESH_TOKEN: Final = SecurityScheme(
-    "refreshToken",
-    {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": "The `refresh_token` of a login or of the last refresh.",
-    },
-)
 # Only tells; `refresh_caller` checks.
-refresh_token_required = secured(REFRESH_TOKEN, errors=[NotSignedIn])
+refresh_token_required = secured(REFRESH_TOKEN, REFRESH_COOKIE, errors=[NotSignedIn])
 
 
 def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Let only callers in that show a good access token; others get 401."""
-    return secured(ACCESS_TOKEN, errors=[NotSignedIn, AccountDisabled])(authenticated(route))
+    """Let only callers in that show a good access token; others get 401.
+
+    A write by cookie without the CSRF token gets 403.
+    """
+
+    @wraps(route)
+    async def confirmed(*args: P.args, **kwargs: P.kwargs) -> T:
+        caller().confirm()
+        return await route(*args, **kwargs)
+
+    told = secured(ACCESS_TOKEN, ACCESS_COOKIE, errors=[NotSignedIn, AccountDisabled])
+    return told(authenticated(confirmed))
 
 
 class Principal(AuthUser):
     """The caller of a request; `problem` tells why there is none."""
 
-    def __init__(self, claims: Claims | None = None, problem: str = MISSING) -> None:
+    def __init__(
+        self, claims: Claims | None = None, problem: str = MISSING, *, by_cookie: bool = False
+    ) -> None:
         super().__init__(str(claims.user_id) if claims else None)
         self._claims = claims
         self._account: Caller | None = None
         self.problem = problem
+        self.by_cookie = by_cookie
 
     @property
     async def is_authenticated(self) -> bool:
@@ -113,9 +116,14 @@ class Principal(AuthUser):
             raise Unauthorized
         return self._account
 
+    def confirm(self) -> None:
+        """Check the CSRF token, where there must be one. Raises CsrfRefused (403)."""
+        if self.by_cookie and request.method not in SAFE_METHODS:
+            csrf_tokens().check(self.claims.session_id, request.headers.get(CSRF_HEADER, ""))
 
-class BearerAuth(QuartAuth):
-    """quart-auth with JWTs instead of its own signed ids."""
+
+class TokenAuth(QuartAuth):
+    """quart-auth with JWTs, as Bearer or in cookies, instead of its own signed ids."""
 
     user_class = Principal  # type: ignore[assignment]
 
@@ -128,31 +136,43 @@ class BearerAuth(QuartAuth):
         return self.read(TokenType.ACCESS)
 
     def read(self, kind: TokenType) -> Principal:
-        """Read a token of one kind from the Authorization header."""
+        """Read a token of one kind from the Authorization header, else from its cookie."""
         sent = request.headers.getlist("Authorization")
         if len(sent) > 1:
             return Principal(problem=INVALID)
-        found = _BEARER.fullmatch(sent[0]) if sent else None
-        if not found:
-            return Principal()
+        # A bearer wins, be it bad. Other schemes are a proxy's in front of the service.
+        if sent and sent[0][:6].lower() == "bearer":
+            found = _BEARER.fullmatch(sent[0])
+            return self._verify(kind, found[1]) if found else Principal()
+        held = cookies.TOKENS[kind].sent()
+        if len(held) > 1:
+            return Principal(problem=INVALID, by_cookie=True)
+        return self._verify(kind, held[0], by_cookie=True) if held else Principal()
+
+    def _verify(self, kind: TokenType, token: str, *, by_cookie: bool = False) -> Principal:
         try:
-            claims = self._tokens.verify(kind, found[1])
+            claims = self._tokens.verify(kind, token)
         except ExpiredToken:
-            return Principal(problem=EXPIRED)
+            return Principal(problem=EXPIRED, by_cookie=by_cookie)
         except InvalidToken:
-            return Principal(problem=INVALID)
+            return Principal(problem=INVALID, by_cookie=by_cookie)
         bind_user(str(claims.user_id))
         # Should its account turn out to be gone, then the token is what is wrong.
-        return Principal(claims, INVALID)
+        return Principal(claims, INVALID, by_cookie=by_cookie)
 
     async def after_request(self, response: Response) -> Response:
-        """Nothing to do for bearers: the stock method would verify every token once more."""
+        """Nothing to do: the stock method would verify every token once more."""
         return response
 
 
 def tokens() -> Tokens:
     """The application's tokens."""
     return cast(Tokens, current_app.extensions["tokens"])
+
+
+def csrf_tokens() -> CsrfTokens:
+    """The application's CSRF tokens."""
+    return cast(CsrfTokens, current_app.extensions["csrf_tokens"])
 
 
 def passwords() -> Passwords:
@@ -172,13 +192,30 @@ def user_key() -> str | None:
 
 
 def refresh_caller() -> Principal:
-    """The caller by refresh token. Raises Unauthorized (401)."""
-    auth: BearerAuth = current_app.extensions["QUART_AUTH"][0]
+    """The caller by refresh token. Raises Unauthorized (401) or CsrfRefused (403)."""
+    auth: TokenAuth = current_app.extensions["QUART_AUTH"][0]
     principal = auth.read(TokenType.REFRESH)
     auth.login_user(principal)
+    if principal.by_cookie:
+        after_this_request(_forget_dead_cookies)
     if principal.auth_id is None:
         raise Unauthorized
+    principal.confirm()
     return principal
+
+
+async def _forget_dead_cookies(response: ResponseTypes) -> ResponseTypes:
+    if response.status_code == 401 and isinstance(response, Response):
+        return forget_cookies(response)
+    return response
+
+
+def forget_cookies(response: Response) -> Response:
+    """Take the cookies away from a caller that is known by them."""
+    if caller().by_cookie:
+        for cookie in cookies.ALL:
+            cookie.clear(response)
+    return response
 
 
 def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -201,10 +238,11 @@ async def _unauthorized(_error: Unauthorized) -> Response:
     return error_response(401, problem, headers={"WWW-Authenticate": challenge})
 
 
-def init_app(app: Quart, signer: Tokens) -> None:
+def init_app(app: Quart, signer: Tokens, csrf: CsrfTokens) -> None:
     """Know the caller of every request."""
     app.extensions["tokens"] = signer
-    BearerAuth(signer).init_app(app)
+    app.extensions["csrf_tokens"] = csrf
+    TokenAuth(signer).init_app(app)
     app.register_error_handler(Unauthorized, _unauthorized)
 
 
@@ -212,6 +250,8 @@ __all__ = [
     "Principal",
     "admin_required",
     "caller",
+    "csrf_tokens",
+    "forget_cookies",
     "init_app",
     "login_required",
     "passwords",

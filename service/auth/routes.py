@@ -1,18 +1,27 @@
 """Login, refresh and sessions, under /auth; the public keys."""
 
+import math
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Response, current_app
+from quart import Blueprint, Response, current_app, request
 from quart_schema import validate_request
 
+from service import clock
 from service.accounts import accounts
 from service.accounts.schemas import show_user
-from service.auth import logins, sessions
-from service.auth.errors import AccountDisabled, InvalidCredentials, SessionNotFound
+from service.auth import cookies, csrf, logins, sessions
+from service.auth.errors import (
+    AccountDisabled,
+    InvalidCredentials,
+    SessionNotFound,
+    UnknownTransport,
+)
 from service.auth.principal import (
     caller,
+    csrf_tokens,
+    forget_cookies,
     login_required,
     passwords,
     refresh_caller,
@@ -22,9 +31,9 @@ from service.auth.principal import (
 from service.auth.schemas import (
     Credentials,
     KeysOut,
-    LoginOut,
+    LoginAnswer,
+    RefreshAnswer,
     SessionsOut,
-    TokensOut,
     show_session,
 )
 from service.auth.sessions import RefreshToken, Rules
@@ -33,7 +42,8 @@ from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.caching import never_store
 from service.web.json import json_response, no_content
-from service.web.openapi import answers
+from service.web.openapi import answers, reads
+from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.origin import origin
 from service.web.ratelimit import DEFAULT, limit, unlimited
 from service.web.transaction import release, session
@@ -42,14 +52,17 @@ blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
 keys_blueprint: Final = Blueprint("keys", __name__)
 
 KEYS_MAX_AGE: Final = 300  # seconds
+PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
 
 
 @blueprint.post("/login")
 @limit("LOGIN")
 @validate_request(Credentials)
-@answers(200, LoginOut, errors=[InvalidCredentials, AccountDisabled])
+@reads(TOKEN_TRANSPORT, errors=[UnknownTransport])
+@answers(200, LoginAnswer, headers=PAIR_HEADERS, errors=[InvalidCredentials, AccountDisabled])
 async def login(data: Credentials) -> Response:
     """Open a session with email and password."""
+    by_cookie = _wants_cookies()
     await ratelimit.enforce("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     user = await accounts.find_credentials(session(), data.email)
     await release()
@@ -63,7 +76,7 @@ async def login(data: Credentials) -> Response:
     await ratelimit.take_back("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     new_hash = await _upgrade(data.password, user.password_hash)
     token = await logins.log_in(session(), user, rules(), origin(), new_hash=new_hash)
-    return json_response({**_pair(token), "user": show_user(user)})
+    return _answer(token, {"user": show_user(user)}, by_cookie=by_cookie)
 
 
 async def _upgrade(password: str, hashed: str) -> str | None:
@@ -77,24 +90,28 @@ async def _upgrade(password: str, hashed: str) -> str | None:
 @blueprint.post("/refresh")
 @limit("REFRESH")
 @refresh_token_required
-@answers(200, TokensOut, errors=[AccountDisabled])
+@reads(TOKEN_TRANSPORT, errors=[UnknownTransport])
+@answers(200, RefreshAnswer, headers=PAIR_HEADERS, errors=[AccountDisabled])
 async def refresh() -> Response:
-    """Exchange the refresh token, sent as Bearer, for a fresh pair."""
-    token = await sessions.refresh(session(), refresh_caller().claims, rules(), origin())
-    return json_response(_pair(token))
+    """Exchange the refresh token, sent as Bearer or in its cookie, for a fresh pair."""
+    known = refresh_caller()
+    # What a cookie brought is never shown to scripts, whatever the request asks for.
+    by_cookie = _wants_cookies() or known.by_cookie
+    token = await sessions.refresh(session(), known.claims, rules(), origin())
+    return _answer(token, {}, by_cookie=by_cookie)
 
 
 @blueprint.post("/logout")
 @limit(DEFAULT)
 @login_required
-@answers(204)
+@answers(204, headers=[SET_COOKIE])
 async def logout() -> Response:
     """End this session."""
     with suppress(SessionNotFound):  # another request ended it meanwhile
         await sessions.end_session(
             session(), caller().user_id, caller().claims.session_id, origin()
         )
-    return no_content()
+    return forget_cookies(no_content())
 
 
 @blueprint.get("/sessions")
@@ -111,21 +128,22 @@ async def list_sessions() -> Response:
 @blueprint.delete("/sessions/<id:session_id>")
 @limit(DEFAULT)
 @login_required
-@answers(204, errors=[SessionNotFound])
+@answers(204, headers=[SET_COOKIE], errors=[SessionNotFound])
 async def end_session(session_id: UUID) -> Response:
     """End one of one's own sessions."""
     await sessions.end_session(session(), caller().user_id, session_id, origin())
-    return no_content()
+    ended_own = session_id == caller().claims.session_id
+    return forget_cookies(no_content()) if ended_own else no_content()
 
 
 @blueprint.delete("/sessions")
 @limit(DEFAULT)
 @login_required
-@answers(204)
+@answers(204, headers=[SET_COOKIE])
 async def end_sessions() -> Response:
     """End all of one's own sessions, this one too."""
     await sessions.end_sessions(session(), caller().user_id, origin())
-    return no_content()
+    return forget_cookies(no_content())
 
 
 @keys_blueprint.get("/.well-known/jwks.json")
@@ -142,7 +160,44 @@ def rules() -> Rules:
     return Rules.of(current_app.extensions["settings"])
 
 
-def _pair(token: RefreshToken) -> dict[str, Any]:
+def _wants_cookies() -> bool:
+    """Whether the tokens shall come as cookies. Raises UnknownTransport (400)."""
+    wanted = request.headers.get(TOKEN_TRANSPORT.name)
+    if wanted not in (None, "cookie"):
+        raise UnknownTransport
+    return wanted == "cookie"
+
+
+def _answer(token: RefreshToken, more: dict[str, Any], *, by_cookie: bool) -> Response:
+    pair = _sign_pair(token)
+    told = {"token_type": "Bearer", "expires_in": _access_life(), **more}
+    if not by_cookie:
+        shown = {
+            "access_token": pair[TokenType.ACCESS],
+            "refresh_token": pair[TokenType.REFRESH],
+        }
+        return json_response({**shown, **told})
+    response = json_response(told)
+    _put_cookies(response, token, pair)
+    return response
+
+
+def _put_cookies(response: Response, token: RefreshToken, pair: dict[TokenType, str]) -> None:
+    session_life = math.ceil((token.expires_at - clock.now()).total_seconds())
+    lives = {TokenType.ACCESS: _access_life(), TokenType.REFRESH: session_life}
+    for kind, cookie in cookies.TOKENS.items():
+        cookie.put(response, pair[kind], lives[kind])
+    confirmation = csrf_tokens().issue(token.session_id)
+    cookies.CSRF.put(response, confirmation, session_life)
+    # A page of another host cannot read this host's cookies, but CORS shows it headers.
+    response.headers[csrf.HEADER] = confirmation
+
+
+def _access_life() -> int:
+    return int(tokens().life[TokenType.ACCESS].total_seconds())
+
+
+def _sign_pair(token: RefreshToken) -> dict[TokenType, str]:
     access = tokens().issue(TokenType.ACCESS, token.user_id, token.session_id)
     refresh = tokens().issue(
         TokenType.REFRESH,
@@ -152,9 +207,4 @@ def _pair(token: RefreshToken) -> dict[str, Any]:
         issued_at=token.issued_at,
         expires_at=token.expires_at,
     )
-    return {
-        "access_token": access,
-        "refresh_token": refresh,
-        "token_type": "Bearer",
-        "expires_in": int(tokens().life[TokenType.ACCESS].total_seconds()),
-    }
+    return {TokenType.ACCESS: access, TokenType.REFRESH: refresh}

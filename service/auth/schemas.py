@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from service.accounts.schemas import USER_EXAMPLE, UserOut
 from service.web.openapi import example
@@ -45,6 +45,38 @@ class LoginOut(TokensOut):
     model_config = example({**TOKENS_EXAMPLE, "user": USER_EXAMPLE})
 
     user: UserOut
+
+
+CARRIED_EXAMPLE: Final = {"token_type": "Bearer", "expires_in": 3600}
+
+
+class CarriedTokensOut(BaseModel):
+    """What is told of a pair of tokens that cookies carry."""
+
+    model_config = example(CARRIED_EXAMPLE)
+
+    token_type: Literal["Bearer"]
+    expires_in: int
+
+
+class CarriedLoginOut(CarriedTokensOut):
+    """What is told of a login whose tokens cookies carry."""
+
+    model_config = example({**CARRIED_EXAMPLE, "user": USER_EXAMPLE})
+
+    user: UserOut
+
+
+class RefreshAnswer(RootModel[TokensOut | CarriedTokensOut]):
+    """A pair of tokens, in the body or as cookies."""
+
+    model_config = example(TOKENS_EXAMPLE)
+
+
+class LoginAnswer(RootModel[LoginOut | CarriedLoginOut]):
+    """A pair of tokens, in the body or as cookies, and the account they are for."""
+
+    model_config = example({**TOKENS_EXAMPLE, "user": USER_EXAMPLE})
 
 
 SESSION_EXAMPLE: Final = {

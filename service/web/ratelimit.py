@@ -88,6 +88,10 @@ class Limiter:
         self.failures = 0
         self.refused = Counter(dict.fromkeys(self._items, 0))
 
+    def counts(self, name: str) -> bool:
+        """Whether a limit is on."""
+        return name in self._items
+
     async def hit(
         self, name: str, key: str, *, cost: int = 1, strict: bool = False
     ) -> Verdict | None:
@@ -206,7 +210,7 @@ def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) ->
             return
         route = current_app.view_functions[request.url_rule.endpoint]
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
-        if name == UNLIMITED:
+        if not limits.counts(name):
             return
         caller = None if name in BY_ADDRESS else user_key()
         key = caller or client_network()

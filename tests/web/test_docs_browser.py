@@ -1,44 +1,18 @@
 """The page in a real browser: sign in by trying it, write a post, and speak to no other host."""
 
 import json
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from service.app import create_app
 from service.settings import Settings
 from tests.client import PASSWORD, Client
-from tests.server import serving
+from tests.server import exchange, head, serving
 
 pytestmark = pytest.mark.proof
-
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    """A headless Chromium with an empty profile."""
-    chromium = shutil.which("chromium")
-    assert chromium, "install the package chromium"
-    async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=chromium, args=_FLAGS
-        )
-        yield context
-        await context.close()
 
 
 async def test_a_person_signs_in_and_writes_a_post(
@@ -53,6 +27,7 @@ async def test_a_person_signs_in_and_writes_a_post(
     page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error.message}"))
     async with serving(app) as port:
+        await exchange(port, head("GET", "/health/live"))  # it has started
         assert (await client.register("ada@example.com", username="ada")).status == 201
         await page.goto(f"http://127.0.0.1:{port}/docs")
         await _sign_in_and_write(page)

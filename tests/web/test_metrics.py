@@ -265,6 +265,12 @@ async def test_several_workers_answer_for_all(two_workers: tuple[int, Path]) -> 
     subprocess.run([sys.executable, "-c", DEAD_WORKER, folder], check=True, env=environment)
     for _ in range(40):
         assert (await ask(port, "GET", "/api/posts")).status == 200
+
+    async def all_counted() -> bool:
+        found = Scrape((await ask(port, "GET", "/metrics")).body)
+        return found.value("http_requests_total", route="/api/posts") == 40
+
+    await until(all_counted)  # the last ones a moment after their answers
     for _ in range(6):  # whoever answers
         async with Connection(port) as connection:
             found = Scrape((await connection.request("GET", "/metrics")).body)

@@ -83,11 +83,32 @@ def test_errors_that_routes_declare_are_told(described: dict[str, Any]) -> None:
 
 
 def test_routes_for_known_callers_name_their_token(described: dict[str, Any]) -> None:
-    assert find(described, "create_post")["security"] == [{"accessToken": []}]
-    assert find(described, "refresh")["security"] == [{"refreshToken": []}]
+    assert find(described, "read_me")["security"] == [{"accessToken": []}, {"accessCookie": []}]
+    confirmed: dict[str, list[str]] = {"accessCookie": [], "csrfToken": []}
+    assert find(described, "create_post")["security"] == [{"accessToken": []}, confirmed]
+    confirmed = {"refreshCookie": [], "csrfToken": []}
+    assert find(described, "refresh")["security"] == [{"refreshToken": []}, confirmed]
     assert "security" not in find(described, "list_posts")
-    for scheme in described["components"]["securitySchemes"].values():
-        assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    schemes = described["components"]["securitySchemes"]
+    assert {
+        name: (scheme["type"], scheme.get("scheme") or (scheme["in"], scheme["name"]))
+        for name, scheme in schemes.items()
+    } == {
+        "accessToken": ("http", "bearer"),
+        "refreshToken": ("http", "bearer"),
+        "accessCookie": ("apiKey", ("cookie", "access_token")),
+        "refreshCookie": ("apiKey", ("cookie", "refresh_token")),
+        "csrfToken": ("apiKey", ("header", "X-CSRF-Token")),
+    }
+
+
+def test_writes_tell_of_a_missing_csrf_token(described: dict[str, Any]) -> None:
+    def examples(operation_id: str) -> set[str]:
+        told = find(described, operation_id)["responses"]["403"]
+        return set(told["content"]["application/json"]["examples"])
+
+    assert "CsrfRefused" in examples("create_post") & examples("refresh") & examples("logout")
+    assert "CsrfRefused" not in examples("read_me")
 
 
 def test_parameters(described: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from service.web.ratelimit import Limiter
 from service.web.ratelimit_storage import BoundedMemoryStorage
 from tests.client import Client
 from tests.conftest import make_settings
+from tests.processes import free_port
 
 POST = {"title": "Counted", "content": "Words"}
 
@@ -212,7 +213,8 @@ async def test_a_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def valkey() -> Iterator[ValkeyServer]:
-    server = ValkeyServer()
+    # Its own search for a free port begins at one number: parallel tests would meet there.
+    server = ValkeyServer(free_port())
     server.start()
     yield server
     if server.is_running():
@@ -269,3 +271,15 @@ class TestShared:
         assert len(warnings) == 1
         limiter: Limiter = app.extensions["limiter"]
         assert limiter.failures >= 8
+
+
+async def test_a_key_can_be_counted_read_and_forgotten() -> None:
+    storage = BoundedMemoryStorage()
+    assert await storage.check()
+    assert await storage.get("k") == 0
+    before = await storage.get_expiry("k")
+    assert await storage.incr("k", 60, 3) == 3
+    assert await storage.get("k") == 3
+    assert await storage.get_expiry("k") <= before
+    await storage.clear_sliding_window("k", 60)
+    assert await storage.get("k") == 0

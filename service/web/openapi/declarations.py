@@ -36,10 +36,16 @@ class Header:
 
 @dataclass(frozen=True)
 class SecurityScheme:
-    """A way to show who is calling: its name and its OpenAPI Security Scheme Object."""
+    """A way to show who is calling: its name and its OpenAPI Security Scheme Object.
+
+    On methods that may write, `confirmed_by` must be shown with it, or there is the error
+    `unconfirmed`.
+    """
 
     name: str
     definition: Mapping[str, Any]
+    confirmed_by: "SecurityScheme | None" = None
+    unconfirmed: type[ServiceError] | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,25 @@ REPLAYED: Final = Header(
 )
 ETAG: Final = Header("ETag", "What this state of the content is known by (RFC 9110, §8.8.3).")
 
+SET_COOKIE: Final = Header(
+    "Set-Cookie",
+    "For browsers: the tokens (`access_token`, `refresh_token`, which scripts cannot read) and "
+    "`csrf_token`, set, or taken away with the session.",
+    required=False,
+)
+CSRF_TOKEN: Final = Header(
+    "X-CSRF-Token",
+    "With cookies: the value of the cookie `csrf_token`, for pages that cannot read it.",
+    required=False,
+)
+
+TOKEN_TRANSPORT: Final = Header(
+    "X-Token-Transport",
+    "`cookie` puts the tokens into cookies instead of the body. Tokens that came in cookies are "
+    "renewed in cookies.",
+    {"type": "string", "enum": ["cookie"]},
+    required=False,
+)
 SENT_REQUEST_ID: Final = Header(
     "X-Request-ID", "An id for the request, to find it again in logs.", required=False
 )

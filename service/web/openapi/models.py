@@ -66,7 +66,7 @@ class _Generator(GenerateJsonSchema):
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         made = super().model_schema(schema)
-        if self.mode == "serialization":
+        if self.mode == "serialization" and "properties" in made:
             made.setdefault("additionalProperties", False)
         return made
 

@@ -33,6 +33,7 @@ from service.web.openapi.declarations import (
 )
 from service.web.openapi.headers import SENT_REQUEST_ID
 from service.web.openapi.models import Mode, Schemas
+from service.web.transaction import SAFE_METHODS
 
 View = Callable[..., Any]
 Object = dict[str, Any]
@@ -79,10 +80,12 @@ class Provider(OpenAPIProvider):
             for method, operation in operations.items():
                 _, _, name = rule.endpoint.rpartition(".")
                 operation["operationId"] = name if len(operations) == 1 else f"{method}_{name}"
-                self._complete(operation, rule, view, told)
+                self._complete(operation, rule, view, told, method)
         return paths, {}
 
-    def _complete(self, operation: Object, rule: Rule, view: View, told: Declared) -> None:
+    def _complete(
+        self, operation: Object, rule: Rule, view: View, told: Declared, method: str
+    ) -> None:
         if not operation.get("description", "").strip():
             operation.pop("description", None)
         operation["tags"] = [rule.endpoint.rpartition(".")[0]]
@@ -92,13 +95,14 @@ class Provider(OpenAPIProvider):
             _REQUEST_ID,
         ]
         operation["responses"] = {
-            **responses.failures(_errors(rule, view, told)),
+            **responses.failures(_errors(rule, view, told, method)),
             # What a route declares wins: a page tells of a failure in its own way.
             **responses.successes(told.answers, self._schemas),
         }
         if told.security:
-            self._schemes.update({scheme.name: scheme for scheme in told.security})
-            operation["security"] = [{scheme.name: []} for scheme in told.security]
+            required = [_shown_together(scheme, method) for scheme in told.security]
+            self._schemes.update({one.name: one for schemes in required for one in schemes})
+            operation["security"] = [{one.name: [] for one in schemes} for schemes in required]
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> Object:
         """Describe a part of a path; ids are UUIDs."""
@@ -191,8 +195,18 @@ def _header_parameter(header: Header) -> Object:
     }
 
 
-def _errors(rule: Rule, view: View, told: Declared) -> Iterable[type[ServiceError]]:
+def _shown_together(scheme: SecurityScheme, method: str) -> list[SecurityScheme]:
+    """A scheme and, where the method may write, what confirms it."""
+    if scheme.confirmed_by is None or method.upper() in SAFE_METHODS:
+        return [scheme]
+    return [scheme, scheme.confirmed_by]
+
+
+def _errors(rule: Rule, view: View, told: Declared, method: str) -> Iterable[type[ServiceError]]:
     yield from told.errors
+    for scheme in told.security:
+        if scheme.unconfirmed and len(_shown_together(scheme, method)) > 1:
+            yield scheme.unconfirmed
     if hasattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE):
         yield from responses.BODY_ERRORS
     has_parameters = told.reads or any(

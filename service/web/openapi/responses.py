@@ -17,6 +17,7 @@ from service.web.openapi.headers import (
     RATELIMIT,
     REQUEST_ID,
     RETRY_AFTER,
+    SET_COOKIE,
 )
 from service.web.openapi.models import Schema, Schemas
 from service.web.request import ContentTooLarge, UnsupportedMediaType
@@ -25,7 +26,7 @@ COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CO
 
 # What failures always carry, by status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
-    401: [CHALLENGE],
+    401: [CHALLENGE, SET_COOKIE],
     405: [ALLOW],
     429: [RETRY_AFTER],
     503: [RETRY_AFTER],

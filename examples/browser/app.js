@@ -1,0 +1,248 @@
+// The page: signing in, an endless list, writing, editing, and what others write as they write it.
+
+import { Api } from "./api.js";
+
+const PER_PAGE = 20;
+const $ = (id) => document.getElementById(id);
+
+let api = null;
+let user = null;
+let stream = null;
+let nextCursor = null;
+let loading = null;
+const shown = new Map(); // post id → { post, element }
+
+// ---- Messages
+
+function say(text, action) {
+  const message = $("message");
+  message.textContent = text;
+  message.hidden = !text;
+  if (action) {
+    const button = document.createElement("button");
+    button.textContent = action.label;
+    button.addEventListener("click", () => attempt(action.run));
+    message.append(" ", button);
+  }
+}
+
+// Do what the person asked for, and say why when it fails.
+async function attempt(work) {
+  try {
+    say("");
+    await work();
+  } catch (error) {
+    say(error instanceof TypeError ? `The service cannot be reached: ${error.message}` : error.message);
+    if (error.status === 401) await showUser(null);
+  }
+}
+
+// ---- Account
+
+async function showUser(found) {
+  user = found;
+  $("sign-in").hidden = Boolean(user);
+  $("account").hidden = !user;
+  $("username").textContent = user?.username ?? "";
+  for (const { post, element } of shown.values()) showOwn(element, post);
+}
+
+$("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const form = event.target;
+  const { email, password } = Object.fromEntries(new FormData(form));
+  attempt(async () => {
+    if (event.submitter?.value === "register") {
+      await api.request("POST", "/auth/register", { body: { email, password } });
+    }
+    await showUser(await api.logIn(email, password));
+    form.reset();
+    $("title").focus();
+  });
+});
+
+$("log-out").addEventListener("click", () =>
+  attempt(async () => {
+    await api.logOut();
+    await showUser(null);
+  }),
+);
+
+// ---- The list
+
+function fill(element, post) {
+  element.id = post.id;
+  element.setAttribute("aria-label", post.title);
+  element.querySelector("h3").textContent = post.title;
+  element.querySelector(".author").textContent = post.author;
+  element.querySelector(".content").textContent = post.content;
+  const time = element.querySelector("time");
+  time.dateTime = post.created_at;
+  time.textContent = new Date(post.created_at).toLocaleString();
+  showOwn(element, post);
+}
+
+function showOwn(element, post) {
+  element.querySelector(".own").hidden = post.author !== user?.username;
+}
+
+// Show a post in its place, or what became of it.
+function show(post, { listed = false } = {}) {
+  const known = shown.get(post.id);
+  if (known && known.post.version > post.version) return;
+  if (known) {
+    known.post = post;
+    fill(known.element, post);
+    return;
+  }
+  const after = [...$("posts").children].find((other) => isNewer(post, shown.get(other.id).post));
+  // Older than all that is shown: its turn comes when the list gets there.
+  if (!after && nextCursor && !listed) return;
+  const element = $("post").content.firstElementChild.cloneNode(true);
+  fill(element, post);
+  element.querySelector(".edit").addEventListener("click", () => attempt(() => edit(post.id)));
+  element.querySelector(".delete").addEventListener("click", () => attempt(() => remove(post.id)));
+  $("posts").insertBefore(element, after ?? null);
+  shown.set(post.id, { post, element });
+}
+
+function isNewer(one, other) {
+  return one.created_at === other.created_at ? one.id > other.id : one.created_at > other.created_at;
+}
+
+function hide(id) {
+  shown.get(id)?.element.remove();
+  shown.delete(id);
+}
+
+function loadMore() {
+  loading ??= readOn().finally(() => {
+    loading = null;
+    $("posts").setAttribute("aria-busy", "false");
+  });
+  return loading;
+}
+
+async function readOn() {
+  $("posts").setAttribute("aria-busy", "true");
+  const query = new URLSearchParams({ per_page: PER_PAGE });
+  if (nextCursor) query.set("cursor", nextCursor);
+  const { body } = await api.request("GET", `/api/posts?${query}`);
+  for (const post of body.posts) show(post, { listed: true });
+  nextCursor = body.next_cursor;
+  $("more").hidden = !nextCursor;
+}
+
+async function reload() {
+  for (const id of [...shown.keys()]) hide(id);
+  nextCursor = null;
+  await loadMore();
+}
+
+$("more").addEventListener("click", () => attempt(loadMore));
+new IntersectionObserver(
+  (entries) => {
+    if (entries.some((entry) => entry.isIntersecting) && nextCursor) attempt(loadMore);
+  },
+  { rootMargin: "300px" },
+).observe($("end"));
+
+// ---- Writing
+
+$("write").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const form = event.target;
+  // Sent again after a lost answer, the same key writes no second post.
+  form.dataset.key ||= crypto.randomUUID?.() ?? String(Math.random());
+  attempt(async () => {
+    const headers = { "Idempotency-Key": form.dataset.key };
+    const body = Object.fromEntries(new FormData(form));
+    const answer = await api.request("POST", "/api/posts", { body, headers });
+    form.reset();
+    delete form.dataset.key;
+    show(answer.body);
+  });
+});
+
+// Another text is another post.
+$("write").addEventListener("input", (event) => delete event.currentTarget.dataset.key);
+
+async function edit(id) {
+  const { element } = shown.get(id);
+  if (element.querySelector("form")) return;
+  let { body: post, headers } = await api.request("GET", `/api/posts/${id}`);
+  let tag = headers.get("ETag");
+  const form = $("editor").content.firstElementChild.cloneNode(true);
+  form.elements.title.value = post.title;
+  form.elements.content.value = post.content;
+  form.querySelector(".cancel").addEventListener("click", () => form.remove());
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(async () => {
+      const body = Object.fromEntries(new FormData(form));
+      try {
+        const saved = await api.request("PATCH", `/api/posts/${id}`, {
+          body,
+          headers: { "If-Match": tag },
+        });
+        form.remove();
+        show(saved.body);
+      } catch (error) {
+        if (error.status !== 412) throw error;
+        ({ body: post, headers } = await api.request("GET", `/api/posts/${id}`));
+        tag = headers.get("ETag");
+        show(post);
+        tellConflict(form, post);
+      }
+    });
+  });
+  element.append(form);
+  form.elements.title.focus();
+}
+
+function tellConflict(form, post) {
+  const conflict = form.querySelector(".conflict");
+  conflict.textContent =
+    `This post was changed elsewhere while you wrote; it now says “${post.title}”. ` +
+    "Your text is kept here: save once more to put it in the place of the other one.";
+  conflict.hidden = false;
+}
+
+async function remove(id) {
+  await api.request("DELETE", `/api/posts/${id}`);
+  hide(id);
+  const run = async () => show((await api.request("POST", `/api/posts/${id}/restore`)).body);
+  say("The post is deleted.", { label: "Undo", run });
+}
+
+// ---- The live stream
+
+function follow() {
+  stream?.close();
+  stream = api.stream();
+  stream.addEventListener("open", () => ($("live").textContent = "live"));
+  stream.addEventListener("error", () => ($("live").textContent = "connecting again …"));
+  for (const kind of ["post.created", "post.updated", "post.restored"]) {
+    stream.addEventListener(kind, (event) => show(JSON.parse(event.data)));
+  }
+  stream.addEventListener("post.deleted", (event) => hide(JSON.parse(event.data).id));
+  stream.addEventListener("reset", () => attempt(reload));
+}
+
+// ---- Start
+
+async function connect(address) {
+  api = new Api(address);
+  follow();
+  await reload();
+  await showUser(await api.whoAmI());
+}
+
+$("service").addEventListener("submit", (event) => {
+  event.preventDefault();
+  attempt(() => connect($("api").value));
+});
+
+$("api").value =
+  new URLSearchParams(location.search).get("api") ?? `http://${location.hostname}:8000`;
+attempt(() => connect($("api").value));

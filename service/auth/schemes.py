@@ -1,0 +1,40 @@
+"""The ways to show who is calling, as the OpenAPI document tells of them."""
+
+from typing import Final
+
+from service.auth import cookies, csrf
+from service.auth.errors import CsrfRefused
+from service.auth.tokens import TokenType
+from service.web.openapi import SecurityScheme
+
+
+def _bearer(name: str, description: str) -> SecurityScheme:
+    fixed = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    return SecurityScheme(name, {**fixed, "description": description})
+
+
+def _cookie(name: str, kind: TokenType) -> SecurityScheme:
+    definition = {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": cookies.TOKENS[kind].name,
+        "description": "Set by a login or a refresh with `X-Token-Transport: cookie`.",
+    }
+    return SecurityScheme(name, definition, CSRF_TOKEN, CsrfRefused)
+
+
+CSRF_TOKEN: Final = SecurityScheme(
+    "csrfToken",
+    {
+        "type": "apiKey",
+        "in": "header",
+        "name": csrf.HEADER,
+        "description": "The value of the cookie `csrf_token`, which confirms a write by cookie.",
+    },
+)
+ACCESS_TOKEN: Final = _bearer("accessToken", "The `access_token` of a login or a refresh.")
+REFRESH_TOKEN: Final = _bearer(
+    "refreshToken", "The `refresh_token` of a login or of the last refresh."
+)
+ACCESS_COOKIE: Final = _cookie("accessCookie", TokenType.ACCESS)
+REFRESH_COOKIE: Final = _cookie("refreshCookie", TokenType.REFRESH)

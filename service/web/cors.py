@@ -1,0 +1,67 @@
+"""CORS: which pages of other origins may read the answers (Fetch Standard, §3.2).
+
+Without CORS_ORIGINS nothing is installed: no page of another origin reads anything.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from quart import Quart, Response, request
+from quart_cors import cors
+
+from service.web.json import no_content
+
+# For which browsers remember a preflight; Chromium does for two hours at most.
+MAX_AGE: Final = timedelta(hours=2)
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+REQUEST_HEADERS: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-CSRF-Token",
+    "X-Request-ID",
+    "X-Token-Transport",
+)
+EXPOSED_HEADERS: Final = (
+    "Allow",
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-CSRF-Token",
+    "X-Request-ID",
+)
+
+
+def init_app(app: Quart, origins: Sequence[str]) -> None:
+    """Let pages of these origins read every answer, failures too, with credentials.
+
+    To be called last: what runs first after a request also runs when a later step fails.
+    """
+    if not origins:
+        return
+    app.before_request(_answer_preflight)
+    cors(
+        app,
+        allow_credentials=True,
+        allow_headers=REQUEST_HEADERS,
+        allow_methods=METHODS,
+        allow_origin=origins,
+        expose_headers=EXPOSED_HEADERS,
+        max_age=MAX_AGE,
+    )
+
+
+async def _answer_preflight() -> Response | None:
+    """Answer for unknown paths too: browsers show a page no 404 whose preflight was one."""
+    preflight = request.method == "OPTIONS" and request.access_control_request_method
+    return no_content() if preflight else None
