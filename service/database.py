@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from service.errors import Unavailable
+from service.reading import ReadingSession
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -98,7 +99,7 @@ class Database:
         self._observing: set[asyncio.Task[Any]] = set()
         # Reads need no BEGIN and ROLLBACK: two round trips less each.
         reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._readers = async_sessionmaker(reading, expire_on_commit=False)
+        self._readers = async_sessionmaker(reading, class_=ReadingSession)
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
     def session(self, *, read_only: bool = False) -> AsyncSession:
