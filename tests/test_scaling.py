@@ -1,0 +1,278 @@
+"""More than one process: behind the real HAProxy and PgBouncer, with many clients, for long."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import pytest
+
+from tests.processes import ROOT, Connection, ServiceProcess, ask, free_port, service_process
+from tests.server import RawAnswer, exchange, head
+from tests.waiting import until
+
+CLIENTS = 64
+# Patient, so that a busy machine does not look like a lost request.
+REPLICA = {"trusted_proxies": 1, "database_pool_size": 5, "database_pool_timeout": 30}
+POST = {"title": "written", "content": "while everything restarts"}
+
+pytestmark = pytest.mark.proof
+
+
+def program(name: str) -> str:
+    """A program that Debian packages under the same name."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found, f"install {name} first"
+    return found
+
+
+@asynccontextmanager
+async def running(*command: str, port: int) -> AsyncIterator[None]:
+    """A server, from when it listens on the port."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        await until(lambda: listening(port))
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def listening(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def balancer_config(folder: Path, port: int, statistics: int, replicas: list[int]) -> Path:
+    """deploy/haproxy.cfg, with these replicas instead of those that Docker's DNS knows."""
+    own = {
+        "server-template api": [
+            f"    server api{number} 127.0.0.1:{replica}"
+            for number, replica in enumerate(replicas, 1)
+        ],
+        "bind :8080": [f"    bind 127.0.0.1:{port}"],
+    }
+    lines: list[str] = []
+    for line in (ROOT / "deploy" / "haproxy.cfg").read_text().splitlines():
+        replaced = [own.pop(start) for start in list(own) if line.strip().startswith(start)]
+        lines += replaced[0] if replaced else [line]
+    assert not own
+    lines += ["frontend stats", f"    bind 127.0.0.1:{statistics}", "    stats enable"]
+    path = folder / "haproxy.cfg"
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+@asynccontextmanager
+async def balanced(folder: Path, *replicas: ServiceProcess) -> AsyncIterator[tuple[int, int]]:
+    """HAProxy in front of these; yields its port, and that of its statistics."""
+    port, statistics = free_port(), free_port()
+    config = balancer_config(folder, port, statistics, [replica.port for replica in replicas])
+    async with running(program("haproxy"), "-db", "-f", str(config), port=port):
+        await until(lambda: in_use(statistics, len(replicas)), 30)
+        yield port, statistics
+
+
+async def in_use(statistics: int, count: int) -> bool:
+    """Whether the balancer sends requests to so many replicas."""
+    answer = await exchange(statistics, head("GET", "/haproxy?stats;csv"))
+    rows = [row.split(",") for row in answer.body.decode().splitlines()]
+    column = next(row.index("status") for row in rows if row[0] == "# pxname")
+    up = [row for row in rows if row[0] == "api" and row[1] != "BACKEND" and row[column] == "UP"]
+    return len(up) == count
+
+
+Request = Callable[[Connection, int], Awaitable[RawAnswer]]
+
+
+class Load:
+    """Clients that do one request after the other, and what came of it."""
+
+    def __init__(self, port: int, token: str, request: Request) -> None:
+        self.done = 0
+        self.failed: Counter[str] = Counter()
+        self.created = 0
+        self._port = port
+        self._token = token
+        self._request = request
+        self._stop = False
+
+    @asynccontextmanager
+    async def running(self, clients: int) -> AsyncIterator["Load"]:
+        tasks = [asyncio.create_task(self._client(number)) for number in range(clients)]
+        try:
+            yield self
+        finally:
+            self._stop = True
+            await asyncio.gather(*tasks)
+
+    async def rate(self, seconds: float) -> float:
+        """Requests per second for that long."""
+        start, done = time.monotonic(), self.done
+        await asyncio.sleep(seconds)
+        return (self.done - done) / (time.monotonic() - start)
+
+    async def reach(self, count: int, seconds: float) -> None:
+        """Wait until so many are done."""
+        await until(lambda: self._reached(count), seconds)
+
+    async def _reached(self, count: int) -> bool:
+        return self.done >= count
+
+    async def _client(self, number: int) -> None:
+        client = Connection(self._port)
+        client.token = self._token
+        while not self._stop:
+            try:
+                answer = await self._request(client, self.done + number)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                self.failed[type(error).__name__] += 1
+                client = Connection(self._port)
+                client.token = self._token
+                continue
+            self.done += 1
+            self.created += answer.status == 201
+            if answer.status not in {200, 201, 204}:
+                self.failed[f"{answer.status} {answer.body!r}"] += 1
+        if client.open:
+            await client.__aexit__()
+
+
+async def read_or_write(client: Connection, number: int) -> RawAnswer:
+    if number % 4:
+        return await client.request("GET", "/api/posts?per_page=5")
+    return await client.request("POST", "/api/posts", POST)
+
+
+@asynccontextmanager
+async def two(url: str, folder: Path) -> AsyncIterator[list[ServiceProcess]]:
+    """Two replicas that believe the balancer in front of them."""
+    async with (
+        service_process(url, folder, **REPLICA) as first,
+        service_process(url, folder, **REPLICA) as second,
+    ):
+        yield [first, second]
+
+
+async def test_rolling_restart_loses_no_request(
+    database_url: str, db: "asyncpg.Connection", tmp_path: Path
+) -> None:
+    """64 clients read and write while each of two replicas is replaced, twice."""
+    async with (
+        two(database_url, tmp_path) as replicas,
+        balanced(tmp_path, *replicas) as (port, statistics),
+    ):
+        await until(lambda: answers(port))
+        async with Connection(port) as first:
+            await first.sign_up("ada")
+        load = Load(port, first.token, read_or_write)
+        async with load.running(CLIENTS):
+            for replica in replicas * 2:
+                await load.reach(load.done + 500, 60)
+                replica.terminate()
+                code, seconds = await replica.ended()
+                assert (code, seconds < 22) == (0, True)
+                await replica.start()
+                await until(lambda: in_use(statistics, 2), 30)
+            await load.reach(load.done + 500, 60)
+        print(f"{load.done} requests over 4 restarts, {load.created} writes")  # noqa: T201
+        assert not load.failed
+        assert await db.fetchval("SELECT count(*) FROM posts") == load.created
+
+
+async def answers(port: int) -> bool:
+    return (await ask(port, "GET", "/api/posts")).status == 200
+
+
+async def test_replica_that_is_killed_loses_no_read(database_url: str, tmp_path: Path) -> None:
+    """What it had not answered is asked of the other, if it was to read only."""
+
+    async def read(client: Connection, _number: int) -> RawAnswer:
+        return await client.request("GET", "/api/posts?per_page=5")
+
+    async with two(database_url, tmp_path) as replicas, balanced(tmp_path, *replicas) as (port, _):
+        load = Load(port, "", read)
+        async with load.running(16):
+            await load.reach(300, 60)
+            await replicas[0].kill()
+            await load.reach(load.done + 600, 60)
+        assert not load.failed
+
+
+async def test_balancer_hides_what_is_for_operators(database_url: str, tmp_path: Path) -> None:
+    async with (
+        service_process(database_url, tmp_path) as replica,
+        balanced(tmp_path, replica) as (port, _),
+    ):
+        await until(lambda: answers(port))
+        for path in ("/metrics", "/metrics/", "/%6detrics", "//metrics", "/metrics?x=1"):
+            assert (await ask(port, "GET", path)).status == 403
+        await replica.kill()
+        await until(lambda: unavailable(port))
+
+
+async def unavailable(port: int) -> bool:
+    """Whether the balancer says itself, in the service's shape, that nothing is there."""
+    answer = await ask(port, "GET", "/api/posts")
+    if answer.status != 503:
+        return False
+    assert answer.headers["content-type"] == "application/json"
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json["request_id"] == answer.headers["x-request-id"]
+    assert set(answer.json) == {"error", "message", "code", "request_id"}
+    return True
+
+
+@asynccontextmanager
+async def bouncer(folder: Path, url: str) -> AsyncIterator[str]:
+    """PgBouncer in transaction mode, with fewer connections than its clients; yields the address.
+
+    Its user is the one that may open PostgreSQL's socket.
+    """
+    address = urlsplit(url)
+    query = parse_qs(address.query)
+    name, port = address.path.strip("/"), free_port()
+    config = folder / "pgbouncer.ini"
+    config.write_text(
+        f"[databases]\n{name} = host={query['host'][0]} port={query['port'][0]} user=service\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\n"
+        "unix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 3\n"
+    )
+    config.chmod(0o644)
+    command = [program("pgbouncer"), "-q", str(config)]
+    if os.getuid() == 0:
+        command[1:1] = ["-u", "nobody"]
+    async with running(*command, port=port):
+        yield f"postgresql://service@127.0.0.1:{port}/{name}"
+
+
+async def test_behind_pgbouncer(database_url: str, tmp_path: Path) -> None:
+    """32 clients read and write over ten connections to it, and its three to the server."""
+    folder = Path(tempfile.mkdtemp(prefix="service-pgbouncer-"))
+    folder.chmod(0o755)
+    async with (
+        bouncer(folder, database_url) as url,
+        service_process(url, tmp_path, database_pgbouncer="true") as service,
+    ):
+        async with Connection(service.port) as first:
+            await first.sign_up("ada")
+        load = Load(service.port, first.token, read_or_write)
+        async with load.running(32):
+            await load.reach(1_500, 60)
+    shutil.rmtree(folder)
+    assert not load.failed
+    assert load.created > 100
