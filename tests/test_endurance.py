@@ -1,0 +1,158 @@
+"""Many connections, and many requests: what they cost one process of the service."""
+
+import asyncio
+import random
+import resource
+import socket
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Connection, ServiceProcess, service_process
+from tests.waiting import until
+
+ACTIVE = 64
+SECONDS = 3.0
+ROUNDS = 3
+SILENT = 2_000
+HELD = 10_000
+KIB_PER_CONNECTION = 15
+POOL = 10  # connections to the database that come meanwhile
+REQUESTS = 200_000
+WARM = 50_000
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def open_files() -> Iterator[None]:
+    """As many open files as these connections need, here and in the service."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(HELD + 1_000, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@asynccontextmanager
+async def silent(service: ServiceProcess, count: int) -> AsyncIterator[None]:
+    """So many connections that the service has taken, and that say nothing."""
+    before = service.descriptors()
+    with ExitStack() as connections:
+        for number in range(count):
+            connections.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            if number % 100 == 0:
+                await until(lambda taken=before + number - 500: reached(service, taken))
+        await until(lambda: reached(service, before + count))
+        yield
+    await until(lambda: fallen(service, before + count // 100))
+
+
+async def reached(service: ServiceProcess, count: int) -> bool:
+    return service.descriptors() >= count
+
+
+async def fallen(service: ServiceProcess, count: int) -> bool:
+    return service.descriptors() <= count
+
+
+async def rate(service: ServiceProcess) -> float:
+    """The requests a second that busy clients get through."""
+    before, done = service.descriptors(), 0
+    deadline = time.monotonic() + SECONDS
+
+    async def client() -> None:
+        nonlocal done
+        async with Connection(service.port) as connection:
+            while time.monotonic() < deadline:
+                assert (await connection.request("GET", "/api/posts")).status == 200
+                done += 1
+
+    await asyncio.gather(*(client() for _ in range(ACTIVE)))
+    await until(lambda: fallen(service, before + POOL))
+    return done / SECONDS
+
+
+@pytest.mark.usefixtures("open_files")
+async def test_silent_connections_cost_little(database_url: str, tmp_path: Path) -> None:
+    alone, beside = [], []
+    async with service_process(database_url, tmp_path) as service:
+        await rate(service)  # warm
+        before = service.resident()
+        async with silent(service, SILENT):
+            each = (service.resident() - before) / SILENT / 1024
+        for _ in range(ROUNDS):
+            alone.append(await rate(service))
+            async with silent(service, SILENT):
+                beside.append(await rate(service))
+    kept = statistics.median(beside) / statistics.median(alone)
+    print(f"{each:.1f} KiB a connection; {kept:.2f} of the throughput")  # noqa: T201
+    assert each <= KIB_PER_CONNECTION
+    assert kept >= 0.85
+
+
+@pytest.mark.usefixtures("open_files")
+async def test_ten_thousand_connections_are_held(database_url: str, tmp_path: Path) -> None:
+    async with service_process(database_url, tmp_path) as service, silent(service, HELD):
+        async with Connection(service.port) as connection:
+            assert (await connection.request("GET", "/api/posts")).status == 200
+        assert service.descriptors() >= HELD
+
+
+async def test_memory_stays_flat(database_url: str, tmp_path: Path) -> None:
+    """Reads, writes, searches, logins, mistakes: after 50,000 requests 150,000 more."""
+    async with service_process(database_url, tmp_path) as service:
+        load = Mixed(service)
+        await load.run(WARM)
+        before = service.resident()
+        await load.run(REQUESTS - WARM)
+        grown = service.resident() / before - 1
+    print(f"{before >> 20} MiB, {grown:+.1%}")  # noqa: T201
+    assert grown < 0.05
+
+
+class Mixed:
+    """What clients do in a day, in random order."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self._service = service
+        self._left = 0
+        self._clients = 0
+
+    async def run(self, requests: int) -> None:
+        """Ask so many times."""
+        self._left = requests
+        await asyncio.gather(*(self._client() for _ in range(ACTIVE)))
+
+    async def _client(self) -> None:
+        self._clients += 1
+        dice = random.Random(self._clients)  # noqa: S311 - not a secret
+        async with Connection(self._service.port) as connection:
+            await connection.sign_up(f"client{self._clients}")
+            post = (await connection.request("POST", "/api/posts", NEW)).headers["location"]
+            while self._left > 0:
+                self._left -= 1
+                method, path, body, status = dice.choices(MIX, WEIGHTS)[0]
+                answer = await connection.request(method, path.format(post=post), body)
+                assert answer.status == status, answer.body
+                if status == 201:
+                    post = answer.headers["location"]
+
+
+NEW = {"title": "A title", "content": "Words of a post. " * 20}
+MIX: list[tuple[str, str, object, int]] = [
+    ("GET", "{post}", None, 200),
+    ("GET", "/api/posts", None, 200),
+    ("GET", "/api/posts?q=words&per_page=5", None, 200),
+    ("GET", "/auth/me", None, 200),
+    ("POST", "/api/posts", NEW, 201),
+    ("PUT", "{post}", {"title": "Another"}, 200),
+    ("GET", "/api/posts/nothing", None, 404),
+    ("POST", "/api/posts", {"title": ""}, 400),
+    ("GET", "/health/ready", None, 200),
+    ("GET", "/metrics", None, 200),
+]
+WEIGHTS = [40, 10, 2, 20, 8, 8, 5, 5, 1, 1]
