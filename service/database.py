@@ -26,6 +26,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from service import pool
 from service.errors import Unavailable
+from service.reading import ReadingSession
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -79,7 +80,7 @@ class Database:
         autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
         reading = self.engine.execution_options(**autocommit)
-        self._readers = async_sessionmaker(reading, expire_on_commit=False)
+        self._readers = async_sessionmaker(reading, class_=ReadingSession)
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
     def session(self, *, read_only: bool = False) -> AsyncSession:

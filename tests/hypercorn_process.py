@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -35,17 +35,21 @@ async def running(
         "RATELIMIT_ENABLED": "false",
     }
     arguments = ["-m", "hypercorn", "--config", str(config), "service.asgi:app"]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, cwd=PROJECT, env=environment, stderr=PIPE
-    )
+    # Into a file: a pipe that nobody empties would stop the service at its next line.
+    log = folder / "hypercorn.log"
+    with log.open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, cwd=PROJECT, env=environment, stderr=errors
+        )
     try:
         await _answering(process, port)
         yield process, port
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-        _, errors = await process.communicate()
-    assert b"Traceback" not in errors, errors.decode()
+        await process.wait()
+    told = log.read_text()
+    assert "Traceback" not in told, told
 
 
 async def _answering(process: Process, port: int) -> None:

@@ -45,5 +45,6 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "job records": queue.delete_old_records,
         "idempotency keys": idempotency.delete_expired_keys,
         "posts": delete_retired_posts,
+        "post counts": posts.delete_orphaned_counts,
         "post events": delete_old_events,
     }

@@ -27,7 +27,7 @@ from service.accounts.models import User
 from service.database import AnyRow, Id
 from service.errors import Conflict, Forbidden, NotFound, TokenRefused
 from service.ids import new_id
-from service.posts.models import Post
+from service.posts.models import AuthorPostCount, Post
 from service.posts.queries import SHOWN, find_post
 from service.posts.schemas import NewPost, PostChange, versions_named
 from service.posts.search import VISIBLE
@@ -191,6 +191,16 @@ async def delete_retired_posts(
     retired = select(Post.id).where(Post.deleted_at < before).limit(limit)
     chosen = Post.id.in_(retired.with_for_update(skip_locked=True))
     return len((await session.scalars(delete(Post).where(chosen).returning(Post.id))).all())
+
+
+async def delete_orphaned_counts(
+    session: AsyncSession, _now: datetime, *, limit: int = 1_000
+) -> int:
+    """Remove the post counts of authors who are gone for good, `limit` at most; how many."""
+    known = select(User.id).where(User.id == AuthorPostCount.author_id).exists()
+    orphans = select(AuthorPostCount.author_id).distinct().where(~known).limit(limit)
+    removed = delete(AuthorPostCount).where(AuthorPostCount.author_id.in_(orphans))
+    return len((await session.scalars(removed.returning(AuthorPostCount.slot))).all())
 
 
 async def _update(

@@ -22,8 +22,6 @@ MEMORY = 150 * 1024 * 1024  # bytes that a flood may add
 pytestmark = [
     pytest.mark.proof,
     pytest.mark.timeout(300),
-    # Measured on two quiet cores: 1.74 to 1.83. The bound stands; the service does not keep it yet.
-    pytest.mark.xfail(reason="readers feel a login flood by 1.8 times, not 1.5", strict=False),
 ]
 
 

@@ -86,3 +86,17 @@ async def test_after_retention_it_is_gone_for_good(
     assert (await author.post(f"{old}/restore")).status == 404
     assert (await author.post(f"{recent}/restore")).status == 200
     assert (await author.get(visible)).status == 200
+
+
+async def test_the_counts_of_accounts_that_are_gone_are_removed(
+    app: Service, author: Client, db: "asyncpg.Connection"
+) -> None:
+    await write(author)
+    gone = await db.fetchval(
+        "INSERT INTO author_post_counts VALUES (gen_random_uuid(), 0, 0) RETURNING author_id"
+    )
+    session = app.extensions["database"].session()
+    assert await posts.delete_orphaned_counts(session, clock.now()) == 1
+    await finish(session, keep=True)
+    assert await db.fetchval("SELECT count(*) FROM author_post_counts WHERE posts = 1") == 1
+    assert not await db.fetchval("SELECT true FROM author_post_counts WHERE author_id = $1", gone)

@@ -57,7 +57,6 @@ async def slowest_of_hundred(port: int) -> float:
 
 
 @pytest.mark.proof
-@pytest.mark.xfail(reason="hangs; cause not known yet", run=False)
 @pytest.mark.usefixtures("open_files")
 async def test_two_thousand_idle_streams(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path
