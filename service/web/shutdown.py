@@ -144,10 +144,13 @@ def init_app(app: Quart) -> None:
 
     @app.while_serving
     async def follow_server() -> AsyncGenerator[None, None]:
-        app.extensions["shutdown"] = state = Shutdown(_server_config())
-        following = asyncio.create_task(_follow_server(state, asyncio.all_tasks()))
+        config = _server_config()
+        app.extensions["shutdown"] = state = Shutdown(config)
+        # Without Hypercorn there is nothing to follow but, maybe, another application's server.
+        following = config and asyncio.create_task(_follow_server(state, asyncio.all_tasks()))
         yield
-        following.cancel()
+        if following:
+            following.cancel()
         state.end()
 
 
