@@ -11,10 +11,12 @@ PYTHONS ?= 3.11 3.13
 # Each worker has its own databases in one PostgreSQL server: more than four gain little.
 WORKERS ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
-# What running needs, what developing needs, and the benchmark's peers in a place of their own.
+# What running needs, what developing needs, and, each in a place of their own, the benchmark's
+# peers and the clients that know the service from its OpenAPI document alone.
 RUN := $(VENV)/.run
 DEVELOPMENT := $(VENV)/.development
 PEERS := .venv-benchmarks/.peers
+CLIENTS := .venv-clients/.clients
 
 INSTALL = $(@D)/bin/python -m pip install -qq --no-input --disable-pip-version-check
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
@@ -62,7 +64,7 @@ others: ## the suite on the other supported Pythons that are installed
 		$(MAKE) --no-print-directory test PYTHON=python$$version VENV=.venv-$$version || exit; \
 	done
 
-proof: $(DEVELOPMENT) ## the tests that take minutes
+proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m proof || [ $$? -eq 5 ]
 
 bench: $(RUN) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
@@ -80,6 +82,8 @@ lock: $(BIN)/pip ## resolve the requirements anew (UPGRADE=1: to the newest vers
 		--constraints requirements/development.txt --output-file requirements/build.txt
 	@$(COMPILE) benchmarks/requirements.in $(if $(UPGRADE),--upgrade) \
 		--output-file benchmarks/requirements.txt
+	@$(COMPILE) requirements/clients.in $(if $(UPGRADE),--upgrade) \
+		--output-file requirements/clients.txt
 
 clean: ## remove what the other targets made, except the data in var/
 	@rm -rf .venv .venv-* .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -92,6 +96,8 @@ $(RUN) $(DEVELOPMENT): $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/b
 	@touch $@
 
 $(PEERS): benchmarks/requirements.txt | .venv-benchmarks/bin/pip
+$(CLIENTS): requirements/clients.txt | .venv-clients/bin/pip
+$(PEERS) $(CLIENTS):
 	@echo "Installing $< into $(@D) …"
 	@$(INSTALL) --require-hashes --requirement $<
 	@touch $@

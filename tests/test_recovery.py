@@ -5,13 +5,15 @@ import statistics
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
 
 from service.app import Service
+from service.errors import Unavailable
 from service.settings import Settings
-from tests.client import PASSWORD, Client
+from tests.client import PASSWORD, Client, refused
 from tests.conftest import make_settings
 from tests.smtp import SmtpServer, link, part, token
 
@@ -295,7 +297,20 @@ class TestPages:
         assert 'value="a&quot;&gt;&lt;script&gt;"' in text
         assert "http" not in text  # nothing comes from elsewhere
         assert f'action="{path[1:]}"' in text
-        assert (await client.get(path)).status == 400
+        for query in ("", "?token=", f"?token={'a' * 201}", "?token=a%00"):
+            assert (await client.get(f"{path}{query}")).status == 400
+
+    async def test_a_busy_service_says_when_to_try_again(
+        self, client: Client, smtp: SmtpServer, worker: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        form = {"token": token((await smtp.wait_for(2))[1]), "password": NEW_PASSWORD}
+        passwords = client.app.extensions["passwords"]
+        monkeypatch.setattr(passwords, "hash", AsyncMock(side_effect=Unavailable))
+        answer = await submit(client, "/reset-password", **form)
+        refused(answer, 503)
+        assert answer.headers["Retry-After"]
 
     async def test_confirming_an_address(
         self, client: Client, smtp: SmtpServer, worker: None

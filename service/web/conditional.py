@@ -8,9 +8,10 @@ from typing import Final
 from quart import Response, request
 
 from service.errors import BadRequest, ServiceError
+from service.web.openapi.headers import ENTITY_TAG
 
 # An opaque tag in quotes, weak when W/ stands before it.
-_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_TAG: Final = re.compile(ENTITY_TAG)
 
 
 class PreconditionFailed(ServiceError):

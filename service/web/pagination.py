@@ -58,6 +58,19 @@ def _digits(value: object) -> object:
     return value
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+_PAGE: Final = Field(
+    ge=1,
+    le=PAGE_MAX,
+    description="Counted from 1; the first one when neither it nor `cursor` is given.",
+    # Clients that are made from the document would send the default along with a cursor.
+    json_schema_extra=_without_default,
+)
+
+
 class CursorQuery(BaseModel):
     """How much of a list, and from where on."""
 
@@ -68,7 +81,7 @@ class CursorQuery(BaseModel):
 class PageQuery(CursorQuery):
     """Which page of a list, or from where on."""
 
-    page: Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(_digits)] = 1
+    page: Annotated[int, _PAGE, BeforeValidator(_digits)] = 1
 
     @field_validator("page")
     @classmethod

@@ -1,5 +1,6 @@
 """The document is valid and tells of every route."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from referencing.jsonschema import DRAFT202012
 
 from service.app import Service
 from service.web.openapi import document
-from tests.client import Client
+from tests.client import Client, refused
 
 Operation = dict[str, Any]
 
@@ -65,7 +66,10 @@ def test_every_operation_has_a_success_and_the_common_failures(described: dict[s
         assert operation["summary"].endswith("."), (path, method)
         if "requestBody" in operation:
             assert operation["requestBody"]["required"] is True
-            assert {"400", "413", "415"} <= set(told), (path, method)
+            assert {"400", "413"} <= set(told), (path, method)
+            # A form that is sent as something else is an empty form.
+            sent_as_json = "application/json" in operation["requestBody"]["content"]
+            assert ("415" in told) is sent_as_json, (path, method)
         if "security" in operation:
             assert "401" in told, (path, method)
         if "{" in path:
@@ -121,13 +125,68 @@ def test_parameters(described: dict[str, Any]) -> None:
         "type": "integer",
         "minimum": 1,
         "maximum": 1_000_000,
-        "default": 1,
     }
+    assert "first one" in query["page"]["description"]
     assert query["per_page"]["schema"]["maximum"] == 100
     assert not any(parameter.get("required") for parameter in query.values())
     post_id = find(described, "read_post")["parameters"][0]
     assert (post_id["name"], post_id["required"]) == ("post_id", True)
     assert post_id["schema"] == {"type": "string", "format": "uuid"}
+
+
+def test_pages_take_the_token_and_a_form(described: dict[str, Any]) -> None:
+    for name, model in (("verification", "LinkToken"), ("reset", "PasswordReset")):
+        [token] = [
+            parameter
+            for parameter in find(described, f"read_{name}_page")["parameters"]
+            if parameter.get("in") == "query"
+        ]
+        assert (token["name"], token["required"]) == ("token", True)
+        assert token["schema"]["maxLength"] == 200
+        body = find(described, f"submit_{name}_page")["requestBody"]["content"]
+        assert body == {
+            "application/x-www-form-urlencoded": {
+                "schema": {"$ref": f"#/components/schemas/{model}"}
+            }
+        }
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("*", True),
+        ('"3"', True),
+        ('W/"3"', True),
+        ('""', True),
+        ('"a,b" ,, W/"c",', True),
+        ("", False),
+        ("3", False),
+        ('"3', False),
+        ('"3" "4"', False),
+        ('*, "3"', False),
+        ('w/"3"', False),
+    ],
+)
+async def test_told_entity_tags_are_those_that_are_taken(
+    described: dict[str, Any], anyone: Client, text: str, good: bool
+) -> None:
+    told = {
+        parameter["name"]: parameter["schema"]["pattern"]
+        for operation_id in ("list_posts", "change_post")
+        for parameter in find(described, operation_id)["parameters"]
+        if parameter.get("name", "").startswith("If-")
+    }
+    assert set(told) == {"If-Match", "If-None-Match"}
+    assert all(bool(re.search(pattern, text)) is good for pattern in told.values())
+    answer = await anyone.get("/api/posts", headers={"If-None-Match": text})
+    assert answer.status == (400 if not good else 304 if text == "*" else 200)
+
+
+def test_an_address_is_told_as_it_is_checked(described: dict[str, Any]) -> None:
+    email = described["components"]["schemas"]["ResetRequest"]["properties"]["email"]
+    assert re.search(email["pattern"], "ada@example.com")
+    assert not re.search(email["pattern"], "nobody")
+    assert not re.search(email["pattern"], "a@\0b")
 
 
 def test_a_partial_change_has_no_defaults_and_no_null(described: dict[str, Any]) -> None:
@@ -214,3 +273,4 @@ async def test_is_served_with_an_entity_tag(client: Client, described: dict[str,
     assert again.headers["ETag"] == first.headers["ETag"]
     other = await client.get("/openapi.json", headers={"If-None-Match": '"another"'})
     assert other.status == 200
+    refused(await client.get("/openapi.json", headers={"If-None-Match": "none"}), 400)

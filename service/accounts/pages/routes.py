@@ -9,13 +9,13 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from quart import Blueprint, Response, request
-from quart_schema import DataSource, document_request
+from quart_schema import DataSource, document_querystring, document_request
 
 from service.accounts.pages import html
 from service.accounts.recovery import recovery
 from service.accounts.recovery.routes import replace_password
 from service.accounts.recovery.schemas import LinkToken, PasswordReset
-from service.errors import ServiceError
+from service.errors import BadRequest
 from service.web.errors import field_errors
 from service.web.openapi import Header, answers
 from service.web.origin import origin
@@ -67,13 +67,22 @@ def _page(title: str, content: str, status: int = 200) -> Response:
     return Response(text, status, _HEADERS, content_type=f"{_HTML}; charset=utf-8")
 
 
+def _token() -> str | None:
+    """The token in the address; None when there is none that could be one."""
+    try:
+        return LinkToken.model_validate(request.args.to_dict()).token
+    except ValidationError:
+        return None
+
+
 @blueprint.get("/verify-email")
 @limit(DEFAULT)
+@document_querystring(LinkToken)
 @_shows_page
 async def read_verification_page() -> Response:
     """Open the page that confirms an address."""
-    token = request.args.get("token", "")
-    if not token:
+    token = _token()
+    if token is None:
         return _page(VERIFY, html.alert(INCOMPLETE), 400)
     return _page(VERIFY, html.form("verify-email", token, "<button>Confirm</button>"))
 
@@ -87,18 +96,19 @@ async def submit_verification_page() -> Response:
     try:
         data = LinkToken.model_validate((await request.form).to_dict())
         await recovery.verify_email(session(), data.token, origin())
-    except (ServiceError, ValidationError) as error:
+    except (BadRequest, ValidationError) as error:
         return _failed(VERIFY, error)
     return _page(VERIFY, "<p>Thank you: your email address is confirmed.</p>")
 
 
 @blueprint.get("/reset-password")
 @limit(DEFAULT)
+@document_querystring(LinkToken)
 @_shows_page
 async def read_reset_page() -> Response:
     """Open the page that asks for a new password."""
-    token = request.args.get("token", "")
-    if not token:
+    token = _token()
+    if token is None:
         return _page(RESET, html.alert(INCOMPLETE), 400)
     return _page(RESET, html.form("reset-password", token, html.NEW_PASSWORD))
 
@@ -112,26 +122,25 @@ async def submit_reset_page() -> Response:
     form = (await request.form).to_dict()
     try:
         await replace_password(PasswordReset.model_validate(form))
-    except (ServiceError, ValidationError) as error:
+    except (BadRequest, ValidationError) as error:
         # The password can be chosen once more where it is what was refused.
         again = html.form("reset-password", form.get("token", ""), html.NEW_PASSWORD)
         return _failed(RESET, error, again if "password" in _refused(error) else "")
     return _page(RESET, "<p>Your password is changed. Please sign in with it.</p>")
 
 
-def _refused(error: ServiceError | ValidationError) -> dict[str, list[str]]:
+def _refused(error: BadRequest | ValidationError) -> dict[str, list[str]]:
     if isinstance(error, ValidationError):
         return field_errors(error)
     return {field: list(messages) for field, messages in (error.errors or {}).items()}
 
 
-def _failed(title: str, error: ServiceError | ValidationError, content: str = "") -> Response:
+def _failed(title: str, error: BadRequest | ValidationError, content: str = "") -> Response:
     refused = _refused(error)
     if "password" in refused:
         message = f"Please choose another password: {'; '.join(refused['password'])}."
-    elif isinstance(error, ServiceError):
+    elif isinstance(error, BadRequest):
         message = f"{error.message}."
     else:
         message = INCOMPLETE
-    status = error.status if isinstance(error, ServiceError) else 400
-    return _page(title, f"{html.alert(message)}\n{content}", status)
+    return _page(title, f"{html.alert(message)}\n{content}", 400)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field
 
 from service.accounts.schemas import Password
-from service.web.openapi import example
+from service.web.openapi import Told, example
 from service.web.text import EMAIL_MAX, Text
 
 TOKEN_EXAMPLE: Final = {"token": "Zm9yIHRoZSBleGFtcGxlLCBub3QgZm9yIGFuIGFjY291"}
@@ -18,7 +18,11 @@ class ResetRequest(BaseModel):
 
     # Anything that may be an address: accounts that were imported may have one that registration
     # would refuse.
-    email: Annotated[Text, Field(max_length=EMAIL_MAX, pattern=r"^[^@\s]+@[^@\s]+$")]
+    email: Annotated[
+        Text,
+        Field(max_length=EMAIL_MAX, pattern=r"^[^@\s]+@[^@\s]+$"),
+        Told("pattern", r"^[^@\s\u0000]+@[^@\s\u0000]+$"),
+    ]
 
 
 class LinkToken(BaseModel):

@@ -4,9 +4,10 @@ import asyncio
 from hashlib import sha256
 from typing import Final
 
-from quart import Blueprint, Quart, Response, current_app, request
+from quart import Blueprint, Quart, Response, current_app
 
 from service.errors import NotFound
+from service.web.conditional import EntityTag, InvalidEntityTag, tagged
 from service.web.docs.assets import load_assets, load_page
 from service.web.json import dumps
 from service.web.openapi import Header, answers, document, reads
@@ -50,7 +51,7 @@ class AssetNotFound(NotFound):
 
 @blueprint.get("/openapi.json")
 @unlimited
-@reads(IF_NONE_MATCH)
+@reads(IF_NONE_MATCH, errors=[InvalidEntityTag])
 @answers(
     200,
     media_type="application/json",
@@ -63,13 +64,7 @@ async def read_openapi() -> Response:
     body, tag = _document()
     response = Response(body, content_type="application/json")
     response.cache_control.no_cache = True
-    response.set_etag(tag)
-    if request.if_none_match.contains_weak(tag):
-        response.status_code = 304
-        response.set_data(b"")
-        for name in ("Content-Length", "Content-Type"):
-            response.headers.pop(name, None)
-    return response
+    return tagged(response, tag)
 
 
 @blueprint.get("/docs")
@@ -94,14 +89,14 @@ async def read_docs_asset(name: str) -> Response:
     return Response(asset.content, content_type=asset.content_type, headers=_ASSET_HEADERS)
 
 
-def _document() -> tuple[bytes, str]:
+def _document() -> tuple[bytes, EntityTag]:
     # The routes of a running application do not change: one document for its life.
-    known: dict[str, tuple[bytes, str]] = current_app.extensions
+    known: dict[str, tuple[bytes, EntityTag]] = current_app.extensions
     if "openapi" not in known:
         known["openapi"] = _write(current_app)
     return known["openapi"]
 
 
-def _write(app: Quart) -> tuple[bytes, str]:
+def _write(app: Quart) -> tuple[bytes, EntityTag]:
     body = dumps(document(app))
-    return body, sha256(body).hexdigest()[:32]
+    return body, EntityTag(sha256(body).hexdigest()[:32])

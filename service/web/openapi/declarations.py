@@ -18,6 +18,7 @@ Route = TypeVar("Route", bound=Callable[..., object])
 Errors = Sequence[type[ServiceError]]
 
 JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
 # Set on a route by what limits it.
 LIMIT_ATTRIBUTE: Final = "_limit"
 _ATTRIBUTE: Final = "_declared"

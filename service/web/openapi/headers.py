@@ -20,6 +20,13 @@ RETRY_AFTER: Final = Header(
     "Retry-After", "When to try again, in seconds.", {"type": "integer", "minimum": 0}
 )
 ALLOW: Final = Header("Allow", "The methods that the path knows.")
+# An entity tag (RFC 9110, §8.8.3), and what If-Match and If-None-Match hold: `*` or a list of them.
+ENTITY_TAG: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+_ENTITY_TAGS: Final = {
+    "type": "string",
+    "pattern": rf"^([ \t]*\*[ \t]*|[ \t,]*{ENTITY_TAG}([ \t]*,[ \t,]*{ENTITY_TAG})*[ \t,]*)$",
+}
+
 RATELIMIT: Final = (
     Header(
         "RateLimit-Limit",
@@ -75,7 +82,10 @@ BUFFERING: Final = Header(
     "X-Accel-Buffering", "Tells a proxy not to hold events back.", required=False
 )
 IF_MATCH: Final = Header(
-    "If-Match", "Change only one of these states: when none is current, 412.", required=False
+    "If-Match",
+    "Change only one of these states: when none is current, 412.",
+    _ENTITY_TAGS,
+    required=False,
 )
 IDEMPOTENCY_KEY: Final = Header(
     "Idempotency-Key",
@@ -84,5 +94,8 @@ IDEMPOTENCY_KEY: Final = Header(
     required=False,
 )
 IF_NONE_MATCH: Final = Header(
-    "If-None-Match", "The entity tags at hand: when one is current, 304.", required=False
+    "If-None-Match",
+    "The entity tags at hand: when one is current, 304.",
+    _ENTITY_TAGS,
+    required=False,
 )

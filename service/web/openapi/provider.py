@@ -24,6 +24,7 @@ from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests
 from service.web.converters import IdConverter
 from service.web.openapi import responses
 from service.web.openapi.declarations import (
+    FORM,
     JSON,
     LIMIT_ATTRIBUTE,
     Declared,
@@ -132,10 +133,11 @@ class Provider(OpenAPIProvider):
             made["required"] = True
         return made
 
-    def build_request_body(self, model: Any, _source: DataSource) -> tuple[Object, Object]:
-        """Describe a JSON body, which is always required."""
+    def build_request_body(self, model: Any, source: DataSource) -> tuple[Object, Object]:
+        """Describe a body, which is always required."""
         schema = self._schemas.ref(model, "validation")
-        return {"required": True, "content": {JSON: {"schema": schema}}}, {}
+        media_type = JSON if source == DataSource.JSON else FORM
+        return {"required": True, "content": {media_type: {"schema": schema}}}, {}
 
     def _people(self) -> Object:
         info = self._extension.info
@@ -207,8 +209,9 @@ def _errors(rule: Rule, view: View, told: Declared, method: str) -> Iterable[typ
     for scheme in told.security:
         if scheme.unconfirmed and len(_shown_together(scheme, method)) > 1:
             yield scheme.unconfirmed
-    if hasattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE):
-        yield from responses.BODY_ERRORS
+    body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, None)
+    if body:
+        yield from responses.JSON_ERRORS if body[1] == DataSource.JSON else responses.FORM_ERRORS
     has_parameters = told.reads or any(
         hasattr(view, name)
         for name in (QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, QUART_SCHEMA_HEADERS_ATTRIBUTE)

@@ -73,10 +73,11 @@ class InternalError(ServiceError):
     default_message = "Something went wrong on our side"
 
 
-BODY_ERRORS: Final = (BadRequest, ContentTooLarge, UnsupportedMediaType)
+FORM_ERRORS: Final = (BadRequest, ContentTooLarge)
+JSON_ERRORS: Final = (*FORM_ERRORS, UnsupportedMediaType)
 COMMON_ERRORS: Final = (InternalError, Unavailable)
 # What many operations share, and what happens outside of all operations.
-SHARED_ERRORS: Final = (*BODY_ERRORS, *COMMON_ERRORS, NotFound, MethodNotAllowed, TooManyRequests)
+SHARED_ERRORS: Final = (*JSON_ERRORS, *COMMON_ERRORS, NotFound, MethodNotAllowed, TooManyRequests)
 
 
 def header_object(header: Header) -> dict[str, Any]:
