@@ -41,7 +41,7 @@ def run_migrations(connection: Connection) -> None:
 async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
     with provided(load_settings()) as place:
-        engine = make_engine(place.settings)
+        engine = make_engine(place.settings, patient=True)
         try:
             async with engine.connect() as connection:
                 await connection.run_sync(run_migrations)

@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> Service:
     transaction.init_app(app, database)
     metrics.init_app(app, database)
     shutdown.init_app(app)
-    posts_routes.init_app(app, connector(settings))
+    posts_routes.init_app(app, connector(settings), pgbouncer=settings.database_pgbouncer)
     principal.init_app(app, Tokens(settings), CsrfTokens(settings))
     ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
     openapi.init_app(app)

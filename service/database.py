@@ -6,10 +6,12 @@ that does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Final, TypeVar, cast
 
 import asyncpg
 import structlog
+from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Connection, DateTime, MetaData, Row, Uuid
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -21,13 +23,15 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
+from service import pool
 from service.errors import Unavailable
 from service.reading import ReadingSession
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
+# Seconds past the statement's time after which its server is taken for dead.
+SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 OBSERVATION_TIMEOUT: Final = 2.0  # seconds
@@ -62,43 +66,20 @@ UtcDateTime = DateTime(timezone=True)
 Id = Uuid(as_uuid=True)
 
 
-class Usage(NamedTuple):
-    """The pool at this moment: its connections, those in use, and the requests that wait."""
-
-    size: int
-    in_use: int
-    waiting: int
-
-
-class Pool(AsyncAdaptedQueuePool):
-    """A pool that knows how many callers wait for a connection, one being opened included."""
-
-    waiting = 0
-
-    def connect(self) -> PoolProxiedConnection:
-        """Take a connection."""
-        self.waiting += 1
-        try:
-            return super().connect()
-        finally:
-            self.waiting -= 1
-
-    def usage(self) -> Usage:
-        """Tell how much of it is in use."""
-        return Usage(self.size(), self.checkedout(), self.waiting)
-
-
 class Database:
     """The engine and the sessions of one process."""
 
     def __init__(self, settings: Settings) -> None:
         self.engine = make_engine(settings)
+        self._pgbouncer = settings.database_pgbouncer
         # A connection beside the pool, made at first use: a full pool must not hide how things are.
-        beside = make_engine(settings.model_copy(update={"database_pool_size": 1}))
-        self._beside = beside.execution_options(isolation_level="AUTOCOMMIT")
+        beside = make_engine(settings.model_copy(update={"database_pool_size": 1}), pool.SparedPool)
         self._observing: set[asyncio.Task[Any]] = set()
-        # Reads need no BEGIN and ROLLBACK: two round trips less each.
-        reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Reads need no BEGIN and ROLLBACK: two round trips less each. Behind PgBouncer they do: a
+        # statement takes more than one message, which only a transaction brings to one server.
+        autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
+        self._beside = beside.execution_options(**autocommit)
+        reading = self.engine.execution_options(**autocommit)
         self._readers = async_sessionmaker(reading, class_=ReadingSession)
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -115,7 +96,8 @@ class Database:
         pooled = await self.engine.raw_connection()
         try:
             driver: Any = pooled.driver_connection
-            row: asyncpg.Record | None = await driver.fetchrow(statement, *values)
+            async with one_server(driver, self._pgbouncer):
+                row: asyncpg.Record | None = await driver.fetchrow(statement, *values)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             pooled.invalidate(error)
             state = getattr(error, "sqlstate", None)
@@ -126,9 +108,9 @@ class Database:
             pooled.close()
         return row
 
-    def usage(self) -> Usage:
+    def usage(self) -> pool.Usage:
         """Tell how much of the pool is in use."""
-        return cast(Pool, self.engine.pool).usage()
+        return cast(pool.BoundedPool, self.engine.pool).usage()
 
     async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.
@@ -175,12 +157,20 @@ async def finish(session: AsyncSession, *, keep: bool) -> None:
         await session.close()
 
 
-def make_engine(settings: Settings) -> AsyncEngine:
-    """Make the engine; nothing connects before the first statement."""
-    return create_async_engine(
+def make_engine(
+    settings: Settings,
+    pool_class: type[pool.SparedPool] = pool.BoundedPool,
+    *,
+    patient: bool = False,
+) -> AsyncEngine:
+    """Make the engine; nothing connects before the first statement.
+
+    A patient one is for migrations, which lift DATABASE_STATEMENT_TIMEOUT.
+    """
+    engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connector(settings),
-        poolclass=Pool,
+        connect_args=_adapter_options(settings, patient=patient),
+        poolclass=pool_class,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
         max_overflow=0,
@@ -189,23 +179,52 @@ def make_engine(settings: Settings) -> AsyncEngine:
         # Errors are logged with their statement: not with the values in it.
         hide_parameters=True,
     )
+    pool.watch(engine)
+    return engine
+
+
+def _adapter_options(settings: Settings, *, patient: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"async_creator_fn": connector(settings, patient=patient)}
+    if settings.database_pgbouncer:
+        # Another server connection may come with every transaction, so nothing is prepared for
+        # longer: unnamed statements, of which no two can clash.
+        options |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    return options
 
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
 
 
-def connector(settings: Settings) -> Connect:
-    """Make what opens a connection, for the pool or beside it; raises Unavailable."""
+def one_server(
+    connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]", pgbouncer: bool
+) -> AbstractAsyncContextManager[object]:
+    """Run what the block asks on one server; behind PgBouncer, only a transaction does.
+
+    There even one statement needs it: it takes more than one message.
+    """
+    return connection.transaction() if pgbouncer else nullcontext()
+
+
+def connector(settings: Settings, *, patient: bool = False) -> Connect:
+    """Make what opens a connection, for the pool or beside it; raises Unavailable.
+
+    Unless patient, statements end with a TimeoutError when the server does not answer at all.
+    """
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
     options: dict[str, Any] = {
-        "timeout": CONNECT_TIMEOUT,
-        "server_settings": {
-            "application_name": "service",
+        "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
+        "command_timeout": None if patient else settings.database_statement_timeout + SILENCE,
+        "server_settings": {"application_name": "service"},
+    }
+    if settings.database_pgbouncer:
+        # It refuses the settings below: the role must have them (docs/operations.md).
+        options["statement_cache_size"] = 0
+    else:
+        options["server_settings"] |= {
             "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),
-        },
-    }
+        }
 
     async def connect() -> "asyncpg.Connection[Any]":
         try:

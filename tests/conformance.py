@@ -25,6 +25,7 @@ _UNTOLD: Final = frozenset(
         "access-control-allow-origin",
         "access-control-expose-headers",
         "access-control-max-age",
+        "connection",
         "content-length",
         "content-type",
         "date",

@@ -15,6 +15,7 @@ BELOW_FEATURES = {
     "ids.py",
     "log.py",
     "origin.py",
+    "pool.py",
     "settings.py",
 }
 FILES = sorted(path.relative_to(SERVICE) for path in SERVICE.rglob("*.py"))

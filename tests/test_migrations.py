@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import migrations
-from service.database import make_engine, schema_problem
+from service.database import SILENCE, make_engine, schema_problem
 from service.embedded import EmbeddedPostgres
 from service.settings import PROJECT
 from tests.conftest import SECRET, make_settings
@@ -132,15 +132,15 @@ async def test_failed_upgrade_leaves_nothing(
 async def test_upgrade_may_take_longer_than_a_request(
     empty_url: str, inside: "asyncpg.Connection"
 ) -> None:
-    """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT."""
+    """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT, and as long as it takes."""
     settings = make_settings(database_url=empty_url, database_statement_timeout=0.05)
-    engine = make_engine(settings)
+    engine = make_engine(settings, patient=True)
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with inside.transaction():
         await inside.execute("SELECT pg_advisory_xact_lock(7042001)")
         upgrade = asyncio.create_task(migrations.upgrade(engine))
         await until(lambda: inside.fetchval(waiting))
-        await inside.execute("SELECT pg_sleep(0.1)")
+        await inside.execute(f"SELECT pg_sleep({SILENCE + 0.2})")
         assert not upgrade.done()
     await upgrade
     await engine.dispose()

@@ -57,7 +57,7 @@ async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
 
     Raises ClickException saying what failed.
     """
-    engine = make_engine(settings)
+    engine = make_engine(settings, patient=True)
     try:
         await _connect(engine, settings, wait)
         return await migrations.upgrade(engine)

@@ -17,6 +17,7 @@ from service.cli.database import tell, upgrade
 from service.jobs.worker import run_worker
 from service.settings import Settings
 from service.web.connections import end_with_clients
+from service.web.shutdown import shutdown
 
 # Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.
 GRACEFUL_TIMEOUT: Final = 0.5  # seconds
@@ -51,6 +52,7 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
 
     @app.while_serving
     async def ready() -> AsyncGenerator[None, None]:
+        shutdown(app).takes_signals = False
         announce()
         yield
 

@@ -38,8 +38,13 @@ async def read_liveness() -> Response:
 @unlimited
 @answers(200, Health, errors=[Unavailable])
 async def read_readiness() -> Response:
-    """Tell whether requests can be served: the database answers and its schema is at head."""
-    if shutdown(current_app).begun:
+    """Tell whether requests can be served.
+
+    The database answers, its schema is at head, and this process is not about to end.
+    """
+    state = shutdown(current_app)
+    state.note_watcher()
+    if state.begun:
         raise Unavailable("Not ready: the service is shutting down")
     problem = await _database_problem()
     if problem:

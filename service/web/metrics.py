@@ -30,8 +30,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from quart import Blueprint, Quart, Response, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.database import Database, Usage
+from service.database import Database
 from service.errors import Unavailable
+from service.pool import Usage
 from service.web.exchange import Exchange
 from service.web.openapi import answers
 from service.web.ratelimit import unlimited
