@@ -19,7 +19,7 @@ from benchmarks.load import LoadError
 from benchmarks.machine import describe
 from benchmarks.peers import PEERS
 from benchmarks.processes import ServerError
-from benchmarks.run import Plan, Samples, measure_size
+from benchmarks.run import Plan, measure_all
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.servers import Place
 
@@ -81,15 +81,6 @@ def make_plan(options: argparse.Namespace) -> Plan:
     )
 
 
-async def measure_all(plan: Plan, place: Place, console: Console) -> dict[int, Samples]:
-    results: dict[int, Samples] = {}
-    with console.status("Starting the servers …") as status:
-        progress = status.update if console.is_terminal else console.print
-        for size in plan.sizes:
-            results[size] = await measure_size(plan, size, place, progress)
-    return results
-
-
 def end_with_the_servers() -> None:
     """Unwind on SIGTERM and SIGHUP as on Ctrl-C, so that no server outlives the benchmark."""
     task = asyncio.current_task()
@@ -106,7 +97,9 @@ async def benchmark(options: argparse.Namespace, console: Console) -> None:
     async with cluster(options.data, options.python, options.postgres, console.print) as postgres:
         environment = describe(options.python, await postgres.version())
         place = Place(postgres, options.python, Path(sys.executable), folder)
-        results = await measure_all(plan, place, console)
+        with console.status("Starting the servers …") as status:
+            progress = status.update if console.is_terminal else console.print
+            results = await measure_all(plan, place, progress)
     for name, value in environment.items():
         console.print(f"{name}: {value}")
     report.show(console, plan, results)

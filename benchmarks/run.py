@@ -1,6 +1,7 @@
 """The rounds: every scenario on every peer in turn, one measured at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from benchmarks.load import Generator, LoadError
@@ -66,28 +67,46 @@ async def measure(plan: Plan, running: Running, scenario: Scenario, postmaster: 
     )
 
 
-def turns(plan: Plan, peers: Sequence[Running]) -> Iterator[tuple[int, Scenario, Running]]:
-    """Each round every scenario on every peer; every other round backwards, to favour nobody."""
+@dataclass(frozen=True)
+class Candidate:
+    """A running peer with so many posts."""
+
+    posts: int
+    running: Running
+
+
+def turns(plan: Plan, candidates: Sequence[Candidate]) -> Iterator[tuple[int, Scenario, Candidate]]:
+    """Each round every scenario on everyone; every other round backwards, to favour nobody.
+
+    Sizes take turns, too: what they are compared by must not be what else the machine does.
+    """
     for number in range(plan.rounds):
         for scenario in plan.scenarios:
-            for running in peers if number % 2 == 0 else reversed(peers):
-                if running.answers(scenario):
-                    yield number + 1, scenario, running
+            for candidate in candidates if number % 2 == 0 else reversed(candidates):
+                if candidate.running.answers(scenario):
+                    yield number + 1, scenario, candidate
 
 
-async def measure_size(
-    plan: Plan, posts: int, place: Place, progress: Callable[[str], None]
-) -> Samples:
-    """All rounds with so many posts. Raises LoadError naming the peer and the scenario."""
+async def measure_all(
+    plan: Plan, place: Place, progress: Callable[[str], None]
+) -> dict[int, Samples]:
+    """All rounds, by the number of posts. Raises LoadError naming the peer and the scenario."""
     postmaster = await place.cluster.postmaster()
-    samples: Samples = {scenario.name: {} for scenario in plan.scenarios}
-    async with all_running(plan.peers, posts, place) as peers:
-        for number, scenario, running in turns(plan, peers):
-            name = running.peer.name
-            progress(f"{posts:,} posts, round {number}: {scenario.title}: {name}")
+    results: dict[int, Samples] = {
+        posts: {scenario.name: {} for scenario in plan.scenarios} for posts in plan.sizes
+    }
+    async with AsyncExitStack() as stack:
+        candidates = [
+            Candidate(posts, running)
+            for posts in plan.sizes
+            for running in await stack.enter_async_context(all_running(plan.peers, posts, place))
+        ]
+        for number, scenario, candidate in turns(plan, candidates):
+            name = candidate.running.peer.name
+            progress(f"round {number}: {scenario.title}: {candidate.posts:,} posts: {name}")
             try:
-                sample = await measure(plan, running, scenario, postmaster)
+                sample = await measure(plan, candidate.running, scenario, postmaster)
             except LoadError as error:
                 raise LoadError(f"{name}, {scenario.title}: {error}; see {place.folder}") from None
-            samples[scenario.name].setdefault(name, []).append(sample)
-    return samples
+            results[candidate.posts][scenario.name].setdefault(name, []).append(sample)
+    return results

@@ -6,11 +6,12 @@ that does.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, TypeVar, cast
 
 import asyncpg
 import structlog
+from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy import Connection, DateTime, MetaData, Row, Uuid
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -22,7 +23,6 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from service import pool
 from service.errors import Unavailable
@@ -73,9 +73,7 @@ class Database:
         self.engine = make_engine(settings)
         self._pgbouncer = settings.database_pgbouncer
         # A connection beside the pool, made at first use: a full pool must not hide how things are.
-        beside = make_engine(
-            settings.model_copy(update={"database_pool_size": 1}), AsyncAdaptedQueuePool
-        )
+        beside = make_engine(settings.model_copy(update={"database_pool_size": 1}), pool.SparedPool)
         self._observing: set[asyncio.Task[Any]] = set()
         # Reads need no BEGIN and ROLLBACK: two round trips less each. Behind PgBouncer they do: a
         # statement takes more than one message, which only a transaction brings to one server.
@@ -98,7 +96,7 @@ class Database:
         pooled = await self.engine.raw_connection()
         try:
             driver: Any = pooled.driver_connection
-            async with driver.transaction() if self._pgbouncer else nullcontext():
+            async with one_server(driver, self._pgbouncer):
                 row: asyncpg.Record | None = await driver.fetchrow(statement, *values)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             pooled.invalidate(error)
@@ -161,7 +159,7 @@ async def finish(session: AsyncSession, *, keep: bool) -> None:
 
 def make_engine(
     settings: Settings,
-    pool_class: type[AsyncAdaptedQueuePool] = pool.BoundedPool,
+    pool_class: type[pool.SparedPool] = pool.BoundedPool,
     *,
     patient: bool = False,
 ) -> AsyncEngine:
@@ -197,6 +195,16 @@ def _adapter_options(settings: Settings, *, patient: bool) -> dict[str, Any]:
 Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
 
 
+def one_server(
+    connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]", pgbouncer: bool
+) -> AbstractAsyncContextManager[object]:
+    """Run what the block asks on one server; behind PgBouncer, only a transaction does.
+
+    There even one statement needs it: it takes more than one message.
+    """
+    return connection.transaction() if pgbouncer else nullcontext()
+
+
 def connector(settings: Settings, *, patient: bool = False) -> Connect:
     """Make what opens a connection, for the pool or beside it; raises Unavailable.
 
@@ -220,8 +228,7 @@ def connector(settings: Settings, *, patient: bool = False) -> Connect:
 
     async def connect() -> "asyncpg.Connection[Any]":
         try:
-            with pool.opening():
-                connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
             return connection
         # ValueError: an address that can't be read.
         except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -1,8 +1,7 @@
 """The pool of database connections: fixed, its queue bounded, and spared by clients that leave."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, Self
 
@@ -27,7 +26,81 @@ class Usage(NamedTuple):
     waiting: int
 
 
-class BoundedPool(AsyncAdaptedQueuePool):
+class Hold:
+    """The connections that one request has taken, or is opening."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._count = 0
+        self._released: asyncio.Future[None] | None = None
+
+    @classmethod
+    def of_this_task(cls) -> Self:
+        """Count for this task and those that it starts from now on."""
+        hold = cls()
+        _hold.set(hold)
+        return hold
+
+    def has_ended(self) -> bool:
+        """Whether no more can be taken: the request is given up."""
+        return self._ended
+
+    def take(self) -> None:
+        self._count += 1
+
+    def give_back(self) -> None:
+        self._count -= 1
+        if self._count == 0 and self._released is not None and not self._released.done():
+            self._released.set_result(None)
+
+    async def end(self, seconds: float) -> None:
+        """Wait until none is held, or so long; from then on no more can be taken."""
+        if self._count:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._until_released()
+        self._ended = True
+
+    async def _until_released(self) -> None:
+        while self._count:
+            self._released = asyncio.get_running_loop().create_future()
+            await self._released
+
+
+_hold: Final[ContextVar[Hold | None]] = ContextVar("hold", default=None)
+
+
+class SparedPool(AsyncAdaptedQueuePool):
+    """A pool that knows which request holds a connection, so that none is given up half-way."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Take a connection. Raises TimeoutError after the pool's timeout."""
+        hold = _hold.get()
+        return super().connect() if hold is None else self._connect_for(hold)
+
+    def _connect_for(self, hold: Hold) -> PoolProxiedConnection:
+        if hold.has_ended():
+            raise asyncio.CancelledError
+        # Whoever gets one at once may first have to open it; others wait, and may leave.
+        at_once = self.checkedout() < self.size()
+        if at_once:
+            hold.take()
+        try:
+            connection = super().connect()
+        except BaseException:
+            if at_once:
+                hold.give_back()
+            raise
+        if not at_once:
+            if hold.has_ended():
+                connection.close()
+                raise asyncio.CancelledError
+            hold.take()
+        connection.record_info["hold"] = hold  # type: ignore[index]
+        return connection
+
+
+class BoundedPool(SparedPool):
     """A pool that refuses at once when too many wait for it already."""
 
     waiting = 0
@@ -47,66 +120,17 @@ class BoundedPool(AsyncAdaptedQueuePool):
         return Usage(self.size(), self.checkedout(), self.waiting)
 
 
-class Hold:
-    """The connections that one request has taken, or is opening."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._released: asyncio.Future[None] | None = None
-
-    @classmethod
-    def of_this_task(cls) -> Self:
-        """Count for this task and those that it starts from now on."""
-        hold = cls()
-        _hold.set(hold)
-        return hold
-
-    def take(self) -> None:
-        self._count += 1
-
-    def give_back(self) -> None:
-        self._count -= 1
-        if self._count == 0 and self._released is not None and not self._released.done():
-            self._released.set_result(None)
-
-    async def released(self) -> None:
-        """Wait until none is held; for one task at a time."""
-        while self._count:
-            self._released = asyncio.get_running_loop().create_future()
-            await self._released
-
-
-_hold: Final[ContextVar[Hold | None]] = ContextVar("hold", default=None)
-
-
-@contextmanager
-def opening() -> Iterator[None]:
-    """Hold the connection that is being opened: given up half-way, it would be for nothing."""
-    hold = _hold.get()
-    if hold is None:
-        yield
-        return
-    hold.take()
-    try:
-        yield
-    finally:
-        hold.give_back()
-
-
 def watch(engine: AsyncEngine) -> None:
-    """Count what requests hold, and leave connections that no longer answer."""
-    event.listen(engine.sync_engine, "checkout", _taken)
+    """Count what requests give back, and leave connections that no longer answer."""
+    event.listen(engine.sync_engine, "checkout", _check)
     event.listen(engine.sync_engine, "checkin", _given_back)
     event.listen(engine.sync_engine, "handle_error", _failed)
 
 
-def _taken(driver: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+def _check(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
     # The server was restarted meanwhile: the pool then opens another connection instead.
     if driver.driver_connection.is_closed():
         raise DisconnectionError
-    if hold := _hold.get():
-        hold.take()
-        record.info["hold"] = hold
 
 
 def _given_back(_driver: Any, record: ConnectionPoolEntry) -> None:

@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 from service import migrations
-from service.database import make_engine
+from service.database import SILENCE, make_engine
 from service.embedded import EmbeddedPostgres, start
 from service.pool import WAITING_PER_CONNECTION
 from tests.conftest import make_settings
@@ -31,8 +31,8 @@ from tests.waiting import until
 # Seconds. Short, so that the tests are; what is promised grows with them.
 POOL_TIMEOUT = 1
 STATEMENT_TIMEOUT = 1
-# A silent server is given up one second after a statement's time; the machine gets one, too.
-BOUND = POOL_TIMEOUT + STATEMENT_TIMEOUT + 2
+# A silent server is given up SILENCE after a statement's time; a busy machine gets its part, too.
+BOUND = POOL_TIMEOUT + STATEMENT_TIMEOUT + SILENCE + 3
 RECOVERY = 5
 POOL = 3
 POST = {"title": "acknowledged", "content": "and therefore kept"}
@@ -131,7 +131,7 @@ async def assert_told(service: ServiceProcess, count: int = 20) -> None:
     for task in asked:
         assert_unavailable(task.result())
     assert time.monotonic() - start < BOUND
-    assert statistics.median(alive) < 0.1
+    assert statistics.median(alive) < 0.25
 
 
 async def assert_recovers(service: ServiceProcess) -> None:
@@ -230,7 +230,7 @@ async def test_restarted_between_requests_is_not_even_noticed(
 async def test_frozen_and_thawed(postgres: Faulty, service: ServiceProcess) -> None:
     async with writing(service) as writers:
         postgres.signal(signal.SIGSTOP)
-        await until(lambda: told(service), BOUND + 1)
+        await until(lambda: told(service), BOUND)
         await assert_told(service)
         postgres.signal(signal.SIGCONT)
         await assert_recovers(service)

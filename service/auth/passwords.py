@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +20,12 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from service.auth.foreign_hashes import is_foreign, verify_foreign
 from service.errors import Unavailable
 
-QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 1.5 s
+QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 4 s
+# With more than so many waiting for a thread it rests before each hash, for a multiple of the
+# time that one takes: 19 MiB of memory go through the caches of all cores, and the logins' own
+# work in the database through the event loop. What waits for long waits longer, readers don't.
+CROWD_PER_THREAD: Final = 16
+REST: Final = 3.0
 HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 T = TypeVar("T")
@@ -36,6 +42,8 @@ class Passwords:
             threads, thread_name_prefix="password", initializer=_give_way
         )
         self._capacity = threads * (1 + QUEUE_PER_THREAD)
+        self._crowd = threads * (1 + CROWD_PER_THREAD)
+        self._duration = 0.0  # of the last hash, in seconds
         self._waiting = 0
         # What an unknown account is verified against: it costs what a known one costs.
         self._dummy = self._hasher.hash("no account has this password")
@@ -78,10 +86,19 @@ class Passwords:
             raise Unavailable("Too many people are signing in; try again in a moment")
         self._waiting += 1
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, work)
+        future = loop.run_in_executor(self._executor, self._paced, work)
         # Counted until the thread is done, not until the caller has gone away.
         future.add_done_callback(self._one_done)
         return await asyncio.shield(future)
+
+    def _paced(self, work: Callable[[], T]) -> T:
+        if self._waiting > self._crowd:
+            time.sleep(self._duration * REST)
+        started = time.monotonic()
+        try:
+            return work()
+        finally:
+            self._duration = time.monotonic() - started
 
     def _one_done(self, _future: object) -> None:
         self._waiting -= 1

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
+from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
+from pgqueuer.ports.driver import NotifyCallback
 
-from service.database import CONNECT_TIMEOUT
+from service.database import CONNECT_TIMEOUT, one_server
 from service.settings import Settings
 
 # One connection listens; the others fetch jobs, beat and record, one statement at a time.
@@ -29,6 +31,7 @@ CONNECTION_ERRORS: Final = (
 
 log: Final = structlog.get_logger(__name__)
 T = TypeVar("T")
+Call: TypeAlias = Callable[["PoolConnectionProxy[Any]"], Awaitable[T]]
 
 
 class PatientDriver(AsyncpgPoolDriver):
@@ -36,25 +39,45 @@ class PatientDriver(AsyncpgPoolDriver):
 
     So what a job came to is recorded, although the database restarted while the job was at work;
     otherwise the job would be done once more. Each statement of a worker may run twice.
+
+    Through a PgBouncer in transaction mode it listens to nothing: then polling finds the jobs.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", stop: asyncio.Event) -> None:
+    def __init__(
+        self, pool: "asyncpg.Pool[Any]", stop: asyncio.Event, *, pgbouncer: bool = False
+    ) -> None:
         super().__init__(pool)
         self._stop = stop
+        self._pgbouncer = pgbouncer
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         """Run a statement and read its rows."""
-        return await self._persist(lambda: super(PatientDriver, self).fetch(query, *args))
+        rows = await self._persist(lambda connection: connection.fetch(query, *args))
+        return [dict(row) for row in rows]
 
     async def execute(self, query: str, *args: object) -> str:
         """Run a statement."""
-        return await self._persist(lambda: super(PatientDriver, self).execute(query, *args))
+        return await self._persist(lambda connection: connection.execute(query, *args))
 
-    async def _persist(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def notify(self, channel: str, payload: str) -> None:
+        """Wake who listens; a health check, so it is tried once."""
+        query = "SELECT pg_notify($1, $2)"
+        await self._once(lambda connection: connection.execute(query, channel, payload))
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Have notifications passed on."""
+        if not self._pgbouncer:
+            await super().add_listener(channel, callback)
+
+    async def _once(self, call: Call[T]) -> T:
+        async with self._pool.acquire() as connection, one_server(connection, self._pgbouncer):
+            return await call(connection)
+
+    async def _persist(self, call: Call[T]) -> T:
         wait = 0.1
         while True:
             try:
-                return await call()
+                return await self._once(call)
             except CONNECTION_ERRORS as error:
                 if self._stop.is_set():
                     raise

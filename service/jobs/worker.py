@@ -118,8 +118,10 @@ class _Run:
 
     async def work(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it before."""
-        async with open_pool(self._tools.settings) as pool:
-            application = self._application(PatientDriver(pool, stop))
+        settings = self._tools.settings
+        async with open_pool(settings) as pool:
+            driver = PatientDriver(pool, stop, pgbouncer=settings.database_pgbouncer)
+            application = self._application(driver)
             # An event of its own: pgqueuer also ends a run when its listener fails.
             stopping = asyncio.create_task(_pass_on(stop, application.shutdown))
             running = asyncio.create_task(self._run(application))

@@ -195,12 +195,12 @@ def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
     return tagged(json_response(show_post(post), headers=headers), post_tag(post))
 
 
-def init_app(app: Quart, connect: Connect) -> None:
+def init_app(app: Quart, connect: Connect, *, pgbouncer: bool) -> None:
     """Bring the stream, which ends as soon as the shutdown begins."""
 
     @app.while_serving
     async def stream() -> AsyncGenerator[None, None]:
-        opened = app.extensions["post_stream"] = PostStream(connect)
+        opened = app.extensions["post_stream"] = PostStream(connect, pgbouncer=pgbouncer)
         shutdown(app).at_begin(opened.end)
         yield
         await opened.close()

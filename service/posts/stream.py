@@ -2,7 +2,8 @@
 
 The table is the truth; NOTIFY only wakes. The reader also looks by itself, soon after it found
 something and otherwise each second: so no event waits for a wake-up that never comes (its writer
-left that to another one, a transaction-mode PgBouncer stands between, the connection was lost).
+left that to another one, the connection was lost). Through a PgBouncer in transaction mode none
+comes: a session there is nobody's for longer than a transaction, so it listens to nothing.
 
 A transaction that stays open, also in another database of the same server, holds back the events
 of all that began after it. Sessions of this service can't: they are ended when they idle.
@@ -18,7 +19,7 @@ import asyncpg
 import structlog
 
 from service import clock
-from service.database import Connect
+from service.database import Connect, one_server
 from service.errors import Unavailable
 from service.posts.events import (
     CHANNEL,
@@ -58,8 +59,9 @@ class PostStream:
     It connects, beside the pool, when the first client comes.
     """
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, *, pgbouncer: bool = False) -> None:
         self._connect = connect
+        self._pgbouncer = pgbouncer
         self._connection: asyncpg.Connection[Any] | None = None
         self._turn = asyncio.Lock()
         self._resuming = asyncio.Semaphore(RESUMING)
@@ -194,7 +196,8 @@ class PostStream:
     async def _connected(self) -> AsyncIterator[None]:
         connection = await self._connect()
         try:
-            await connection.add_listener(CHANNEL, lambda *_: self._news.set())
+            if not self._pgbouncer:
+                await connection.add_listener(CHANNEL, lambda *_: self._news.set())
             connection.add_termination_listener(lambda _: self._news.set())
             self._connection = connection
             yield
@@ -210,7 +213,7 @@ class PostStream:
         async with self._turn:
             if self._connection is None:
                 raise Unavailable("The database is unavailable")
-            async with asyncio.timeout(READ_TIMEOUT):
+            async with asyncio.timeout(READ_TIMEOUT), one_server(self._connection, self._pgbouncer):
                 yield self._connection
 
     async def _settle(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Final
 
 from quart import Quart, Request
@@ -11,7 +10,7 @@ from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
 
 from service.pool import Hold
-from service.web.shutdown import shutdown
+from service.web.shutdown import Shutdown, shutdown
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -45,69 +44,63 @@ class HTTPConnection(ASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Receive, send: Send) -> None:
-        incoming = _Abortable(_patient(receive, Hold.of_this_task()))
+        incoming = _Incoming(receive, Hold.of_this_task(), shutdown(self.app))
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[ABORT] = incoming.abort
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        in_flight = shutdown(self.app).in_flight
-        in_flight.add(task)
-        try:
-            await super().__call__(incoming, send)
-        finally:
-            in_flight.discard(task)
+        await super().__call__(incoming, send)
 
     async def handle_request(self, request: Request, send: Send) -> None:
-        await super().handle_request(request, _Coalescing(send))
+        await super().handle_request(request, _Outgoing(send, request, shutdown(self.app)))
 
 
-def _patient(receive: Receive, hold: Hold) -> Receive:
-    """Tell of the client's leaving once no connection is held, or after SPARED seconds."""
-
-    async def receive_patiently() -> Any:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            with suppress(TimeoutError):
-                await asyncio.wait_for(hold.released(), SPARED)
-        return message
-
-    return receive_patiently
-
-
-class _Abortable:
+class _Incoming:
     """What the server receives, or the client's leaving when we say so."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, hold: Hold, ending: Shutdown) -> None:
         self._receive = receive
+        self._hold = hold
+        self._ending = ending
         self._task: asyncio.Task[Any] | None = None
         self._aborted = False
 
     async def __call__(self) -> Any:
         self._task = asyncio.current_task()
         try:
-            return await self._receive()
+            message = await self._receive()
+            if message["type"] == "http.disconnect" and not self._ending.begun:
+                await self._hold.end(SPARED)
         except asyncio.CancelledError:
             if self._task is None or not self._aborted or self._task.uncancel() > 0:
                 raise
             return {"type": "http.disconnect"}
+        return message
 
     def abort(self) -> None:
+        """End the exchange; a second time does nothing."""
         if self._task is not None and not self._aborted:
             self._aborted = True
             self._task.cancel()
 
 
-class _Coalescing:
-    """Marks the body chunk that completes the declared length as the last one."""
+class _Outgoing:
+    """Marks the body chunk that completes the declared length as the last one.
 
-    def __init__(self, send: Send) -> None:
+    At the end of the process it also tells the client to take another connection.
+    """
+
+    def __init__(self, send: Send, request: Request, ending: Shutdown) -> None:
         self._send = send
+        self._request = request
+        self._ending = ending
         self._remaining: int | None = None
         self._ended = False
 
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self._remaining = _content_length(message["headers"])
+            # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
+            if self._ending.begun and self._request.http_version < "2":
+                message["headers"].append((b"connection", b"close"))
         elif message["type"] == "http.response.body" and self._remaining is not None:
             if self._ended:
                 return

@@ -7,17 +7,25 @@ port. Then Hypercorn closes the port, idle connections, and each other one after
 Hypercorn tells the application of its end only when every connection has ended, and has no call
 to begin it. But it waits for its end in tasks of its own (`raise_shutdown`, in
 hypercorn.asyncio.run.worker_serve): when one ends, however that came, the shutdown has begun; and
-cancelling them begins it. Under another server all this begins with the lifespan's end.
+cancelling them begins it. Its graceful_timeout does not bound the end: on Python >= 3.12 the
+asyncio worker waits for connections for ever, and so do all for a client that reads nothing of its
+answer. It is kept here. Under another server the shutdown begins with the lifespan's end.
 """
 
 import asyncio
+import inspect
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
-from hypercorn.utils import raise_shutdown
-from quart import Quart, Response, request
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Config
+from hypercorn.utils import check_multiprocess_shutdown_event, raise_shutdown
+from quart import Quart
 
 # Seconds until the port closes: at most, and after readiness was first seen to fail, so that each
 # balancer that asks every 0.5 s has done so by then.
@@ -25,8 +33,10 @@ DRAIN: Final = 1.9
 SETTLE: Final = 0.7
 # Who asked for readiness no longer ago than this may still send requests.
 WATCHED_WITHIN: Final = 10.0  # seconds
-_LOOK_EVERY: Final = 0.02  # seconds
-_LOOKS: Final = 500
+# Seconds before Hypercorn cancels connections, which leaves some and writes tracebacks.
+EARLIER: Final = 0.1
+_LOOK_EVERY: Final = 0.002  # seconds
+_LOOKS: Final = 5000
 
 Hook = Callable[[], None]
 
@@ -34,15 +44,17 @@ Hook = Callable[[], None]
 class Shutdown:
     """Whether this process is about to end, and what is done as soon as it is.
 
-    `patience` (seconds) is what requests in flight get once the port is closed. Whoever runs the
-    server in a loop of its own sets `takes_signals` to False when the application starts.
+    From its beginning on, requests in flight get the `graceful_timeout` of the server's
+    configuration. Whoever runs the server in a loop of its own sets `takes_signals` to False when
+    the application starts.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, config: Config | None = None) -> None:
         self.begun = False
         self.takes_signals = True
-        self.in_flight: set[asyncio.Task[Any]] = set()
-        self._patience = patience
+        self._config = config
+        self._cutting: asyncio.TimerHandle | None = None
+        self._begun_at = 0.0
         self._hooks: list[Hook] = []
         self._watched_at: float | None = None
         self._waits: frozenset[asyncio.Task[Any]] = frozenset()
@@ -54,18 +66,18 @@ class Shutdown:
             hook()
 
     def begin(self) -> None:
-        """Begin; a second time does nothing."""
+        """Begin; a second time does nothing. For the thread of the event loop."""
         if not self.begun:
             self.begun = True
+            self._begun_at = time.monotonic()
             for hook in self._hooks:
                 hook()
 
     def note_watcher(self) -> None:
         """Someone asks for readiness, and sees it fail once the shutdown has begun."""
-        loop = asyncio.get_running_loop()
-        self._watched_at = loop.time()
+        self._watched_at = time.monotonic()
         if self.begun and self._waits:
-            loop.call_later(SETTLE, self._close_port)
+            asyncio.get_running_loop().call_later(SETTLE, self._close_port)
 
     def follow(self, waits: frozenset[asyncio.Task[Any]]) -> None:
         """Begin with the server, whose tasks these are."""
@@ -73,18 +85,21 @@ class Shutdown:
         for task in waits:
             task.add_done_callback(self._closing)
 
-    def terminate(self) -> None:
-        """Begin, and let the server close its port when no balancer needs it any more.
-
-        The second time it is closed at once.
-        """
-        loop = asyncio.get_running_loop()
-        drained = self.begun or self._watched_at is None
-        if drained or loop.time() - (self._watched_at or 0) > WATCHED_WITHIN:
-            self._close_port()
-        else:
-            loop.call_later(DRAIN, self._close_port)
+    def drain(self) -> None:
+        """Begin, and let the server close its port when no balancer needs it any more."""
+        if self.begun:
+            return
         self.begin()
+        if self._watched_at and self._begun_at - self._watched_at < WATCHED_WITHIN:
+            asyncio.get_running_loop().call_later(DRAIN, self._close_port)
+        else:
+            self._close_port()
+
+    def terminate(self) -> None:
+        """Drain; the second time the port is closed at once."""
+        if self.begun:
+            self._close_port()
+        self.drain()
 
     def _close_port(self) -> None:
         for task in self._waits:
@@ -94,12 +109,22 @@ class Shutdown:
         if self._waits:
             self._waits = frozenset()
             self.begin()
-            # From Python 3.12 on Hypercorn's asyncio worker waits for connections for ever.
-            asyncio.get_running_loop().call_later(self._patience, self._give_up)
+            if self._config:
+                patience = self._config.graceful_timeout - EARLIER
+                left = max(0, self._begun_at + patience - time.monotonic())
+                self._cutting = asyncio.get_running_loop().call_later(left, self._cut_off)
 
-    def _give_up(self) -> None:
-        for task in self.in_flight:
-            task.cancel()
+    def _cut_off(self) -> None:
+        """Leave the clients that are still there: their requests are given up."""
+        for task in asyncio.all_tasks():
+            if _serves_client(task) and _local(task, "config") is self._config:
+                _local(task, "writer").transport.abort()
+
+    def end(self) -> None:
+        """The server has ended."""
+        self.begin()
+        if self._cutting:
+            self._cutting.cancel()
 
 
 def shutdown(app: Quart) -> Shutdown:
@@ -113,38 +138,73 @@ def begin_shutdown(app: Quart) -> None:
     shutdown(app).begin()
 
 
-def init_app(app: Quart, patience: float) -> None:
+def init_app(app: Quart) -> None:
     """Begin the shutdown at SIGTERM, with the server's or with the application's end."""
-    app.extensions["shutdown"] = Shutdown(patience)
+    app.extensions["shutdown"] = Shutdown()
 
     @app.while_serving
     async def follow_server() -> AsyncGenerator[None, None]:
-        app.extensions["shutdown"] = state = Shutdown(patience)
-        following = asyncio.create_task(_follow_server(state, asyncio.all_tasks()))
+        config = _server_config()
+        app.extensions["shutdown"] = state = Shutdown(config)
+        # Without Hypercorn there is nothing to follow but, maybe, another application's server.
+        following = config and asyncio.create_task(_follow_server(state, asyncio.all_tasks()))
         yield
-        following.cancel()
-        state.begin()
+        if following:
+            following.cancel()
+        state.end()
 
-    @app.after_request
-    async def close_politely(response: Response) -> Response:
-        # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
-        if shutdown(app).begun and request.http_version < "2":
-            response.headers["Connection"] = "close"
-        return response
+
+def _server_config() -> Config | None:
+    """Hypercorn's configuration: it starts the application in a task of its own."""
+    lifespan = _local(asyncio.current_task(), "self")
+    return lifespan.config if isinstance(lifespan, Lifespan) else None
 
 
 async def _follow_server(state: Shutdown, before: set[asyncio.Task[Any]]) -> None:
-    loop = asyncio.get_running_loop()
     for _ in range(_LOOKS):
         await asyncio.sleep(_LOOK_EVERY)  # the server takes up its tasks after our start
         if waits := frozenset(filter(_waits_for_end, asyncio.all_tasks() - before)):
-            state.follow(waits)
-            # In a worker of Hypercorn's, too: when the first of them has ended, the master sends
-            # the others a SIGTERM that nothing else handles.
-            if state.takes_signals and threading.current_thread() is threading.main_thread():
-                loop.add_signal_handler(signal.SIGTERM, state.terminate)
-            return
+            break
+    else:
+        return
+    masters = {task: told for task in waits if (told := _told_by_master(task))}
+    state.follow(waits - masters.keys())
+    if state.takes_signals and threading.current_thread() is threading.main_thread():
+        # In a worker of Hypercorn's, too: when the first of them has ended, the master sends the
+        # others a SIGTERM that nothing else handles, and that is no second one.
+        handle = state.drain if masters else state.terminate
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, handle)
+    # The master's word would close the port at once: we listen to it instead.
+    for task, told in masters.items():
+        task.cancel()
+        await told()
+        state.drain()
 
 
 def _waits_for_end(task: asyncio.Task[Any]) -> bool:
-    return getattr(task.get_coro(), "cr_code", None) is raise_shutdown.__code__
+    return _code(task) is raise_shutdown.__code__
+
+
+def _serves_client(task: asyncio.Task[Any]) -> bool:
+    # Its function is one inside the server's.
+    return _code(task) in worker_serve.__code__.co_consts
+
+
+def _told_by_master(task: asyncio.Task[Any]) -> Callable[[], Awaitable[None]] | None:
+    """What the task waits for, when that is the word of Hypercorn's master process."""
+    event = _local(task, "shutdown_event")
+    if isinstance(event, partial) and event.func is check_multiprocess_shutdown_event:
+        return event
+    return None
+
+
+def _code(task: asyncio.Task[Any]) -> Any:
+    return getattr(task.get_coro(), "cr_code", None)
+
+
+def _local(task: asyncio.Task[Any] | None, name: str) -> Any:
+    """A variable of the task's outermost function; None when there is none of that name."""
+    coroutine = task and task.get_coro()
+    if not inspect.iscoroutine(coroutine):
+        return None
+    return inspect.getcoroutinelocals(coroutine).get(name)

@@ -1,0 +1,112 @@
+"""DATABASE_PGBOUNCER: nothing is asked that a pooler in transaction mode can't give.
+
+Each transaction may meet another server there: so nothing stays prepared, every statement is in a
+transaction, no setting is sent at the start, and nobody listens.
+"""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from service.app import Service, create_app
+from service.database import Database, connector
+from service.settings import Settings
+from tests.client import Client
+from tests.conftest import Trips, make_settings
+from tests.eventsource import EventSource, streaming
+from tests.smtp import SmtpServer
+
+POST = {"title": "a", "content": "b"}
+READ = ["BEGIN", "ROLLBACK", "SELECT"]
+PREPARED = "SELECT count(*) FROM pg_prepared_statements"
+LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, smtp: SmtpServer) -> Settings:
+    return make_settings(
+        database_url=database_url,
+        data_dir=tmp_path,
+        smtp_url=smtp.url,
+        database_pgbouncer=True,
+        database_pool_size=1,
+    )
+
+
+@pytest.fixture
+def direct(settings: Settings) -> Settings:
+    """The same, without a pooler between."""
+    return settings.model_copy(update={"database_pgbouncer": False})
+
+
+async def limits(settings: Settings) -> list[str]:
+    """What the server says of a new connection's time limits."""
+    connection = await connector(settings)()
+    try:
+        return [await connection.fetchval(f"SHOW {name}") for name in LIMITS]
+    finally:
+        await connection.close()
+
+
+async def test_no_setting_is_sent_that_a_pooler_refuses(
+    settings: Settings, direct: Settings
+) -> None:
+    assert await limits(settings) == ["0", "0"]
+    assert await limits(direct) == ["15s", "30s"]
+
+
+async def prepared(settings: Settings) -> int:
+    """How many statements stay prepared in the only connection of a pool that was used."""
+    database = Database(settings)
+    try:
+        for _ in range(3):
+            for read_only in (True, False):
+                async with database.session(read_only=read_only) as session:
+                    await session.execute(text("SELECT CAST(:a AS integer)"), {"a": 1})
+            await database.fetch_row("SELECT $1::int", 1)
+        async with database.session(read_only=True) as session:
+            left: int = (await session.execute(text(PREPARED))).scalar_one()
+    finally:
+        await database.close()
+    return left
+
+
+async def test_nothing_stays_prepared(settings: Settings, direct: Settings) -> None:
+    # The one that asks.
+    assert await prepared(settings) <= 1
+    assert await prepared(direct) > 1
+
+
+async def test_reads_are_transactions(app: Service, trips: Trips) -> None:
+    ada = await Client(app).sign_up()
+    assert await trips.during(ada.get("/api/posts")) == READ
+    assert await trips.during(ada.get("/auth/me")) == ["BEGIN", "COMMIT", "SELECT"]
+
+
+@pytest.fixture
+def _no_listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise asyncpg.FeatureNotSupportedError("no session is one's own")
+
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", refuse)
+
+
+@pytest.mark.usefixtures("_no_listening")
+async def test_events_come_without_notifications(settings: Settings) -> None:
+    served = create_app(settings)
+    async with streaming(served) as port, EventSource(port).connected() as source:
+        ada = await Client(served).sign_up()
+        created = (await ada.post("/api/posts", POST)).json
+        async with asyncio.timeout(15):
+            event = await source.next()
+    assert (event.kind, event.data) == ("post.created", created)
+
+
+@pytest.mark.usefixtures("_no_listening", "worker")
+async def test_mail_goes_without_notifications(client: Client, smtp: SmtpServer) -> None:
+    await client.register("ada@example.com")
+    (mail,) = await smtp.wait_for(1)
+    assert mail["To"] == "ada@example.com"
