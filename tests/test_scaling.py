@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from tests.eventsource import EventSource
 from tests.processes import ROOT, Connection, ServiceProcess, ask, free_port, service_process
 from tests.server import RawAnswer, exchange, head
 from tests.waiting import until
@@ -273,6 +274,10 @@ async def test_behind_pgbouncer(database_url: str, tmp_path: Path) -> None:
         load = Load(service.port, first.token, read_or_write)
         async with load.running(32):
             await load.reach(1_500, 60)
+        async with EventSource(service.port).connected() as stream, first:
+            await first.request("POST", "/api/posts", POST)
+            async with asyncio.timeout(5):
+                assert (await stream.next()).kind == "post.created"
     shutil.rmtree(folder)
     assert not load.failed
     assert load.created > 100
