@@ -135,7 +135,7 @@ class Mixed:
         await asyncio.gather(*(self._ask(*client) for client in enumerate(self._clients)))
 
     async def _ask(self, number: int, client: Connection) -> None:
-        dice = random.Random(number)  # noqa: S311 - not a secret
+        dice = random.Random(number)
         post = (await client.request("POST", "/api/posts", NEW)).headers["location"]
         while self._left > 0:
             self._left -= 1
