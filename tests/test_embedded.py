@@ -29,9 +29,12 @@ ROOT = os.geteuid() == 0
 STRANGE = {"LC_ALL": "xx_YY.latin1", "PGPORT": "1", "PGDATA": "/nowhere", "TZ": "Mars/Base"}
 PYTHONPATH = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
 OWNER = """
+import signal
 import sys
 from pathlib import Path
 from service.embedded import start
+# A suite that a shell runs in the background ignores it, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with start(Path(sys.argv[1]), durable=False) as server:
     try:
         print(server.url(), flush=True)
