@@ -33,6 +33,8 @@ from tests.smtp import SmtpServer, smtp_server
 # A worker that does not keep a test waiting.
 FAST = Pace(first_retry=0.05, longest_retry=0.2, order=0.05, poll=0.2, heartbeat_timeout=1)
 SECRET = "a secret that is only good for tests, and long enough"
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made in it
+ROOM = 4 * 2**30  # bytes
 # Real argon2id, with the least work it can do: most tests are about something else.
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -45,13 +47,20 @@ def postgres(
     base = tmp_path_factory.getbasetemp()
     run = (base if worker_id == "master" else base.parent).name
     # Not below pytest's own folder, which only its user may enter: root's server is another user.
-    folder = Path(tempfile.gettempdir()) / f"service-{os.getuid()}-{run}"
+    folder = _fast_folder() / f"service-{os.getuid()}-{run}"
     folder.mkdir(mode=0o711, exist_ok=True)
     with start(folder, durable=False) as server:
         yield server
     last_one_out = not (server.data_dir / "data" / "postmaster.pid").exists()
     if last_one_out:
         shutil.rmtree(folder)
+
+
+def _fast_folder() -> Path:
+    """In memory where there is room: hundreds of databases are made and dropped."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
+        return MEMORY
+    return Path(tempfile.gettempdir())
 
 
 @pytest.fixture(scope="session")
