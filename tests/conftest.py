@@ -33,7 +33,7 @@ from tests.smtp import SmtpServer, smtp_server
 # A worker that does not keep a test waiting.
 FAST = Pace(first_retry=0.05, longest_retry=0.2, order=0.05, poll=0.2, heartbeat_timeout=1)
 SECRET = "a secret that is only good for tests, and long enough"
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of one's own is made in it
+MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes
 # Real argon2id, with the least work it can do: most tests are about something else.
 QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
