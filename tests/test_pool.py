@@ -1,0 +1,99 @@
+"""What the pool knows of the requests that use it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from service.database import Database
+from service.errors import Unavailable
+from service.pool import WAITING_PER_CONNECTION, Hold
+from service.settings import Settings
+
+ONE = text("SELECT 1")
+LONG = 60.0  # seconds that nobody waits
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """A pool of one connection."""
+    made = Database(settings.model_copy(update={"database_pool_size": 1}))
+    yield made
+    await made.close()
+
+
+async def ends_at_once(hold: Hold) -> None:
+    async with asyncio.timeout(LONG / 2):
+        await hold.end(LONG)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_session_gives_back_what_it_took(database: Database, read_only: bool) -> None:
+    hold = Hold.of_this_task()
+    async with database.session(read_only=read_only) as session:
+        assert (await session.execute(ONE)).scalar_one() == 1
+    await ends_at_once(hold)
+
+
+async def test_so_does_a_single_row(database: Database) -> None:
+    hold = Hold.of_this_task()
+    await database.fetch_row("SELECT 1")
+    await ends_at_once(hold)
+
+
+async def test_the_end_waits_for_a_statement_under_way(database: Database) -> None:
+    hold = Hold.of_this_task()
+    async with database.session() as session:
+        await session.execute(ONE)
+        ending = asyncio.create_task(hold.end(LONG))
+        await asyncio.sleep(0)
+        assert not ending.done()
+    await ending
+
+
+async def test_it_does_not_wait_for_ever(database: Database) -> None:
+    hold = Hold.of_this_task()
+    async with database.session() as session:
+        await session.execute(ONE)
+        await hold.end(0.01)
+        assert hold.has_ended()
+
+
+async def test_who_was_given_up_gets_no_connection(database: Database) -> None:
+    hold = Hold.of_this_task()
+    await hold.end(LONG)
+    async with database.session() as session:
+        with pytest.raises(asyncio.CancelledError):
+            await session.execute(ONE)
+    assert database.usage().in_use == 0
+
+
+async def test_nor_does_who_was_given_up_while_waiting(database: Database) -> None:
+    async with database.session() as first:
+        await first.execute(ONE)
+        hold = Hold.of_this_task()
+        async with database.session() as second:
+            waiting = asyncio.create_task(second.execute(ONE))
+            await asyncio.sleep(0)
+            await hold.end(LONG)
+            await first.rollback()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    assert database.usage().in_use == 0
+
+
+async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
+    async def ask() -> None:
+        async with database.session(read_only=True) as session:
+            await session.execute(ONE)
+
+    async with database.session() as first:
+        await first.execute(ONE)
+        waiting = [asyncio.create_task(ask()) for _ in range(WAITING_PER_CONNECTION)]
+        while database.usage().waiting < WAITING_PER_CONNECTION:
+            await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await ask()
+    await asyncio.gather(*waiting)
+    assert database.usage().in_use == 0
