@@ -10,6 +10,7 @@ from service.database import Database
 from service.errors import Unavailable
 from service.pool import WAITING_PER_CONNECTION, Hold
 from service.settings import Settings
+from tests.waiting import until
 
 ONE = text("SELECT 1")
 LONG = 60.0  # seconds that nobody waits
@@ -21,6 +22,10 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     made = Database(settings.model_copy(update={"database_pool_size": 1}))
     yield made
     await made.close()
+
+
+async def full(database: Database) -> bool:
+    return database.usage().waiting == WAITING_PER_CONNECTION
 
 
 async def ends_at_once(hold: Hold) -> None:
@@ -91,8 +96,7 @@ async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
     async with database.session() as first:
         await first.execute(ONE)
         waiting = [asyncio.create_task(ask()) for _ in range(WAITING_PER_CONNECTION)]
-        while database.usage().waiting < WAITING_PER_CONNECTION:
-            await asyncio.sleep(0)
+        await until(lambda: full(database))
         with pytest.raises(Unavailable):
             await ask()
     await asyncio.gather(*waiting)
