@@ -134,7 +134,7 @@ def _check(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnect
 
 
 def _given_back(_driver: Any, record: ConnectionPoolEntry) -> None:
-    if hold := record.record_info.pop("hold", None):
+    if record.record_info and (hold := record.record_info.pop("hold", None)):
         hold.give_back()
 
 
