@@ -33,8 +33,8 @@ help: ## list the targets
 run: $(RUN) ## serve on http://127.0.0.1:8000 with an embedded PostgreSQL (PORT=…, DATA_DIR=…)
 	@exec $(BIN)/service run
 
-test: $(DEVELOPMENT) ## run the tests and measure their coverage
-	@$(BIN)/python -m pytest $(WORKERS) --cov
+test: $(DEVELOPMENT) ## run the tests (COVERAGE=--cov: and measure what they cover)
+	@$(BIN)/python -m pytest $(WORKERS) $(COVERAGE)
 
 check: lint types migrations document others proof ## lint, types, migrations, OpenAPI, other Pythons, proofs
 
@@ -53,16 +53,19 @@ document: $(DEVELOPMENT) ## the OpenAPI document is valid
 	@$(BIN)/service openapi > $(VENV)/openapi.json
 	@$(BIN)/openapi-spec-validator $(VENV)/openapi.json
 
-others: ## the suite on the other supported Pythons that are installed
-	@own=$$($(PYTHON) -c '$(VERSION)'); \
+# Coverage costs a third more time, so it is measured here and not at each `make test`.
+others: ## the suite on the other supported Pythons that are installed, and its coverage
+	@own=$$($(PYTHON) -c '$(VERSION)'); covered=; \
 	for version in $(PYTHONS); do \
 		if [ "$$version" = "$$own" ]; then continue; fi; \
 		if [ "$$(python$$version -c '$(VERSION)' 2>/dev/null)" != "$$version" ]; then \
 			echo "python$$version is not installed here: the suite does not run on it."; continue; \
 		fi; \
-		echo "The suite on Python $$version:"; \
-		$(MAKE) --no-print-directory test PYTHON=python$$version VENV=.venv-$$version || exit; \
-	done
+		echo "The suite on Python $$version:"; covered=yes; \
+		$(MAKE) --no-print-directory test COVERAGE=--cov \
+			PYTHON=python$$version VENV=.venv-$$version || exit; \
+	done; \
+	if [ -z "$$covered" ]; then $(MAKE) --no-print-directory test COVERAGE=--cov; fi
 
 proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m proof || [ $$? -eq 5 ]
