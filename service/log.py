@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from service.pool import BoundedPool
+from service import pool
 from service.settings import Settings
 
 _SHARED: Final[list[Any]] = [
@@ -55,10 +55,8 @@ def configure(settings: Settings) -> None:
     )
     # It announces that it looks; what ran, the commands tell.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # SQLAlchemy names a pool's logger by the class, and keeps only its own names quiet.
-    logging.getLogger(f"{BoundedPool.__module__}.{BoundedPool.__qualname__}").setLevel(
-        logging.WARNING
-    )
+    # SQLAlchemy names a pool's logger by module and class, and keeps only its own names quiet.
+    logging.getLogger(pool.__name__).setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     structlog.configure(
         processors=[*_SHARED, *rendering],
