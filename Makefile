@@ -20,7 +20,7 @@ CLIENTS := .venv-clients/.clients
 
 INSTALL = $(@D)/bin/python -m pip install -qq --no-input --disable-pip-version-check
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+	--generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 
 .DEFAULT_GOAL := help

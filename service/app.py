@@ -5,9 +5,6 @@ import gc
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from quart import Quart
-from quart.sessions import SessionInterface
-
 from service import measures, tracing
 from service.accounts.admin_routes import blueprint as admin_users_blueprint
 from service.accounts.pages.routes import blueprint as pages_blueprint
@@ -28,21 +25,17 @@ from service.settings import Settings, load_settings
 from service.web import (
     cors,
     errors,
-    logging,
     metrics,
     openapi,
     ratelimit,
-    requestid,
     shutdown,
     transaction,
 )
-from service.web.asgi import NoCookieSessions
+from service.web.application import Service
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.metrics import blueprint as metrics_blueprint
-from service.web.observation import ObservedConnection
-from service.web.request import ApiRequest
 
 BLUEPRINTS: Final = (
     accounts_blueprint,
@@ -60,14 +53,6 @@ BLUEPRINTS: Final = (
 )
 
 
-class Service(Quart):
-    """Quart with this service's request, without its session cookies."""
-
-    request_class = ApiRequest
-    asgi_http_class = ObservedConnection
-    session_interface: SessionInterface = NoCookieSessions()  # type: ignore[assignment]
-
-
 def create_app(settings: Settings | None = None) -> Service:
     """Make the application. Raises SettingsError when it is misconfigured."""
     settings = settings or load_settings()
@@ -82,8 +67,6 @@ def create_app(settings: Settings | None = None) -> Service:
     app.extensions["settings"] = settings
     database = Database(settings)
 
-    requestid.init_app(app)
-    logging.init_app(app)
     errors.init_app(app)
     transaction.init_app(app, database)
     metrics.init_app(app, database)
@@ -104,7 +87,7 @@ def create_app(settings: Settings | None = None) -> Service:
         gc.freeze()
         yield
         app.extensions["passwords"].close()
-        await transaction.database().close()
+        await database.close()
         await asyncio.to_thread(tracing.stop)
 
     return app

@@ -10,4 +10,5 @@ def now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """Write a moment in UTC with microseconds, `2026-11-22T10:00:00.123456Z` (RFC 3339, §5.6)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.removesuffix("+00:00") + "Z"

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from structlog.contextvars import bound_contextvars, get_contextvars
-
 from service import tracing
+from service.context import knowing, known
 
 
 def headers() -> dict[str, str]:
     """What a job must carry, so that it is known which request caused it."""
-    bound = get_contextvars()
-    caused = {"request_id": bound["request_id"]} if "request_id" in bound else {}
+    request_id = known().get("request_id")
+    caused = {"request_id": request_id} if request_id else {}
     return caused | tracing.headers()
 
 
@@ -21,7 +20,7 @@ def resumed(name: str, job_id: int, headers: Mapping[str, object]) -> Iterator[N
     request_id = headers.get("request_id")
     caused = {"request_id": str(request_id)} if request_id else {}
     with (
-        bound_contextvars(job=name, job_id=job_id, **caused),
+        knowing(job=name, job_id=job_id, **caused),
         tracing.span(f"job {name}", "CONSUMER", headers) as span,
     ):
         if span:

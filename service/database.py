@@ -5,7 +5,7 @@ that does.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, TypeVar, cast
 
@@ -26,7 +26,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from service import pool
 from service.errors import Unavailable
-from service.reading import ReadingSession
+from service.reading import Query, ReadingSession, Record
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -83,24 +83,24 @@ class Database:
         autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
         reading = self.engine.execution_options(**autocommit)
-        self._readers = async_sessionmaker(reading, class_=ReadingSession)
+        self._readers = async_sessionmaker(reading, class_=ReadingSession, fetch=self.fetch)
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
     def session(self, *, read_only: bool = False) -> AsyncSession:
         """Make a session; it takes a connection from the pool at its first statement."""
         return self._readers() if read_only else self._writers()
 
-    async def fetch_row(self, statement: str, *values: object) -> "asyncpg.Record | None":
-        """Read one row on a connection of its own, given back at once.
+    async def fetch(self, query: Query, values: Mapping[str, Any]) -> list[Record]:
+        """Read rows by the driver alone, on a connection that is given back at once.
 
-        The driver alone, at a quarter of a session's cost: for what every request asks. Raises
-        Unavailable when the database does not answer.
+        Raises Unavailable when the database does not answer.
         """
         pooled = await self.engine.raw_connection()
         try:
             driver: Any = pooled.driver_connection
+            arguments = query.arguments(values)
             async with one_server(driver, self._pgbouncer):
-                row: asyncpg.Record | None = await driver.fetchrow(statement, *values)
+                rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             pooled.invalidate(error)
             state = getattr(error, "sqlstate", None)
@@ -109,7 +109,7 @@ class Database:
             raise Unavailable("The database is unavailable") from error
         finally:
             pooled.close()
-        return row
+        return rows
 
     def usage(self) -> pool.Usage:
         """Tell how much of the pool is in use."""
@@ -179,6 +179,8 @@ def make_engine(
         max_overflow=0,
         pool_timeout=settings.database_pool_timeout,
         pool_recycle=1800,
+        # The connection used last: its server process is the one that is still in the caches.
+        pool_use_lifo=True,
         # Errors are logged with their statement: not with the values in it.
         hide_parameters=True,
     )

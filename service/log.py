@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import structlog
 
-from service import pool
+from service import context, pool
 from service.settings import Settings
 
 _SHARED: Final[list[Any]] = [
-    structlog.contextvars.merge_contextvars,
+    context.tell,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -22,11 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service import migrations
-from service.app import Service, create_app
+from service.app import create_app
 from service.auth.passwords import Passwords
 from service.embedded import EmbeddedPostgres, start
 from service.jobs.worker import Pace, run_worker
 from service.settings import Environment, Settings
+from service.web.application import Service
 from tests.client import Client
 from tests.smtp import SmtpServer, smtp_server
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.app import Service
+from service.web.application import Service
 from service.web.openapi import document
 from tests.client import Answer, Client
 from tests.conformance import Conformance, UntrueDocument

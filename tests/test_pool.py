@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
 
 from service.database import Database
 from service.errors import Unavailable
 from service.pool import WAITING_PER_CONNECTION, Hold
+from service.reading import Query
 from service.settings import Settings
 from tests.waiting import until
 
@@ -41,9 +42,9 @@ async def test_a_session_gives_back_what_it_took(database: Database, read_only: 
     await ends_at_once(hold)
 
 
-async def test_so_does_a_single_row(database: Database) -> None:
+async def test_so_does_what_only_reads(database: Database) -> None:
     hold = Hold.of_this_task()
-    await database.fetch_row("SELECT 1")
+    await database.fetch(Query(select(literal(1))), {})
     await ends_at_once(hold)
 
 

@@ -10,9 +10,9 @@ from unittest.mock import AsyncMock
 import asyncpg
 import pytest
 
-from service.app import Service
 from service.errors import Unavailable
 from service.settings import Settings
+from service.web.application import Service
 from tests.client import PASSWORD, Client, refused
 from tests.conftest import make_settings
 from tests.smtp import SmtpServer, link, part, token

@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from structlog.contextvars import bound_contextvars, get_contextvars
 
 from service import correlation, tracing
+from service.context import knowing, known
 from service.tracing.provider import Tracing
 from tests.client import Client
 from tests.processes import ask, service_process
@@ -119,17 +119,17 @@ async def test_unmatched_paths_are_one_name(traces: Traces, client: Client) -> N
 
 
 async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
-    with tracing.span("GET", "SERVER", {"traceparent": PARENT}), bound_contextvars(request_id="a"):
+    with tracing.span("GET", "SERVER", {"traceparent": PARENT}), knowing(request_id="a"):
         headers = correlation.headers()
     assert json.loads(json.dumps(headers)) == headers
     with correlation.resumed("send_mail", 7, headers):
-        assert get_contextvars() == {
+        assert known() == {
             "job": "send_mail",
             "job_id": 7,
             "request_id": "a",
             "trace_id": TRACE_ID,
         }
-    assert get_contextvars() == {}
+    assert known() == {}
     span = traces.one("job send_mail")
     assert (span.kind, trace_id(span)) == (SpanKind.CONSUMER, TRACE_ID)
     assert attributes(span) == {"job.id": 7, "request_id": "a"}
@@ -142,11 +142,11 @@ async def test_failed_jobs_are_errors(traces: Traces) -> None:
 
 
 def test_jobs_without_traces() -> None:
-    with bound_contextvars(request_id="a"):
+    with knowing(request_id="a"):
         headers = correlation.headers()
     assert headers == {"request_id": "a"}
     with correlation.resumed("send_mail", 7, headers):
-        assert get_contextvars() == {"job": "send_mail", "job_id": 7, "request_id": "a"}
+        assert known() == {"job": "send_mail", "job_id": 7, "request_id": "a"}
 
 
 class Collector(ThreadingHTTPServer):

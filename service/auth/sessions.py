@@ -27,7 +27,6 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Table, bindparam, delete, insert, or_, select, update
-from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -45,6 +44,7 @@ from service.auth.models import LoginSession
 from service.auth.tokens import Claims
 from service.database import AnyRow, Database
 from service.ids import new_id
+from service.reading import Query
 from service.settings import Settings
 
 LISTED_MAX: Final = 500
@@ -112,7 +112,7 @@ _id: Final = _sessions.id == bindparam("session_id")
 _owned: Final = _sessions.user_id == bindparam("user_id")
 _LIVE: Final = (_sessions.ended_at.is_(None), _sessions.expires_at > bindparam("now"))
 
-_caller: Final = (
+_caller: Final = Query(
     select(
         _users.id,
         _users.email,
@@ -133,15 +133,11 @@ _locked: Final = (
 )
 
 
-_caller_sql: Final = _caller.compile(dialect=asyncpg.dialect())  # type: ignore[no-untyped-call]
-
-
 async def find_caller(database: Database, claims: Claims) -> Caller | None:
     """Read the account of a live session, disabled or not; None when there is no such session."""
     values = {"session_id": claims.session_id, "user_id": claims.user_id, "now": clock.now()}
-    in_order = [values[name] for name in _caller_sql.positiontup or ()]
-    row = await database.fetch_row(_caller_sql.string, *in_order)
-    return Caller(*row) if row is not None else None
+    rows = await database.fetch(_caller, values)
+    return Caller(*rows[0]) if rows else None
 
 
 async def open_session(

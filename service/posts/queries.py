@@ -27,6 +27,7 @@ from service.database import AnyRow
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
+from service.reading import Query, fetch, fetch_one
 from service.web.pagination import Position, Slice, follows, newest_first
 
 _posts: Final = Post.__table__.c
@@ -42,7 +43,7 @@ SHOWN: Final = (
 )
 _VISIBLE: Final = _posts.deleted_at.is_(None)
 
-_one_post: Final = (
+_one_post: Final = Query(
     select(*SHOWN, _users.username.label("author"), _posts.author_id)
     .join_from(Post.__table__, User.__table__, _users.id == _posts.author_id)
     .where(_VISIBLE, _posts.id == bindparam("post_id"))
@@ -65,7 +66,7 @@ class Filters:
 
 async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
     """Read one visible post with its author."""
-    return (await session.execute(_one_post, {"post_id": post_id})).one_or_none()
+    return await fetch_one(session, _one_post, {"post_id": post_id})
 
 
 async def read_page(
@@ -77,7 +78,7 @@ async def read_page(
     """
     values = {**filters.values, "limit": limit + 1, "offset": offset}
     way = await _choose_way(session, filters, values, on=False)
-    rows = (await session.execute(_page(filters.author is not None, way), values)).all()
+    rows = await fetch(session, _page(filters.author is not None, way), values)
     # The total is there even when the page is empty: then the one row has no post.
     return Slice.cut([row for row in rows if row.id is not None], limit), int(rows[0].total)
 
@@ -86,7 +87,7 @@ async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after:
     """Read the posts that follow a position."""
     values = {**filters.values, "limit": limit + 1, **after.values}
     way = await _choose_way(session, filters, values, on=True)
-    rows = (await session.execute(_following(filters.author is not None, way), values)).all()
+    rows = await fetch(session, _following(filters.author is not None, way), values)
     return Slice.cut(list(rows), limit)
 
 
@@ -100,7 +101,7 @@ async def _choose_way(
 
 
 @cache
-def _page(by_author: bool, way: Way | None) -> AnySelect:
+def _page(by_author: bool, way: Way | None) -> Query:
     conditions = _conditions(by_author, on=False)
     if way is None:
         ids, total = _all(conditions), _total(by_author)
@@ -109,18 +110,17 @@ def _page(by_author: bool, way: Way | None) -> AnySelect:
     counted = select(total.label("total")).subquery("counted")
     page = _shown(ids.limit(bindparam("limit")).offset(bindparam("offset")))
     statement: AnySelect = select(counted.c.total, page)
-    return statement.select_from(counted.outerjoin(page, true())).order_by(
-        page.c.created_at.desc(), page.c.id.desc()
-    )
+    statement = statement.select_from(counted.outerjoin(page, true()))
+    return Query(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
 
 
 @cache
-def _following(by_author: bool, way: Way | None) -> AnySelect:
+def _following(by_author: bool, way: Way | None) -> Query:
     conditions = _conditions(by_author, on=True)
     ids = _all(conditions) if way is None else search.ids(way, conditions)
     page = _shown(ids.limit(bindparam("limit")))
     statement: AnySelect = select(page)
-    return statement.order_by(page.c.created_at.desc(), page.c.id.desc())
+    return Query(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
 
 
 @cache

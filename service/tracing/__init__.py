@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from structlog.contextvars import bound_contextvars
-
+from service.context import knowing
 from service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -48,6 +47,11 @@ def stop() -> None:
         use(None)
 
 
+def active() -> bool:
+    """Whether anything is traced."""
+    return _active is not None
+
+
 @contextmanager
 def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
     """Be in a span, and tell its trace in the log lines; None while nothing is traced.
@@ -60,7 +64,7 @@ def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
         return
     with (
         _active.span(name, kind, headers) as opened,
-        bound_contextvars(trace_id=f"{opened.get_span_context().trace_id:032x}"),
+        knowing(trace_id=f"{opened.get_span_context().trace_id:032x}"),
     ):
         yield opened
 

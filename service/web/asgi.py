@@ -1,15 +1,20 @@
-"""Quart's two extension points: they make a request cheaper, and its end orderly."""
+"""One request and its answer, between the server and Quart."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from quart import Quart, Request
+from quart import Request, Response
 from quart.asgi import ASGIHTTPConnection
-from quart.sessions import NullSession, SessionInterface, SessionMixin
-from quart.wrappers.base import BaseRequestWebsocket
+from quart.utils import encode_headers
+from quart.wrappers.response import DataBody
 
 from service.pool import Hold
+from service.web import logging
+from service.web.exchange import Exchange
+from service.web.observation import observed
+from service.web.proxy import find_client_ip
+from service.web.requestid import HEADER, choose_request_id
 from service.web.shutdown import Shutdown, shutdown
 
 Receive = Callable[[], Awaitable[Any]]
@@ -19,22 +24,11 @@ Send = Callable[[Any], Awaitable[None]]
 ABORT: Final = "service.abort"
 # Seconds: many times what statements take, and little enough to stop those that take long.
 SPARED: Final = 1.0
-
-
-class NoCookieSessions(SessionInterface):
-    """Quart's signed-cookie sessions, left out: callers are known by tokens."""
-
-    async def open_session(
-        self, _app: Quart, _request: BaseRequestWebsocket
-    ) -> SessionMixin | None:
-        return NullSession()
-
-    def is_null_session(self, _instance: object) -> bool:
-        return True
+_REQUEST_ID: Final = HEADER.lower().encode()
 
 
 class HTTPConnection(ASGIHTTPConnection):
-    """Sends a body of known length in one message with its end, instead of two.
+    """An exchange that is observed, and answered in as few messages as it takes.
 
     A request whose client has gone is given up. One that holds a database connection may first
     end its work within SPARED seconds: cut off in a statement, it would cost that connection.
@@ -50,7 +44,34 @@ class HTTPConnection(ASGIHTTPConnection):
         await super().__call__(incoming, send)
 
     async def handle_request(self, request: Request, send: Send) -> None:
-        await super().handle_request(request, _Outgoing(send, request, shutdown(self.app)))
+        exchange = Exchange(self.app, request)
+        exchange.request_id = choose_request_id(request)
+        exchange.client_ip = find_client_ip(request, exchange.extensions["settings"])
+        exchange.begin()
+        logging.begin(exchange)
+        with observed(exchange):
+            # Never one of werkzeug's: the error handlers answer whatever is raised.
+            response = cast(Response, await self.app.handle_request(request))
+            await self._answer(exchange, response, send)
+
+    async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
+        headers = encode_headers(response.headers)
+        headers.append((_REQUEST_ID, exchange.request_id.encode()))
+        # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
+        if shutdown(self.app).begun and exchange.request.http_version < "2":
+            headers.append((b"connection", b"close"))
+        status = response.status_code
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        exchange.status = status
+        body = response.response
+        if isinstance(body, DataBody):
+            await send({"type": "http.response.body", "body": body.data[body.begin : body.end]})
+        else:
+            async with body as chunks:
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        exchange.complete = True
 
 
 class _Incoming:
@@ -80,39 +101,3 @@ class _Incoming:
         if self._task is not None and not self._aborted:
             self._aborted = True
             self._task.cancel()
-
-
-class _Outgoing:
-    """Marks the body chunk that completes the declared length as the last one.
-
-    At the end of the process it also tells the client to take another connection.
-    """
-
-    def __init__(self, send: Send, request: Request, ending: Shutdown) -> None:
-        self._send = send
-        self._request = request
-        self._ending = ending
-        self._remaining: int | None = None
-        self._ended = False
-
-    async def __call__(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self._remaining = _content_length(message["headers"])
-            # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
-            if self._ending.begun and self._request.http_version < "2":
-                message["headers"].append((b"connection", b"close"))
-        elif message["type"] == "http.response.body" and self._remaining is not None:
-            if self._ended:
-                return
-            self._remaining -= len(message["body"])
-            if self._remaining <= 0:
-                self._ended = True
-                message = {**message, "more_body": False}
-        await self._send(message)
-
-
-def _content_length(headers: list[tuple[bytes, bytes]]) -> int | None:
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value)
-    return None

@@ -1,11 +1,11 @@
 """JSON out: every body of the service is made here."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 from quart import Response
 
 from service.clock import rfc3339
@@ -21,12 +21,13 @@ def _default(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-_encoder: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_default)
+# Its own way leaves out microseconds that are zero.
+_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def dumps(payload: Payload) -> bytes:
     """Write an object as JSON in UTF-8, times and ids as the contract writes them."""
-    return _encoder.encode(payload).encode()
+    return orjson.dumps(payload, _default, _OPTIONS)
 
 
 def json_response(

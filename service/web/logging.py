@@ -1,29 +1,30 @@
-"""One log line per request, and what every line that is written during it carries.
+"""One log line per request, and what every line that is written during it tells.
 
 What clients send as they like (path, query, headers, body) is in none of them.
 """
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from quart import Quart
-from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from service import context
 from service.web.exchange import ROUTINE, Exchange
-from service.web.proxy import client_ip
 
 log: Final = structlog.get_logger(__name__)
 
 
-def forget() -> None:
-    """Begin a request: nothing is known of it yet."""
-    clear_contextvars()
+def begin(exchange: Exchange) -> None:
+    """Let every line tell whose request it belongs to."""
+    known: dict[str, Any] = {"request_id": exchange.request_id}
+    if exchange.client_ip:
+        known["client_ip"] = exchange.client_ip
+    context.begin(known)
 
 
 def bind_user(user_id: str) -> None:
     """Name the caller in the request's log lines, from here on."""
-    bind_contextvars(user_id=user_id)
+    context.add("user_id", user_id)
 
 
 def tell(exchange: Exchange) -> None:
@@ -38,13 +39,3 @@ def tell(exchange: Exchange) -> None:
         duration_ms=round(exchange.seconds * 1000, 3),
         **aborted,
     )
-
-
-async def _begin() -> None:
-    if ip := client_ip():
-        bind_contextvars(client_ip=ip)
-
-
-def init_app(app: Quart) -> None:
-    """Let every log line of a request tell whose it is."""
-    app.before_request(_begin)

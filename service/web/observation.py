@@ -1,39 +1,52 @@
 """Logs, metrics and traces of each request as it really ended: aborted ones, too."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-
-from quart import Request
-from structlog.contextvars import get_contextvars
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 from service import tracing
-from service.web import logging, metrics
-from service.web.asgi import HTTPConnection
-from service.web.exchange import ROUTINE, Exchange, Send
+from service.context import known
+from service.web import logging
+from service.web.exchange import ROUTINE, Exchange
+from service.web.metrics import Metrics, metrics
 
 
-class ObservedConnection(HTTPConnection):
-    """Tells of a request once its answer is sent, or never will be."""
+def observed(exchange: Exchange) -> AbstractContextManager[object]:
+    """Tell of a request once its answer is sent, or never will be."""
+    if tracing.active() and exchange.request.path not in ROUTINE:
+        return _traced(exchange)
+    return _Observed(exchange)
 
-    async def handle_request(self, request: Request, send: Send) -> None:
-        exchange = Exchange(request, send)
-        observed = metrics.metrics(self.app)
-        logging.forget()
-        observed.begin()
-        with nullcontext() if request.path in ROUTINE else _traced(exchange):
-            try:
-                await super().handle_request(request, exchange.send)
-            finally:
-                exchange.end()
-                observed.end(exchange)
-                logging.tell(exchange)
+
+class _Observed:
+    # Not a generator: every request comes through here.
+
+    __slots__ = ("_exchange", "_metrics")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._metrics: Metrics = metrics(exchange.app)
+
+    def __enter__(self) -> None:
+        self._metrics.begin()
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _at: TracebackType | None,
+    ) -> None:
+        self._exchange.end()
+        self._metrics.end(self._exchange)
+        logging.tell(self._exchange)
 
 
 @contextmanager
 def _traced(exchange: Exchange) -> Iterator[None]:
     with tracing.span(exchange.method, "SERVER", exchange.request.headers) as span:
         try:
-            yield
+            with _Observed(exchange):
+                yield
         finally:
             if span:
                 span.update_name(f"{exchange.method} {exchange.route}")
@@ -43,10 +56,10 @@ def _traced(exchange: Exchange) -> Iterator[None]:
 
 
 def _attributes(exchange: Exchange) -> dict[str, str | int]:
-    known = get_contextvars()
+    values = known()
     return {
         "http.request.method": exchange.method,
         "http.route": exchange.route,
         "http.response.status_code": exchange.status,
-        **{name: known[name] for name in ("request_id", "user_id") if name in known},
+        **{name: values[name] for name in ("request_id", "user_id") if name in values},
     }

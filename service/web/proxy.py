@@ -1,26 +1,36 @@
 """The client's address, as far as the proxies in front can be believed."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
-from quart import current_app, request
+from quart import Request
+
+from service.settings import Settings
+from service.web.exchange import exchange
 
 # One household or machine has all of an IPv6 network of this size.
 IPV6_NETWORK: Final = 64
 
 
-def client_ip() -> str | None:
+def find_client_ip(request: Request, settings: Settings) -> str | None:
     """The client's address; None when it is none (a unix socket, a test client).
 
     X-Forwarded-For is believed TRUSTED_PROXIES hops back and no further: each of these proxies
     appended the address it saw, and what stands left of that, the client may have written.
     """
-    hops: int = current_app.extensions["settings"].trusted_proxies
+    peer = _address(request.remote_addr or "")
+    hops = settings.trusted_proxies
     if hops:
         forwarded = ",".join(request.headers.getlist("X-Forwarded-For")).split(",")
         if len(forwarded) >= hops:
-            return _address(forwarded[-hops].strip()) or _peer()
-    return _peer()
+            return _address(forwarded[-hops].strip()) or peer
+    return peer
+
+
+def client_ip() -> str | None:
+    """The present request's client."""
+    return exchange().client_ip
 
 
 def client_network() -> str:
@@ -31,10 +41,7 @@ def client_network() -> str:
     return ip or "unknown"
 
 
-def _peer() -> str | None:
-    return _address(request.remote_addr or "")
-
-
+@lru_cache(maxsize=1024)
 def _address(text: str) -> str | None:
     # Some proxies add the port: "192.0.2.1:4711", "[2001:db8::1]:4711".
     host = text[1:].partition("]")[0] if text.startswith("[") else text

@@ -18,10 +18,11 @@ from limits import RateLimitItem, parse_many
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
-from quart import Quart, Response, current_app, g, request
+from quart import Quart, Response
 
 from service.errors import TooManyRequests
 from service.settings import Settings
+from service.web.exchange import exchange
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.proxy import client_network
 from service.web.ratelimit_storage import BoundedMemoryStorage
@@ -176,7 +177,7 @@ async def _hit_one(
 
 def limiter() -> Limiter:
     """The application's limiter."""
-    found: Limiter = current_app.extensions["limiter"]
+    found: Limiter = exchange().extensions["limiter"]
     return found
 
 
@@ -185,7 +186,8 @@ async def enforce(name: str, key: str, *, strict: bool = False) -> None:
     verdict = await limiter().hit(name, key, strict=strict)
     if verdict is None:
         return
-    g.verdict = min(g.get("verdict", verdict), verdict, key=_room)
+    present = exchange()
+    present.verdict = min(present.verdict or verdict, verdict, key=_room)
     if not verdict.allowed:
         raise TooManyRequests(retry_after=verdict.reset)
 
@@ -206,20 +208,21 @@ def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) ->
     app.extensions["limiter"] = limits
 
     async def count() -> None:
-        if request.url_rule is None or request.method == "OPTIONS":
+        rule = exchange().request.url_rule
+        if rule is None or exchange().method == "OPTIONS":
             return
-        route = current_app.view_functions[request.url_rule.endpoint]
+        route = app.view_functions[rule.endpoint]
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
         if not limits.counts(name):
             return
         caller = None if name in BY_ADDRESS else user_key()
         key = caller or client_network()
         if name == DEFAULT:
-            key = f"{request.method} {request.url_rule.rule} {key}"
+            key = f"{exchange().method} {rule.rule} {key}"
         await enforce(name, key, strict=name == "LOGIN")
 
     async def tell(response: Response) -> Response:
-        verdict: Verdict | None = g.get("verdict")
+        verdict = exchange().verdict
         if verdict is not None:
             response.headers["RateLimit-Limit"] = str(verdict.limit)
             response.headers["RateLimit-Remaining"] = str(verdict.remaining)

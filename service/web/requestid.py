@@ -3,34 +3,21 @@
 import re
 from typing import Final
 
-import structlog
-from quart import Quart, Response, g, request
+from quart import Request
 
 from service.ids import new_id
+from service.web.exchange import exchange
 
 HEADER: Final = "X-Request-ID"
 _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
+def choose_request_id(request: Request) -> str:
+    """The id that a request shall be known by."""
+    sent = request.headers.get(HEADER)
+    return sent if sent and _SANE.fullmatch(sent) else str(new_id())
+
+
 def request_id() -> str:
     """The id of the present request."""
-    if "request_id" not in g:
-        sent = request.headers.get(HEADER, "")
-        g.request_id = sent if _SANE.fullmatch(sent) else str(new_id())
-    found: str = g.request_id
-    return found
-
-
-async def _begin() -> None:
-    structlog.contextvars.bind_contextvars(request_id=request_id())
-
-
-async def _tell(response: Response) -> Response:
-    response.headers[HEADER] = request_id()
-    return response
-
-
-def init_app(app: Quart) -> None:
-    """Know every request by an id."""
-    app.before_request(_begin)
-    app.after_request(_tell)
+    return exchange().request_id

@@ -2,17 +2,18 @@
 
 from typing import Final
 
-from quart import Quart, Response, current_app, g, request
+from quart import Quart, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.database import Database, finish
+from service.web.exchange import exchange
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def database() -> Database:
     """The application's database."""
-    found: Database = current_app.extensions["database"]
+    found: Database = exchange().extensions["database"]
     return found
 
 
@@ -21,29 +22,36 @@ def session() -> AsyncSession:
 
     Safe methods read in autocommit; their session is for reading only.
     """
-    if "session" not in g:
-        g.session = database().session(read_only=request.method in SAFE_METHODS)
-    opened: AsyncSession = g.session
-    return opened
+    present = exchange()
+    if present.session is None:
+        present.session = database().session(read_only=present.method in SAFE_METHODS)
+    return present.session
 
 
 async def release() -> None:
     """End the session without keeping anything, so that no connection is held while waiting."""
-    opened: AsyncSession | None = g.pop("session", None)
+    opened = _take()
     if opened is not None:
         await finish(opened, keep=False)
 
 
 def keep_changes() -> None:
     """Commit at the end although the answer is an error."""
-    g.keep_changes = True
+    exchange().keep_changes = True
+
+
+def _take() -> AsyncSession | None:
+    present = exchange()
+    opened, present.session = present.session, None
+    return opened
 
 
 async def _finish(response: Response) -> Response:
-    opened: AsyncSession | None = g.pop("session", None)
+    opened = _take()
     if opened is not None:
-        keep = request.method not in SAFE_METHODS and (
-            response.status_code < 400 or g.get("keep_changes", False)
+        present = exchange()
+        keep = present.method not in SAFE_METHODS and (
+            response.status_code < 400 or present.keep_changes
         )
         await finish(opened, keep=keep)
     return response

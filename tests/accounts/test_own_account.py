@@ -9,11 +9,11 @@ import pytest
 
 from service import clock
 from service.accounts.accounts import delete_retired_accounts
-from service.app import Service
 from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
 from service.database import Database, finish
 from service.settings import Settings
+from service.web.application import Service
 from tests.auth.moving import hold
 from tests.client import PASSWORD, Client
 

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.app import Service
 from service.audit.events import INTERNAL
 from service.auth import sessions
 from service.auth.errors import RefreshReused
@@ -23,6 +22,7 @@ from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import Claims
 from service.database import Database, finish
 from service.errors import ServiceError
+from service.web.application import Service
 from tests.auth.moving import Clock
 from tests.client import Client
 

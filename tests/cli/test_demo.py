@@ -7,8 +7,8 @@ from typing import Any
 
 import asyncpg
 
-from service.app import Service
 from service.settings import Settings
+from service.web.application import Service
 from tests.cli.conftest import Invoke
 from tests.client import Client
 

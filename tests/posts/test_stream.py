@@ -8,12 +8,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from service.app import Service, create_app
+from service.app import create_app
 from service.errors import Unavailable
 from service.posts import stream
 from service.posts.events import newest_position, read_page
 from service.settings import Settings
 from service.web import broadcast
+from service.web.application import Service
 from service.web.shutdown import begin_shutdown
 from tests.client import Client
 from tests.conftest import make_settings

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from service.app import Service
 from service.settings import Settings, SettingsError, load_settings
 from service.web import cors
+from service.web.application import Service
 from tests.client import Answer, Client
 from tests.conftest import make_settings, running
 

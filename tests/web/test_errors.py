@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from quart import Quart, abort, request
 from sqlalchemy.exc import DBAPIError, OperationalError
-from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from werkzeug.exceptions import ImATeapot, RequestTimeout
 
-from service.app import Service, create_app
+from service import context
+from service.app import create_app
 from service.errors import Unavailable
 from service.settings import Settings
+from service.web.application import Service
 from tests.client import Client, refused
 
 INSIDE = "the inside: password=hunter2"
@@ -77,7 +78,7 @@ async def test_unexpected_failure_says_nothing_of_the_inside(client: Client, pat
 
 @pytest.mark.parametrize("kind", ["error", "operational", "statement"])
 async def test_log_has_the_failure_under_the_same_request_id(client: Client, kind: str) -> None:
-    with capture_logs(processors=[merge_contextvars]) as logged:
+    with capture_logs(processors=[context.tell]) as logged:
         answer = await client.get(f"/fail/{kind}")
     (entry,) = [each for each in logged if each["log_level"] == "error"]
     assert INSIDE in str(entry["exc_info"])

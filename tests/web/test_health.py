@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from service import migrations
-from service.app import Service
 from service.embedded import EmbeddedPostgres
+from service.web.application import Service
 from service.web.shutdown import begin_shutdown
 from tests.client import Client, refused
 from tests.conftest import make_settings, running

@@ -16,9 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.app import Service, create_app
+from service.app import create_app
 from service.auth.passwords import Passwords
 from service.settings import Settings
+from service.web.application import Service
 from service.web.metrics import Labels, Metrics, metrics
 from tests.client import Client
 from tests.conftest import make_settings, running

@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from service.app import Service
+from service.web.application import Service
 from service.web.openapi import document
 from tests.client import Client, refused
 

