@@ -35,6 +35,13 @@ SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 OBSERVATION_TIMEOUT: Final = 2.0  # seconds
+# The last one: of a connection that was lost when nobody looked.
+_DRIVER_FAILURES: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 T = TypeVar("T")
 
@@ -101,7 +108,7 @@ class Database:
             arguments = query.arguments(values)
             async with one_server(driver, self._pgbouncer):
                 rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except _DRIVER_FAILURES as error:
             pooled.invalidate(error)
             state = getattr(error, "sqlstate", None)
             if state is not None and not _passes_by_itself(state):

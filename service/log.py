@@ -3,6 +3,7 @@
 Our own lines take the short way: through the standard library each would cost twice as much.
 """
 
+import json
 import logging
 import re
 import sys
@@ -10,6 +11,7 @@ import traceback
 from contextlib import suppress
 from typing import Any, Final
 
+import orjson
 import structlog
 
 from service import context, pool
@@ -70,8 +72,15 @@ def _rendering(settings: Settings) -> list[Any]:
     # Plain tracebacks: the prettier ones show local variables, passwords among them.
     exceptions = structlog.processors.ExceptionRenderer(_format_exception)
     if settings.json_logs:
-        return [exceptions, structlog.processors.JSONRenderer()]
+        return [exceptions, structlog.processors.JSONRenderer(_write_json)]
     return [exceptions, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _write_json(line: Any, default: Any) -> str:
+    try:
+        return orjson.dumps(line, default).decode()
+    except TypeError:  # what only Python calls text or numbers: surrogates, more than 64 bits
+        return json.dumps(line, default=default)
 
 
 def _format_exception(exc_info: Any) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 from quart import Request, Response
 from quart.asgi import ASGIHTTPConnection
@@ -14,6 +15,7 @@ from service.web import logging
 from service.web.exchange import Exchange
 from service.web.observation import observed
 from service.web.proxy import find_client_ip
+from service.web.request import ApiRequest, RequestHeaders
 from service.web.requestid import HEADER, choose_request_id
 from service.web.shutdown import Shutdown, shutdown
 
@@ -24,11 +26,14 @@ Send = Callable[[Any], Awaitable[None]]
 ABORT: Final = "service.abort"
 # Seconds: many times what statements take, and little enough to stop those that take long.
 SPARED: Final = 1.0
+# Seconds after which it is watched whether the client is still there. Most requests are answered
+# by then, and a watch costs as much as a tenth of one.
+WATCHED_AFTER: Final = 0.2
 _REQUEST_ID: Final = HEADER.lower().encode()
 
 
 class HTTPConnection(ASGIHTTPConnection):
-    """An exchange that is observed, and answered in as few messages as it takes.
+    """An exchange that is observed, in one task, and answered in as few messages as it takes.
 
     A request whose client has gone is given up. One that holds a database connection may first
     end its work within SPARED seconds: cut off in a statement, it would cost that connection.
@@ -38,10 +43,18 @@ class HTTPConnection(ASGIHTTPConnection):
     """
 
     async def __call__(self, receive: Receive, send: Send) -> None:
-        incoming = _Incoming(receive, Hold.of_this_task(), shutdown(self.app))
+        request = self._make_request()
+        client = _Client(request, receive, Hold.of_this_task(), shutdown(self.app))
         extensions: dict[str, Any] = self.scope["extensions"]
-        extensions[ABORT] = incoming.abort
-        await super().__call__(incoming, send)
+        extensions[ABORT] = client.leave
+        client.watch()
+        try:
+            await self.handle_request(request, send)
+        except asyncio.CancelledError:
+            if not client.has_left():
+                raise
+        finally:
+            client.forget()
 
     async def handle_request(self, request: Request, send: Send) -> None:
         exchange = Exchange(self.app, request)
@@ -53,6 +66,26 @@ class HTTPConnection(ASGIHTTPConnection):
             # Never one of werkzeug's: the error handlers answer whatever is raised.
             response = cast(Response, await self.app.handle_request(request))
             await self._answer(exchange, response, send)
+
+    def _make_request(self) -> ApiRequest:
+        scope = self.scope
+        path = scope["path"]
+        if not path.startswith("/"):  # the absolute form (RFC 9112, §3.2.2)
+            path = urlsplit(path).path
+        root_path = scope.get("root_path", "")
+        return ApiRequest(
+            scope["method"],
+            scope["scheme"],
+            path.removeprefix(root_path) or "/",
+            scope["query_string"],
+            RequestHeaders.of(scope),
+            root_path,
+            scope["http_version"],
+            scope,
+            max_content_length=self.app.config["MAX_CONTENT_LENGTH"],
+            body_timeout=self.app.config["BODY_TIMEOUT"],
+            send_push_promise=_push_nothing,
+        )
 
     async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
         headers = encode_headers(response.headers)
@@ -74,30 +107,59 @@ class HTTPConnection(ASGIHTTPConnection):
         exchange.complete = True
 
 
-class _Incoming:
-    """What the server receives, or the client's leaving when we say so."""
+async def _push_nothing(_path: str, _headers: object) -> None:
+    """HTTP/2's pushes, which nobody takes any more."""
 
-    def __init__(self, receive: Receive, hold: Hold, ending: Shutdown) -> None:
+
+class _Client:
+    """Who sent the request: sends the body, may leave, and may be sent away."""
+
+    def __init__(self, request: ApiRequest, receive: Receive, hold: Hold, ending: Shutdown) -> None:
+        self._request = request
         self._receive = receive
         self._hold = hold
         self._ending = ending
-        self._task: asyncio.Task[Any] | None = None
-        self._aborted = False
+        self._handling = asyncio.current_task()
+        self._receiving: asyncio.Task[None] | None = None
+        self._waiting: asyncio.TimerHandle | None = None
+        self._left = False
 
-    async def __call__(self) -> Any:
-        self._task = asyncio.current_task()
-        try:
-            message = await self._receive()
-            if message["type"] == "http.disconnect" and not self._ending.begun:
-                await self._hold.end(SPARED)
-        except asyncio.CancelledError:
-            if self._task is None or not self._aborted or self._task.uncancel() > 0:
-                raise
-            return {"type": "http.disconnect"}
-        return message
+    def watch(self) -> None:
+        """Take the body, if there may be one, and note when the client leaves."""
+        if self._request.may_have_body:
+            self._start()
+        else:
+            self._request.body.set_complete()
+            loop = asyncio.get_running_loop()
+            self._waiting = loop.call_later(WATCHED_AFTER, self._start)
 
-    def abort(self) -> None:
-        """End the exchange; a second time does nothing."""
-        if self._task is not None and not self._aborted:
-            self._aborted = True
-            self._task.cancel()
+    def _start(self) -> None:
+        self._receiving = asyncio.get_running_loop().create_task(self._take())
+
+    async def _take(self) -> None:
+        body = self._request.body
+        while (message := await self._receive())["type"] == "http.request":
+            await self._request.feed(message.get("body", b""))
+            if not message.get("more_body", False):
+                body.set_complete()
+        if not self._ending.begun:
+            await self._hold.end(SPARED)
+        self.leave()
+
+    def leave(self) -> None:
+        """Have the request given up; a second time does nothing."""
+        if not self._left and self._handling is not None:
+            self._left = True
+            self._handling.cancel()
+
+    def has_left(self) -> bool:
+        """Whether it was this, and nothing else, that cancelled the request."""
+        return self._left and self._handling is not None and self._handling.uncancel() == 0
+
+    def forget(self) -> None:
+        """The exchange is over."""
+        self._left = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._receiving is not None:
+            self._receiving.cancel()

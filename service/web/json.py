@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 from quart import Response
+from werkzeug.datastructures import Headers
 
 from service.clock import rfc3339
 
@@ -41,7 +42,12 @@ def json_bytes(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer what `dumps` wrote."""
-    return Response(body, status, dict(headers or {}), content_type="application/json")
+    made = Headers()
+    made.add("Content-Type", "application/json")
+    if headers:
+        for name, value in headers.items():
+            made.add(name, value)
+    return Response(body, status, made)
 
 
 def no_content() -> Response:

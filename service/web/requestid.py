@@ -5,7 +5,7 @@ from typing import Final
 
 from quart import Request
 
-from service.ids import new_id
+from service.ids import new_id_text
 from service.web.exchange import exchange
 
 HEADER: Final = "X-Request-ID"
@@ -15,7 +15,7 @@ _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 def choose_request_id(request: Request) -> str:
     """The id that a request shall be known by."""
     sent = request.headers.get(HEADER)
-    return sent if sent and _SANE.fullmatch(sent) else str(new_id())
+    return sent if sent and _SANE.fullmatch(sent) else new_id_text()
 
 
 def request_id() -> str:
