@@ -10,7 +10,7 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, String, bindparam, func, select
+from sqlalchemy import CTE, ColumnElement, Select, String, bindparam, func, select
 
 from service.posts.models import Post
 from service.web.pagination import newest_first
@@ -28,8 +28,11 @@ Conditions = tuple[ColumnElement[bool], ...]
 VISIBLE: Final = Post.deleted_at.is_(None)
 _posts: Final = Post.__table__.c
 _query: Final = func.post_query(bindparam("words", type_=String))
+# By itself, so that it is parsed once and not for every post that is read: parsing costs more
+# than matching. The index asks for the query once anyway.
+_parsed: Final = select(_query).scalar_subquery()
 # The operator's function: the same test, which no index can serve.
-_reading: Final = func.ts_match_vq(_posts.search, _query)
+_reading: Final = func.ts_match_vq(_posts.search, _parsed)
 
 
 class Way(Enum):
@@ -57,7 +60,7 @@ def probe(conditions: Conditions) -> AnySelect:
         .limit(_PROBED)
         .subquery("newest")
     )
-    matching = func.ts_match_vq(newest.c.search, _query)
+    matching = func.ts_match_vq(newest.c.search, _parsed)
     statement: AnySelect = select(func.count())
     return statement.select_from(newest).where(matching)
 
@@ -65,23 +68,34 @@ def probe(conditions: Conditions) -> AnySelect:
 def ids(way: Way, conditions: Conditions) -> AnySelect:
     """Select the ids of the matching posts, newest first."""
     if way is not Way.RARE:
-        matching: AnySelect = select(_posts.id)
-        return matching.where(*conditions, _reading).order_by(*newest_first(_posts))
-    matches = _matches(conditions).cte("matches").prefix_with("MATERIALIZED")
+        return _read(conditions)
+    matches = _all_matches(conditions)
     return select(matches.c.id).order_by(matches.c.created_at.desc(), matches.c.id.desc())
 
 
 def total(way: Way, conditions: Conditions) -> ColumnElement[int]:
     """How many posts match, counted up to TOTAL_CAP + 1."""
     if way is Way.UBIQUITOUS:
-        matching: AnySelect = select(_posts.id)
-        matching = matching.where(*conditions, _reading)
-    else:
+        matching = _read(conditions)  # the newest: those that are at hand
+    elif way is Way.COMMON:
         matching = _matches(conditions)
+    else:
+        matching = select(_all_matches(conditions).c.id)
     some = matching.limit(TOTAL_CAP + 1).subquery("some")
     return select(func.count()).select_from(some).scalar_subquery()
+
+
+def _read(conditions: Conditions) -> AnySelect:
+    matching: AnySelect = select(_posts.id)
+    return matching.where(*conditions, _reading).order_by(*newest_first(_posts))
 
 
 def _matches(conditions: Conditions) -> AnySelect:
     statement: AnySelect = select(_posts.id, _posts.created_at)
     return statement.where(*conditions, _posts.search.bool_op("@@")(_query))
+
+
+@cache
+def _all_matches(conditions: Conditions) -> CTE:
+    # One for the page and for the total.
+    return _matches(conditions).cte("matches").prefix_with("MATERIALIZED")
