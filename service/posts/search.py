@@ -74,15 +74,20 @@ def ids(way: Way, conditions: Conditions) -> AnySelect:
 
 
 def total(way: Way, conditions: Conditions) -> ColumnElement[int]:
-    """How many posts match, counted up to TOTAL_CAP + 1."""
+    """How many posts match, counted up to the parameter `countable`."""
     if way is Way.UBIQUITOUS:
         matching = _read(conditions)  # the newest: those that are at hand
     elif way is Way.COMMON:
         matching = _matches(conditions)
     else:
         matching = select(_all_matches(conditions).c.id)
-    some = matching.limit(TOTAL_CAP + 1).subquery("some")
+    some = matching.limit(bindparam("countable")).subquery("some")
     return select(func.count()).select_from(some).scalar_subquery()
+
+
+def countable() -> int:
+    """How many matches are counted: some more than TOTAL_CAP, that may be lost later on."""
+    return TOTAL_CAP + TOTAL_CAP // 4 + 1
 
 
 def _read(conditions: Conditions) -> AnySelect:
