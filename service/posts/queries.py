@@ -98,8 +98,8 @@ async def _search(
         if proof.holds(_standing(rows[0])):
             return rows, search.TOTAL_CAP + 1
     way = await _choose_way(session, filters, values, on=False)
-    values["countable"] = search.countable()
-    rows = (await session.execute(_found_and_counted(by_author, way), values)).all()
+    statement = _found_and_counted(by_author, way)
+    rows = (await session.execute(statement, {**values, **search.counting()})).all()
     proofs.keep(filters, Proof(rows[0].total, way, _standing(rows[0])))
     return rows, min(rows[0].total, search.TOTAL_CAP + 1)
 

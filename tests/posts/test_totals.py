@@ -85,6 +85,19 @@ async def test_changed_to_other_words_and_back(author: Client, db: "asyncpg.Conn
         assert await told(author) == min(left + 1, CAP + 1)
 
 
+@pytest.mark.usefixtures("way")
+async def test_matches_with_many_other_posts_between(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
+    await apples(db, author, CAP - 2)
+    await db.execute("UPDATE posts SET created_at = now() - interval '1 day'")
+    await db.execute(APPLES.replace("apple", "pear"), author.user["id"], 3 * ENOUGH)
+    assert await told(author) == CAP - 2
+    for found in (CAP - 1, CAP, CAP + 1, CAP + 1):
+        await apples(db, author, 1)
+        assert await told(author) == found
+
+
 async def test_an_account_that_is_deleted(author: Client, db: "asyncpg.Connection") -> None:
     other = await author.sign_up()
     await apples(db, author, CAP)
