@@ -28,6 +28,11 @@ async def test_page_past_the_end(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.get("/api/posts?page=9")) == READ
 
 
+async def test_search(ada: Client, path: str, trips: Trips) -> None:
+    # What is over the cap takes one: tests/posts/test_totals.py.
+    assert await trips.during(ada.get("/api/posts?q=rare")) == ["SELECT", "WITH"]
+
+
 async def test_read(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.get(path, token="")) == READ
 

@@ -76,13 +76,15 @@ class PostCount(Base):
     """The number of visible posts, in several slots so that writers do not queue for one row.
 
     Triggers keep it exact: each transaction adds to the slot of its own connection, and the
-    total is the sum of all slots.
+    total is the sum of all slots. So is the number of losses: how often a visible post was hidden,
+    removed, or given other words or another author. It only grows.
     """
 
     __tablename__ = "post_counts"
 
     slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     posts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    losses: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class AuthorPostCount(Base):

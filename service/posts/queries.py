@@ -4,6 +4,7 @@ Statements are made once for each kind of question, from tables rather than enti
 for every request, and the ORM's way through it, costs more than running it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -17,6 +18,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    null,
     select,
     true,
 )
@@ -27,6 +29,7 @@ from service.database import AnyRow
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
+from service.posts.totals import Proof, Proofs, Standing
 from service.reading import Query, fetch, fetch_one
 from service.web.pagination import Position, Slice, follows, newest_first
 
@@ -70,48 +73,94 @@ async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
 
 
 async def read_page(
-    session: AsyncSession, filters: Filters, *, limit: int, offset: int
+    session: AsyncSession, filters: Filters, proofs: Proofs, *, limit: int, offset: int
 ) -> tuple[Slice, int]:
     """Read a page of posts, newest first, and how many posts there are in all.
 
     For words the number stops at TOTAL_CAP + 1.
     """
     values = {**filters.values, "limit": limit + 1, "offset": offset}
-    way = await _choose_way(session, filters, values, on=False)
-    rows = await fetch(session, _page(filters.author is not None, way), values)
+    if filters.words is not None:
+        rows, total = await _search(session, filters, proofs, values)
+    else:
+        rows = await fetch(session, _page(filters.author is not None), values)
+        total = int(rows[0].total)
     # The total is there even when the page is empty: then the one row has no post.
-    return Slice.cut([row for row in rows if row.id is not None], limit), int(rows[0].total)
+    return Slice.cut([row for row in rows if row.id is not None], limit), total
+
+
+async def _search(
+    session: AsyncSession, filters: Filters, proofs: Proofs, values: dict[str, Any]
+) -> tuple[Sequence[Any], int]:
+    by_author = filters.author is not None
+    proof = proofs.find(filters)
+    if proof is not None:
+        rows = await fetch(session, _found(by_author, proof.way), values)
+        if proof.holds(_standing(rows[0])):
+            return rows, search.TOTAL_CAP + 1
+    way = await _choose_way(session, filters, values, on=False)
+    counting = {**values, **search.counting()}
+    rows = await fetch(session, _found_and_counted(by_author, way), counting)
+    proofs.keep(filters, Proof(rows[0].total, way, _standing(rows[0])))
+    return rows, min(rows[0].total, search.TOTAL_CAP + 1)
+
+
+def _standing(row: Any) -> Standing:
+    return Standing(row.all_posts, row.losses, row.author_id)
 
 
 async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after: Position) -> Slice:
     """Read the posts that follow a position."""
     values = {**filters.values, "limit": limit + 1, **after.values}
-    way = await _choose_way(session, filters, values, on=True)
+    way = None
+    if filters.words is not None:
+        way = await _choose_way(session, filters, values, on=True)
     rows = await fetch(session, _following(filters.author is not None, way), values)
     return Slice.cut(list(rows), limit)
 
 
 async def _choose_way(
     session: AsyncSession, filters: Filters, values: dict[str, Any], *, on: bool
-) -> Way | None:
-    if filters.words is None:
-        return None
-    conditions = _conditions(filters.author is not None, on)
-    return search.choose_way(await session.scalar(search.probe(conditions), values) or 0)
+) -> Way:
+    probe = search.probe(_conditions(filters.author is not None, on))
+    return search.choose_way((await session.execute(probe, values)).scalar_one())
 
 
 @cache
-def _page(by_author: bool, way: Way | None) -> Query:
+def _page(by_author: bool) -> Query:
+    ids = _all(_conditions(by_author, on=False))
+    return _with_page(select(_total(by_author).label("total")), ids)
+
+
+@cache
+def _found(by_author: bool, way: Way) -> Query:
+    return _with_page(_stand(by_author), search.ids(way, _conditions(by_author, on=False)))
+
+
+@cache
+def _found_and_counted(by_author: bool, way: Way) -> Query:
     conditions = _conditions(by_author, on=False)
-    if way is None:
-        ids, total = _all(conditions), _total(by_author)
-    else:
-        ids, total = search.ids(way, conditions), search.total(way, conditions)
-    counted = select(total.label("total")).subquery("counted")
+    facts = _stand(by_author).add_columns(search.total(way, conditions).label("total"))
+    return _with_page(facts, search.ids(way, conditions))
+
+
+def _with_page(facts: AnySelect, ids: AnySelect) -> Query:
+    # Both of one snapshot, so that they tell of the same posts.
+    counted = facts.subquery("counted")
     page = _shown(ids.limit(bindparam("limit")).offset(bindparam("offset")))
-    statement: AnySelect = select(counted.c.total, page)
+    statement: AnySelect = select(counted, page)
     statement = statement.select_from(counted.outerjoin(page, true()))
     return Query(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
+
+
+def _stand(by_author: bool) -> AnySelect:
+    """What makes a Standing."""
+    counts = PostCount.__table__.c
+    return select(
+        cast(func.sum(counts.posts), BigInteger).label("all_posts"),
+        cast(func.sum(counts.losses), BigInteger).label("losses"),
+        (_author_id() if by_author else null()).label("author_id"),
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ from quart_schema import validate_querystring, validate_request
 from service.auth.principal import caller, login_required
 from service.database import Connect
 from service.errors import Unavailable
-from service.posts import posts, queries
+from service.posts import posts, queries, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
 from service.posts.schemas import (
@@ -22,8 +22,8 @@ from service.posts.schemas import (
     post_tag,
     show_post,
 )
-from service.posts.search import TOTAL_CAP
 from service.posts.stream import PostStream
+from service.posts.totals import Proofs
 from service.web import idempotency, sse
 from service.web.conditional import (
     InvalidEntityTag,
@@ -83,16 +83,21 @@ async def list_posts(query_args: PostQuery) -> Response:
     if after is not None:
         return await _read_on(query_args, filters, after)
     found, total = await queries.read_page(
-        session(), filters, limit=query_args.per_page, offset=query_args.offset
+        session(),
+        filters,
+        current_app.extensions["search_totals"],
+        limit=query_args.per_page,
+        offset=query_args.offset,
     )
     payload = _list(found)
     payload |= {
-        "total": min(total, TOTAL_CAP) if filters.words else total,
+        "total": min(total, search.TOTAL_CAP) if filters.words else total,
         "pages": count_pages(total, query_args.per_page),
         "current_page": query_args.page,
     }
-    if filters.words and total > TOTAL_CAP:
-        payload |= {"pages": count_pages(TOTAL_CAP, query_args.per_page), "total_capped": True}
+    if filters.words and total > search.TOTAL_CAP:
+        payload["pages"] = count_pages(search.TOTAL_CAP, query_args.per_page)
+        payload["total_capped"] = True
     links = page_links(query_args, payload["pages"], payload["next_cursor"])
     return _tagged_list(payload, links)
 
@@ -196,7 +201,8 @@ def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def init_app(app: Quart, connect: Connect, *, pgbouncer: bool) -> None:
-    """Bring the stream, which ends as soon as the shutdown begins."""
+    """Bring what searches proved, and the stream, which ends as soon as the shutdown begins."""
+    app.extensions["search_totals"] = Proofs()
 
     @app.while_serving
     async def stream() -> AsyncGenerator[None, None]:

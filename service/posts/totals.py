@@ -1,0 +1,74 @@
+"""Totals over the cap, remembered so that they need not be counted with every search.
+
+What was found once is still over the cap as long as fewer posts were lost since than it was found
+above. The database counts the losses, in the transaction that loses the posts, and each search
+reads them in the snapshot in which it reads its posts: whoever sees a post gone sees its loss.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from service.posts import search
+from service.posts.search import Way
+
+_ROOM: Final = 1_000
+# So many new posts may lie before those whose share of matches chose the way.
+_GAINS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the posts stood in one snapshot."""
+
+    posts: int
+    losses: int
+    # Whom the author's name meant: it may become another's.
+    author_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """So many matches were found, in such a way, when the posts stood so."""
+
+    found: int
+    way: Way
+    then: Standing
+
+    def holds(self, now: Standing) -> bool:
+        """Whether more than TOTAL_CAP posts match now, and the way is still a good one."""
+        lost = now.losses - self.then.losses
+        gained = now.posts - self.then.posts + lost
+        return (
+            now.author_id == self.then.author_id
+            # Less than nothing: the database is no longer the one that was asked then.
+            and 0 <= lost < self.found - search.TOTAL_CAP
+            and 0 <= gained <= _GAINS
+        )
+
+
+class Proofs:
+    """The proofs of the searches that were last asked for, by one process."""
+
+    def __init__(self, room: int = _ROOM) -> None:
+        self._room = room
+        self._proofs: OrderedDict[Hashable, Proof] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._proofs)
+
+    def find(self, filters: Hashable) -> Proof | None:
+        """Find what was proven last; it may no longer hold."""
+        if filters in self._proofs:
+            self._proofs.move_to_end(filters)
+        return self._proofs.get(filters)
+
+    def keep(self, filters: Hashable, proof: Proof) -> None:
+        """Remember a proof in place of the last one, or none when it proves nothing."""
+        self._proofs.pop(filters, None)
+        if proof.found > search.TOTAL_CAP:
+            self._proofs[filters] = proof
+        if len(self._proofs) > self._room:
+            self._proofs.popitem(last=False)
