@@ -1,7 +1,9 @@
 """How posts are read: the columns that are shown, the author joined in, one statement each.
 
 Statements are made once for each kind of question, from tables rather than entities: making one
-for every request, and the ORM's way through it, costs more than running it.
+for every request, and the ORM's way through it, costs more than running it. So does planning it in
+PostgreSQL, which keeps the plan of a prepared statement only if one made for the values at hand
+would not look better: the statements without words are written so that it never does.
 """
 
 from dataclasses import dataclass
@@ -11,19 +13,22 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
-    Select,
-    Subquery,
+    Integer,
+    ScalarSelect,
     bindparam,
     cast,
     func,
+    literal_column,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
-from service.database import AnyRow
+from service.database import AnyRow, Id, UtcDateTime
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
@@ -41,6 +46,14 @@ SHOWN: Final = (
     _posts.updated_at,
 )
 _VISIBLE: Final = _posts.deleted_at.is_(None)
+_author: Final = (
+    select(_users.username).where(_users.id == _posts.author_id).scalar_subquery().label("author")
+)
+
+_place: Final = tuple_(_posts.created_at, _posts.id)
+# Written into the statement: a number of rows that the planner does not know, it takes for a tenth
+# of the table.
+_LIMIT: Final = bindparam("limit", type_=Integer, literal_execute=True)
 
 _one_post: Final = (
     select(*SHOWN, _users.username.label("author"), _posts.author_id)
@@ -77,7 +90,8 @@ async def read_page(
     """
     values = {**filters.values, "limit": limit + 1, "offset": offset}
     way = await _choose_way(session, filters, values, on=False)
-    rows = (await session.execute(_page(filters.author is not None, way), values)).all()
+    statement = _page(filters.author is not None, way, first=offset == 0)
+    rows = (await session.execute(statement, values)).all()
     # The total is there even when the page is empty: then the one row has no post.
     return Slice.cut([row for row in rows if row.id is not None], limit), int(rows[0].total)
 
@@ -100,14 +114,15 @@ async def _choose_way(
 
 
 @cache
-def _page(by_author: bool, way: Way | None) -> AnySelect:
+def _page(by_author: bool, way: Way | None, *, first: bool) -> AnySelect:
     conditions = _conditions(by_author, on=False)
-    if way is None:
-        ids, total = _all(conditions), _total(by_author)
+    if way is not None:
+        ids = search.ids(way, conditions).offset(bindparam("offset"))
+        posts, total = _chosen(ids), search.total(way, conditions)
     else:
-        ids, total = search.ids(way, conditions), search.total(way, conditions)
-    counted = select(total.label("total")).subquery("counted")
-    page = _shown(ids.limit(bindparam("limit")).offset(bindparam("offset")))
+        start = () if first else (_place <= _nth(conditions),)
+        posts, total = _newest(*conditions, *start), _total(by_author)
+    counted, page = select(total.label("total")).subquery("counted"), posts.subquery("page")
     statement: AnySelect = select(counted.c.total, page)
     return statement.select_from(counted.outerjoin(page, true())).order_by(
         page.c.created_at.desc(), page.c.id.desc()
@@ -116,11 +131,11 @@ def _page(by_author: bool, way: Way | None) -> AnySelect:
 
 @cache
 def _following(by_author: bool, way: Way | None) -> AnySelect:
-    conditions = _conditions(by_author, on=True)
-    ids = _all(conditions) if way is None else search.ids(way, conditions)
-    page = _shown(ids.limit(bindparam("limit")))
-    statement: AnySelect = select(page)
-    return statement.order_by(page.c.created_at.desc(), page.c.id.desc())
+    if way is not None:
+        ids = search.ids(way, _conditions(by_author, on=True))
+        return _chosen(ids).order_by(*newest_first(_posts))
+    there = _hidden(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
+    return _newest(*_conditions(by_author, on=False), _place < there)
 
 
 @cache
@@ -133,20 +148,30 @@ def _conditions(by_author: bool, on: bool) -> tuple[ColumnElement[bool], ...]:
     return tuple(conditions)
 
 
-def _all(conditions: tuple[ColumnElement[bool], ...]) -> Select[Any]:
-    return select(_posts.id).where(*conditions).order_by(*newest_first(_posts))
+def _newest(*conditions: ColumnElement[bool]) -> AnySelect:
+    statement: AnySelect = select(*SHOWN, _author)
+    return statement.where(*conditions).order_by(*newest_first(_posts)).limit(_LIMIT)
 
 
-def _shown(ids: Select[Any]) -> Subquery:
-    # Ids first, from the index alone; the rows are fetched only for what is shown.
-    chosen = ids.subquery("chosen")
-    return (
-        select(*SHOWN, _users.username.label("author"))
-        .select_from(chosen)
-        .join(Post.__table__, _posts.id == chosen.c.id)
-        .join(User.__table__, _users.id == _posts.author_id)
-        .subquery("page")
-    )
+def _nth(conditions: tuple[ColumnElement[bool], ...]) -> Any:
+    """The place of the post after `offset` others, read from the index alone."""
+    # The index's columns in their order: what is skipped needs not be taken apart.
+    places = select(_posts.created_at, _posts.id).where(*conditions)
+    offset = _hidden(bindparam("offset", type_=BigInteger))
+    nth = places.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
+    return nth.scalar_subquery()
+
+
+def _hidden(*values: BindParameter[Any]) -> ScalarSelect[Any]:
+    """Values that the planner does not see: it has no hope to plan better for each of them."""
+    return select(*values).scalar_subquery()
+
+
+def _chosen(ids: AnySelect) -> AnySelect:
+    # Ids first: the rows are fetched only for what is shown.
+    chosen = ids.limit(bindparam("limit")).subquery("chosen")
+    statement: AnySelect = select(*SHOWN, _author)
+    return statement.join_from(chosen, Post.__table__, _posts.id == chosen.c.id)
 
 
 def _author_id() -> Any:

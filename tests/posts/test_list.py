@@ -89,6 +89,19 @@ async def test_pages_of_posts_of_one_moment_show_each_once(
     assert [page["current_page"] for page in pages] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_pages_of_one_author_leave_out_the_others(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    ada, bob = await client.sign_up(), await client.sign_up()
+    ids = await insert_posts(db, ada.user["id"], 7)
+    await insert_posts(db, bob.user["id"], 7)
+    query = f"author={ada.user['username']}&per_page=3"
+    pages = [await listed(client, f"?{query}&page={page}") for page in range(1, 5)]
+    assert [post["id"] for page in pages for post in page["posts"]] == ids
+    assert {(page["total"], page["pages"]) for page in pages} == {(7, 3)}
+    assert {post["author"] for page in pages for post in page["posts"]} == {ada.user["username"]}
+
+
 @pytest.mark.parametrize(
     ("per_page", "pages"), [(1, 20), (19, 2), (20, 1), (21, 1), (100, 1), (3, 7)]
 )
