@@ -180,6 +180,24 @@ async def test_total_is_exact_after_a_rollback(client: Client, db: "asyncpg.Conn
     assert await count_both(client, db) == (3, 3)
 
 
+async def test_what_is_inserted_hidden_is_neither_counted_nor_told(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    ada, bob = await client.sign_up(), await client.sign_up()
+    insert = (
+        "INSERT INTO posts (id, author_id, title, content, deleted_at) "
+        "SELECT gen_random_uuid(), author_id, 'a', 'b', CASE WHEN n > $2 THEN now() END "
+        "FROM generate_series(1, 6) AS n, unnest($1::uuid[]) AS author_id"
+    )
+    authors = [ada.user["id"], bob.user["id"]]
+    for visible, total in ((0, 0), (2, 4), (6, 16)):
+        await db.execute(insert, authors, visible)
+        assert await count_both(client, db) == (total, total)
+        told = "SELECT count(*) FROM post_events WHERE kind = 'post.created'"
+        assert await db.fetchval(told) == total
+    assert (await listed(client, f"?author={bob.user['username']}"))["total"] == 8
+
+
 async def test_total_is_exact_after_truncate(client: Client, db: "asyncpg.Connection") -> None:
     ada = await client.sign_up()
     await insert_posts(db, ada.user["id"], 3)
