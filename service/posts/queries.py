@@ -1,7 +1,9 @@
 """How posts are read: the columns that are shown, the author joined in, one statement each.
 
 Statements are made once for each kind of question, from tables rather than entities: making one
-for every request, and the ORM's way through it, costs more than running it.
+for every request, and the ORM's way through it, costs more than running it. So does planning it in
+PostgreSQL, which keeps the plan of a prepared statement only if one made for the values at hand
+would not look better: the statements without words are written so that it never does.
 """
 
 from collections.abc import Sequence
@@ -12,20 +14,22 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
-    Select,
-    Subquery,
+    ScalarSelect,
     bindparam,
     cast,
     func,
+    literal_column,
     null,
     select,
     true,
+    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.models import User
-from service.database import AnyRow
+from service.database import AnyRow, Id, UtcDateTime
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
@@ -45,6 +49,11 @@ SHOWN: Final = (
     _posts.updated_at,
 )
 _VISIBLE: Final = _posts.deleted_at.is_(None)
+_author: Final = (
+    select(_users.username).where(_users.id == _posts.author_id).scalar_subquery().label("author")
+)
+
+_place: Final = tuple_(_posts.created_at, _posts.id)
 
 _one_post: Final = Query(
     select(*SHOWN, _users.username.label("author"), _posts.author_id)
@@ -79,12 +88,13 @@ async def read_page(
 
     For words the number stops at TOTAL_CAP + 1.
     """
-    values = {**filters.values, "limit": limit + 1, "offset": offset}
+    values = {**filters.values, "offset": offset}
     if filters.words is not None:
-        rows, total = await _search(session, filters, proofs, values)
+        rows, total = await _search(session, filters, proofs, {**values, "limit": limit + 1})
     else:
-        rows = await fetch(session, _page(filters.author is not None), values)
-        total = int(rows[0].total)
+        query = _page(filters.author is not None, limit + 1, first=offset == 0)
+        rows = await fetch(session, query, values)
+        total = rows[0].total
     # The total is there even when the page is empty: then the one row has no post.
     return Slice.cut([row for row in rows if row.id is not None], limit), total
 
@@ -111,11 +121,14 @@ def _standing(row: Any) -> Standing:
 
 async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after: Position) -> Slice:
     """Read the posts that follow a position."""
-    values = {**filters.values, "limit": limit + 1, **after.values}
-    way = None
+    by_author = filters.author is not None
+    values = {**filters.values, **after.values}
     if filters.words is not None:
         way = await _choose_way(session, filters, values, on=True)
-    rows = await fetch(session, _following(filters.author is not None, way), values)
+        query = _found_further(by_author, way)
+        rows = await fetch(session, query, {**values, "limit": limit + 1})
+    else:
+        rows = await fetch(session, _following(by_author, limit + 1), values)
     return Slice.cut(list(rows), limit)
 
 
@@ -127,27 +140,44 @@ async def _choose_way(
 
 
 @cache
-def _page(by_author: bool) -> Query:
-    ids = _all(_conditions(by_author, on=False))
-    return _with_page(select(_total(by_author).label("total")), ids)
+def _page(by_author: bool, limit: int, *, first: bool) -> Query:
+    conditions = _conditions(by_author, on=False)
+    start = () if first else (_place <= _nth(conditions),)
+    return _with(select(_total(by_author).label("total")), _newest(limit, *conditions, *start))
+
+
+@cache
+def _following(by_author: bool, limit: int) -> Query:
+    there = _hidden(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
+    return Query(_newest(limit, *_conditions(by_author, on=False), _place < there))
 
 
 @cache
 def _found(by_author: bool, way: Way) -> Query:
-    return _with_page(_stand(by_author), search.ids(way, _conditions(by_author, on=False)))
+    return _with(_stand(by_author), _matching(by_author, way))
 
 
 @cache
 def _found_and_counted(by_author: bool, way: Way) -> Query:
-    conditions = _conditions(by_author, on=False)
-    facts = _stand(by_author).add_columns(search.total(way, conditions).label("total"))
-    return _with_page(facts, search.ids(way, conditions))
+    total = search.total(way, _conditions(by_author, on=False))
+    facts = _stand(by_author).add_columns(total.label("total"))
+    return _with(facts, _matching(by_author, way))
 
 
-def _with_page(facts: AnySelect, ids: AnySelect) -> Query:
+@cache
+def _found_further(by_author: bool, way: Way) -> Query:
+    ids = search.ids(way, _conditions(by_author, on=True))
+    return Query(_chosen(ids).order_by(*newest_first(_posts)))
+
+
+def _matching(by_author: bool, way: Way) -> AnySelect:
+    ids = search.ids(way, _conditions(by_author, on=False))
+    return _chosen(ids.offset(bindparam("offset")))
+
+
+def _with(facts: AnySelect, posts: AnySelect) -> Query:
     # Both of one snapshot, so that they tell of the same posts.
-    counted = facts.subquery("counted")
-    page = _shown(ids.limit(bindparam("limit")).offset(bindparam("offset")))
+    counted, page = facts.subquery("counted"), posts.subquery("page")
     statement: AnySelect = select(counted, page)
     statement = statement.select_from(counted.outerjoin(page, true()))
     return Query(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
@@ -164,15 +194,6 @@ def _stand(by_author: bool) -> AnySelect:
 
 
 @cache
-def _following(by_author: bool, way: Way | None) -> Query:
-    conditions = _conditions(by_author, on=True)
-    ids = _all(conditions) if way is None else search.ids(way, conditions)
-    page = _shown(ids.limit(bindparam("limit")))
-    statement: AnySelect = select(page)
-    return Query(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
-
-
-@cache
 def _conditions(by_author: bool, on: bool) -> tuple[ColumnElement[bool], ...]:
     conditions: list[ColumnElement[bool]] = [_VISIBLE]
     if by_author:
@@ -182,20 +203,33 @@ def _conditions(by_author: bool, on: bool) -> tuple[ColumnElement[bool], ...]:
     return tuple(conditions)
 
 
-def _all(conditions: tuple[ColumnElement[bool], ...]) -> Select[Any]:
-    return select(_posts.id).where(*conditions).order_by(*newest_first(_posts))
+def _newest(limit: int, *conditions: ColumnElement[bool]) -> AnySelect:
+    statement: AnySelect = select(*SHOWN, _author)
+    # Written into the statement: a number of rows that the planner does not know, it takes for a
+    # tenth of the table.
+    rows: ColumnElement[int] = literal_column(str(limit))
+    return statement.where(*conditions).order_by(*newest_first(_posts)).limit(rows)
 
 
-def _shown(ids: Select[Any]) -> Subquery:
-    # Ids first, from the index alone; the rows are fetched only for what is shown.
-    chosen = ids.subquery("chosen")
-    return (
-        select(*SHOWN, _users.username.label("author"))
-        .select_from(chosen)
-        .join(Post.__table__, _posts.id == chosen.c.id)
-        .join(User.__table__, _users.id == _posts.author_id)
-        .subquery("page")
-    )
+def _nth(conditions: tuple[ColumnElement[bool], ...]) -> Any:
+    """The place of the post after `offset` others, read from the index alone."""
+    # The index's columns in their order: what is skipped needs not be taken apart.
+    places = select(_posts.created_at, _posts.id).where(*conditions)
+    offset = _hidden(bindparam("offset", type_=BigInteger))
+    nth = places.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
+    return nth.scalar_subquery()
+
+
+def _hidden(*values: BindParameter[Any]) -> ScalarSelect[Any]:
+    """Values that the planner does not see: it has no hope to plan better for each of them."""
+    return select(*values).scalar_subquery()
+
+
+def _chosen(ids: AnySelect) -> AnySelect:
+    # Ids first: the rows are fetched only for what is shown.
+    chosen = ids.limit(bindparam("limit")).subquery("chosen")
+    statement: AnySelect = select(*SHOWN, _author)
+    return statement.join_from(chosen, Post.__table__, _posts.id == chosen.c.id)
 
 
 def _author_id() -> Any:

@@ -89,6 +89,19 @@ async def test_pages_of_posts_of_one_moment_show_each_once(
     assert [page["current_page"] for page in pages] == [1, 2, 3, 4, 5, 6]
 
 
+async def test_pages_of_one_author_leave_out_the_others(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    ada, bob = await client.sign_up(), await client.sign_up()
+    ids = await insert_posts(db, ada.user["id"], 7)
+    await insert_posts(db, bob.user["id"], 7)
+    query = f"author={ada.user['username']}&per_page=3"
+    pages = [await listed(client, f"?{query}&page={page}") for page in range(1, 5)]
+    assert [post["id"] for page in pages for post in page["posts"]] == ids
+    assert {(page["total"], page["pages"]) for page in pages} == {(7, 3)}
+    assert {post["author"] for page in pages for post in page["posts"]} == {ada.user["username"]}
+
+
 @pytest.mark.parametrize(
     ("per_page", "pages"), [(1, 20), (19, 2), (20, 1), (21, 1), (100, 1), (3, 7)]
 )
@@ -165,6 +178,24 @@ async def test_total_is_exact_after_a_rollback(client: Client, db: "asyncpg.Conn
     await db.execute("DELETE FROM posts WHERE title = 'none'")
     await transaction.rollback()
     assert await count_both(client, db) == (3, 3)
+
+
+async def test_what_is_inserted_hidden_is_neither_counted_nor_told(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    ada, bob = await client.sign_up(), await client.sign_up()
+    insert = (
+        "INSERT INTO posts (id, author_id, title, content, deleted_at) "
+        "SELECT gen_random_uuid(), author_id, 'a', 'b', CASE WHEN n > $2 THEN now() END "
+        "FROM generate_series(1, 6) AS n, unnest($1::uuid[]) AS author_id"
+    )
+    authors = [ada.user["id"], bob.user["id"]]
+    for visible, total in ((0, 0), (2, 4), (6, 16)):
+        await db.execute(insert, authors, visible)
+        assert await count_both(client, db) == (total, total)
+        told = "SELECT count(*) FROM post_events WHERE kind = 'post.created'"
+        assert await db.fetchval(told) == total
+    assert (await listed(client, f"?author={bob.user['username']}"))["total"] == 8
 
 
 async def test_total_is_exact_after_truncate(client: Client, db: "asyncpg.Connection") -> None:
