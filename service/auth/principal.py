@@ -13,9 +13,9 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar, cast
 from uuid import UUID
 
-from quart import Quart, Response, after_this_request, current_app, request
+from quart import Quart, Response, after_this_request, request
 from quart.typing import ResponseTypes
-from quart_auth import AuthUser, QuartAuth, Unauthorized, current_user
+from quart_auth import AuthUser, QuartAuth, Unauthorized
 from quart_auth import login_required as authenticated
 
 from service.auth import cookies
@@ -37,6 +37,7 @@ from service.auth.tokens import (
 )
 from service.errors import Unauthorized as NotSignedIn
 from service.web.errors import error_response
+from service.web.exchange import exchange
 from service.web.logging import bind_user
 from service.web.openapi import secured
 from service.web.transaction import SAFE_METHODS, database
@@ -137,7 +138,8 @@ class TokenAuth(QuartAuth):
 
     def read(self, kind: TokenType) -> Principal:
         """Read a token of one kind from the Authorization header, else from its cookie."""
-        sent = request.headers.getlist("Authorization")
+        headers = exchange().request.headers
+        sent = headers.getlist("Authorization")
         if len(sent) > 1:
             return Principal(problem=INVALID)
         # A bearer wins, be it bad. Other schemes are a proxy's in front of the service.
@@ -160,6 +162,17 @@ class TokenAuth(QuartAuth):
         # Should its account turn out to be gone, then the token is what is wrong.
         return Principal(claims, INVALID, by_cookie=by_cookie)
 
+    def load_user(self) -> Principal:
+        """The caller, found at the first look."""
+        present = exchange()
+        if present.principal is None:
+            present.principal = self.resolve_user()
+        return cast(Principal, present.principal)
+
+    def login_user(self, user: AuthUser) -> None:
+        """Let it be this one."""
+        exchange().principal = user
+
     async def after_request(self, response: Response) -> Response:
         """Nothing to do: the stock method would verify every token once more."""
         return response
@@ -167,22 +180,26 @@ class TokenAuth(QuartAuth):
 
 def tokens() -> Tokens:
     """The application's tokens."""
-    return cast(Tokens, current_app.extensions["tokens"])
+    return cast(Tokens, exchange().extensions["tokens"])
 
 
 def csrf_tokens() -> CsrfTokens:
     """The application's CSRF tokens."""
-    return cast(CsrfTokens, current_app.extensions["csrf_tokens"])
+    return cast(CsrfTokens, exchange().extensions["csrf_tokens"])
 
 
 def passwords() -> Passwords:
     """The application's password hashing."""
-    return cast(Passwords, current_app.extensions["passwords"])
+    return cast(Passwords, exchange().extensions["passwords"])
 
 
 def caller() -> Principal:
     """The present request's caller."""
-    return cast(Principal, current_user._get_current_object())  # type: ignore[attr-defined]
+    return _auth().load_user()
+
+
+def _auth() -> TokenAuth:
+    return cast(TokenAuth, exchange().extensions["QUART_AUTH"][0])
 
 
 def user_key() -> str | None:
@@ -193,7 +210,7 @@ def user_key() -> str | None:
 
 def refresh_caller() -> Principal:
     """The caller by refresh token. Raises Unauthorized (401) or CsrfRefused (403)."""
-    auth: TokenAuth = current_app.extensions["QUART_AUTH"][0]
+    auth = _auth()
     principal = auth.read(TokenType.REFRESH)
     auth.login_user(principal)
     if principal.by_cookie:

@@ -8,6 +8,7 @@ bytes for the same claims, and a change of the access tokens' keys logs nobody o
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from service.ids import new_id, parse_id
 from service.settings import Settings
 
 REQUIRED_CLAIMS: Final = ["iss", "aud", "sub", "sid", "jti", "iat", "exp"]
+# Access tokens, those seen last, that are not verified anew: 10 MB at most.
+TOKENS_KNOWN: Final = 10_000
 # Other machines' clocks may be that far ahead.
 CLOCK_SKEW: Final = timedelta(seconds=5)
 
@@ -52,6 +55,15 @@ class Claims:
     token_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a token says whose signature is good; its times are still to be checked."""
+
+    claims: Claims
+    issued_at: Any
+    expires_at: Any
+
+
 class Tokens:
     """Issues and verifies the tokens of one service. Raises SettingsError for unusable keys."""
 
@@ -64,6 +76,8 @@ class Tokens:
             TokenType.ACCESS: timedelta(seconds=settings.jwt_access_token_expires),
             TokenType.REFRESH: timedelta(seconds=settings.jwt_refresh_token_expires),
         }
+        # A client shows its access token for an hour. Whether its session lives is asked each time.
+        self._read_again = lru_cache(TOKENS_KNOWN)(self._read)
 
     def issue(
         self,
@@ -92,6 +106,13 @@ class Tokens:
 
     def verify(self, kind: TokenType, token: str) -> Claims:
         """Verify a token. Raises ExpiredToken or InvalidToken."""
+        read = self._read_again if kind is TokenType.ACCESS else self._read
+        verified = read(kind, token)
+        _check_times(verified)
+        return verified.claims
+
+    def _read(self, kind: TokenType, token: str) -> Verified:
+        """Verify all but a token's times, which alone depend on when it is asked."""
         try:
             key = self._key(kind, jwt.get_unverified_header(token))
             payload = jwt.decode(
@@ -106,9 +127,7 @@ class Tokens:
         # A forged header may also nest too deeply or hold what is no text.
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
             raise InvalidToken from None
-        claims = _read_claims(payload)
-        _check_times(payload)
-        return claims
+        return Verified(_read_claims(payload), payload["iat"], payload["exp"])
 
     def _key(self, kind: TokenType, header: dict[str, Any]) -> Key:
         """Choose the key by `kid` among those of the kind; `alg` has no say."""
@@ -132,12 +151,11 @@ def _read_claims(payload: dict[str, Any]) -> Claims:
     return Claims(user_id, session_id, token_id)
 
 
-def _check_times(payload: dict[str, Any]) -> None:
+def _check_times(verified: Verified) -> None:
     now = clock.now()
-    issued_at, expires_at = payload["iat"], payload["exp"]
-    if not (type(issued_at) is int and type(expires_at) is int):
+    if not (type(verified.issued_at) is int and type(verified.expires_at) is int):
         raise InvalidToken
-    if issued_at > (now + CLOCK_SKEW).timestamp():
+    if verified.issued_at > (now + CLOCK_SKEW).timestamp():
         raise InvalidToken
-    if expires_at <= now.timestamp():
+    if verified.expires_at <= now.timestamp():
         raise ExpiredToken

@@ -29,6 +29,7 @@ class Exchange:
         "complete",
         "keep_changes",
         "method",
+        "principal",
         "request",
         "request_id",
         "seconds",
@@ -45,6 +46,8 @@ class Exchange:
         self.method = request.method if request.method in METHODS else OTHER
         self.request_id = ""
         self.client_ip: str | None = None
+        # quart-auth's AuthUser, once it is looked for.
+        self.principal: Any = None
         self.session: AsyncSession | None = None
         self.keep_changes = False
         self.verdict: Verdict | None = None

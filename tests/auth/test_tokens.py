@@ -1,8 +1,11 @@
 """The tokens' own words."""
 
+from typing import Any
+
 import jwt
 import pytest
 
+from service import clock
 from service.auth.tokens import ExpiredToken, InvalidToken, Tokens, TokenType
 from service.ids import new_id
 from tests.conftest import SECRET, make_settings
@@ -56,3 +59,41 @@ def test_another_service_s_token_is_invalid(tokens: Tokens) -> None:
     other = Tokens(make_settings(jwt_issuer="other"))
     with pytest.raises(InvalidToken):
         tokens.verify(TokenType.ACCESS, other.issue(TokenType.ACCESS, new_id(), new_id()))
+
+
+def test_a_token_that_is_known_expires_all_the_same(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
+    assert tokens.verify(TokenType.ACCESS, token) == tokens.verify(TokenType.ACCESS, token)
+    later = clock.now() + tokens.life[TokenType.ACCESS]
+    monkeypatch.setattr(clock, "now", lambda: later)
+    with pytest.raises(ExpiredToken):
+        tokens.verify(TokenType.ACCESS, token)
+
+
+def test_a_token_that_is_known_is_not_the_other_kind(tokens: Tokens) -> None:
+    token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
+    tokens.verify(TokenType.ACCESS, token)
+    with pytest.raises(InvalidToken):
+        tokens.verify(TokenType.REFRESH, token)
+    with pytest.raises(InvalidToken):
+        tokens.verify(TokenType.ACCESS, token[:-20] + "A" * 20)
+
+
+def test_tokens_are_known_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = 0
+    decode = jwt.decode
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal verified
+        verified += 1
+        return decode(*args, **options)
+
+    monkeypatch.setattr("service.auth.tokens.TOKENS_KNOWN", 2)
+    tokens = Tokens(make_settings())
+    issued = [tokens.issue(TokenType.ACCESS, new_id(), new_id()) for _ in range(3)]
+    monkeypatch.setattr(jwt, "decode", counted)
+    for token in (*issued, issued[2], issued[1], issued[0]):
+        tokens.verify(TokenType.ACCESS, token)
+    assert verified == 4  # the first one was forgotten
