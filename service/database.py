@@ -90,12 +90,17 @@ class Database:
         autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
         reading = self.engine.execution_options(**autocommit)
-        self._readers = async_sessionmaker(reading, class_=ReadingSession, fetch=self.fetch)
+        self._idle: set[ReadingSession] = set()
+        self._readers = async_sessionmaker(
+            reading, class_=ReadingSession, fetch=self.fetch, idle=self._idle
+        )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
     def session(self, *, read_only: bool = False) -> AsyncSession:
         """Make a session; it takes a connection from the pool at its first statement."""
-        return self._readers() if read_only else self._writers()
+        if not read_only:
+            return self._writers()
+        return self._idle.pop() if self._idle else self._readers()
 
     async def fetch(self, query: Query, values: Mapping[str, Any]) -> list[Record]:
         """Read rows by the driver alone, on a connection that is given back at once.

@@ -53,9 +53,12 @@ class ReadingSession(AsyncSession):
     taking, asking and giving back is one step.
     """
 
-    def __init__(self, *args: Any, fetch: Fetch, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, fetch: Fetch, idle: "set[ReadingSession]", **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self.fetch = fetch
+        self._idle = idle
 
     async def execute(  # type: ignore[override]
         self, statement: Executable, params: Any = None
@@ -64,9 +67,13 @@ class ReadingSession(AsyncSession):
         return await self.run_sync(_execute, statement, params)
 
     async def close(self) -> None:
-        """Give back what other ways to execute, such as `scalar`, have taken."""
+        """Give back what other ways to execute, such as `scalar`, have taken.
+
+        Closed, it is as new: the next request may have it.
+        """
         if self.in_transaction():
             await super().close()
+        self._idle.add(self)
 
 
 async def fetch(session: AsyncSession, query: Query, values: Mapping[str, Any]) -> Sequence[Any]:

@@ -10,6 +10,7 @@ from zlib import crc32
 from pydantic import BaseModel, Field
 
 from service.posts.models import CONTENT_MAX, TITLE_MAX
+from service.reading import Record
 from service.web.conditional import EntityTag, TagCondition
 from service.web.openapi import PartialModel, example
 from service.web.pagination import PageQuery
@@ -95,17 +96,13 @@ class PostPage(PostList):
     total_capped: bool = False
 
 
+_MEMBERS: Final = tuple(PostOut.model_fields)
+
+
 def show_post(post: Any) -> Mapping[str, object]:
     """Show a row of a post with its author."""
-    return {
-        "id": post.id,
-        "title": post.title,
-        "content": post.content,
-        "author": post.author,
-        "created_at": post.created_at,
-        "updated_at": post.updated_at,
-        "version": post.version,
-    }
+    columns = post if isinstance(post, Record) else post._mapping
+    return {name: columns[name] for name in _MEMBERS}
 
 
 def post_tag(post: Any) -> EntityTag:
