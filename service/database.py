@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar, cast
 import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
-from sqlalchemy import Connection, DateTime, MetaData, Row, Uuid, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import DateTime, MetaData, Row, Uuid
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -46,9 +46,6 @@ _DRIVER_FAILURES: Final = (
 T = TypeVar("T")
 
 log: Final = structlog.get_logger(__name__)
-
-UNDEFINED_TABLE: Final = "42P01"
-_REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
@@ -278,18 +275,3 @@ def violated_constraint(error: IntegrityError) -> str | None:
     """Name the constraint or unique index that refused a statement."""
     name = getattr(getattr(error.orig, "driver_exception", None), "constraint_name", None)
     return name if isinstance(name, str) else None
-
-
-def schema_problem(connection: Connection, heads: frozenset[str]) -> str | None:
-    """Tell what the schema lacks for this code; None when it is at head."""
-    # Not by Alembic's own context: it makes the statement anew each time, and SQLAlchemy keeps
-    # hundreds of them, 10 MiB, for later.
-    try:
-        current = set(connection.scalars(_REVISIONS))
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
-            raise
-        current = set()
-    if current == heads:
-        return None
-    return "the database's schema is not at head: run `service migrate`"

@@ -1,12 +1,10 @@
 """Bringing the database's schema to head."""
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,12 +14,6 @@ from service.settings import PROJECT
 def config() -> Config:
     """Alembic's configuration, wherever the process was started."""
     return Config(PROJECT / "alembic.ini")
-
-
-@cache
-def head_revisions() -> frozenset[str]:
-    """The revisions that this code expects of the database."""
-    return frozenset(ScriptDirectory.from_config(config()).get_heads())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
 from service.jobs.queue import enqueue
 from service.jobs.work import Tools
 from service.jobs.worker import Pace, run_worker
-from service.migrations import head_revisions
+from service.schema import head_revision
 from service.settings import PROJECT, Settings
 from tests.client import Client
 from tests.conftest import FAST, SECRET, make_settings
@@ -262,7 +262,7 @@ class TestFailures:
         async with working(settings):
             with pytest.raises(TimeoutError):
                 await smtp.wait_for(1, seconds=0.5)
-            [head] = head_revisions()
+            head = head_revision()
             await db.execute("UPDATE alembic_version SET version_num = $1", head)
             await smtp.wait_for(1)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -10,13 +11,15 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import migrations
-from service.database import SILENCE, make_engine, schema_problem
+from service.database import SILENCE, make_engine
 from service.embedded import EmbeddedPostgres
+from service.schema import head_revision, schema_problem
 from service.settings import PROJECT
 from tests.conftest import SECRET, make_settings
 from tests.waiting import until
@@ -68,7 +71,18 @@ async def alembic(engine: AsyncEngine, run: Callable[..., Any], *values: object)
 
 async def problem(engine: AsyncEngine) -> str | None:
     async with engine.connect() as connection:
-        return await connection.run_sync(schema_problem, migrations.head_revisions())
+        return await connection.run_sync(schema_problem)
+
+
+def test_the_head_is_alembic_s() -> None:
+    heads = ScriptDirectory.from_config(migrations.config()).get_heads()
+    assert heads == [head_revision()], "a migration's file begins with its number, the next one"
+
+
+def test_serving_does_not_need_alembic() -> None:
+    seen = "import sys, service.app; print('alembic.script' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", seen], capture_output=True, check=True, cwd=PROJECT)
+    assert ran.stdout == b"False\n"
 
 
 async def test_upgrade_brings_an_empty_database_to_head(engine: AsyncEngine) -> None:

@@ -9,16 +9,17 @@ from typing import Final
 import asyncpg
 import click
 
-from service import log, migrations
+from service import log
 from service.cli.database import provided, tell, upgrade
 from service.cli.failures import connection_failure, database_address
-from service.database import make_engine, schema_problem
+from service.database import make_engine
 from service.importing.address import open_source
 from service.importing.copying import Tally, copy_posts, copy_users
 from service.importing.destination import Destination
 from service.importing.rehearsal import Rehearsal
 from service.importing.report import ReportError, open_report
 from service.importing.source import Source, SourceError
+from service.schema import schema_problem
 from service.settings import Settings, load_settings
 
 SOME_REFUSED: Final = 2  # exit code
@@ -98,7 +99,7 @@ async def _prepare(settings: Settings, dry_run: bool) -> None:
     engine = make_engine(settings)
     try:
         async with engine.connect() as connection:
-            problem = await connection.run_sync(schema_problem, migrations.head_revisions())
+            problem = await connection.run_sync(schema_problem)
     finally:
         await engine.dispose()
     if problem:

@@ -21,7 +21,7 @@ from pgqueuer.domain.types import Channel
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import correlation
-from service.database import Database, schema_problem
+from service.database import Database
 from service.errors import Unavailable
 from service.jobs import queue
 from service.jobs.cleanup import CLEANUP_TIMES, clean_up
@@ -29,7 +29,7 @@ from service.jobs.driver import CONNECTION_ERRORS, LONGEST_WAIT, PatientDriver, 
 from service.jobs.mail import Undeliverable, make_mailer
 from service.jobs.registry import HANDLERS
 from service.jobs.work import Handler, Tools
-from service.migrations import head_revisions
+from service.schema import schema_problem
 from service.settings import Settings
 
 BATCH: Final = 5
@@ -100,7 +100,7 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         async with database.session(read_only=True) as session:
             connection = await session.connection()
-            problem = await connection.run_sync(schema_problem, head_revisions())
+            problem = await connection.run_sync(schema_problem)
         if problem is None:
             return True
         log.warning("worker waits", reason=problem)

@@ -6,9 +6,8 @@ from pydantic import BaseModel
 from quart import Blueprint, Response, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.database import schema_problem
 from service.errors import Unavailable
-from service.migrations import head_revisions
+from service.schema import schema_problem
 from service.web import transaction
 from service.web.json import json_response
 from service.web.openapi import answers, example
@@ -54,7 +53,7 @@ async def read_readiness() -> Response:
 
 async def _database_problem() -> str | None:
     async def read(connection: AsyncConnection) -> str | None:
-        return await connection.run_sync(schema_problem, head_revisions())
+        return await connection.run_sync(schema_problem)
 
     try:
         return await transaction.database().observe(read)

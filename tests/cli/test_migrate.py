@@ -5,13 +5,13 @@ import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from service.migrations import head_revisions
+from service.schema import head_revision
 from tests.cli.conftest import Invoke
 from tests.cli.process import started
 
 
 def test_it_tells_what_ran_and_then_that_nothing_is_left(invoke: Invoke, empty_url: str) -> None:
-    (head,) = head_revisions()
+    head = head_revision()
     first = invoke("migrate", database_url=empty_url)
     assert first.exit_code == 0, first.output
     lines = first.stdout.splitlines()
