@@ -49,6 +49,9 @@ log: Final = structlog.get_logger(__name__)
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
+# With these the server takes leave of the connection.
+_CONNECTION: Final = "08"
+_LOST: Final = frozenset({"57P01", "57P02", "57P03"})
 _TRANSIENT_CODES: Final = frozenset({"25006", "40001", "40P01", "55P03"})
 
 
@@ -111,10 +114,12 @@ class Database:
             async with one_server(driver, self._pgbouncer):
                 rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
         except _DRIVER_FAILURES as error:
-            pooled.invalidate(error)
-            state = getattr(error, "sqlstate", None)
-            if state is not None and not _passes_by_itself(state):
-                raise
+            state = getattr(error, "sqlstate", None) or ""
+            if isinstance(error, ValueError) or (state and not _passes_by_itself(state)):
+                raise  # the statement's fault: for the driver a ValueError, for the server a state
+            if not state or state[:2] == _CONNECTION or state in _LOST:
+                pooled.invalidate(error)
+            log.warning("database unavailable", reason=type(error).__name__)
             raise Unavailable("The database is unavailable") from error
         finally:
             pooled.close()

@@ -137,5 +137,5 @@ def downgrade() -> None:
 
 
 def wait_for_writers() -> None:
-    # Every loss that commits after this migration is counted.
-    op.execute("LOCK TABLE posts IN SHARE ROW EXCLUSIVE MODE")
+    # Every loss that commits after this migration is counted. In the order in which lists are read.
+    op.execute("LOCK TABLE post_counts, posts IN ACCESS EXCLUSIVE MODE")

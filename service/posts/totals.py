@@ -43,7 +43,8 @@ class Proof:
         gained = now.posts - self.then.posts + lost
         return (
             now.author_id == self.then.author_id
-            # Less than nothing: the database is no longer the one that was asked then.
+            # Less than nothing: the database is not the one that was asked then. (Not told by this:
+            # a standby that took over, and lost more since than what never reached it.)
             and 0 <= lost < self.found - search.TOTAL_CAP
             and 0 <= gained <= _GAINS
         )

@@ -12,7 +12,7 @@ from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
-from service.web.asgi import HTTPConnection
+from service.web.asgi import HTTPConnection, WebsocketConnection
 from service.web.request import ApiRequest
 
 
@@ -33,6 +33,7 @@ class Service(Quart):
 
     request_class = ApiRequest
     asgi_http_class = HTTPConnection
+    asgi_websocket_class = WebsocketConnection
     session_interface: SessionInterface = NoCookieSessions()  # type: ignore[assignment]
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:

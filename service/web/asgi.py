@@ -3,21 +3,26 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
+import structlog
+from hypercorn.typing import HTTPScope
 from quart import Request, Response
-from quart.asgi import ASGIHTTPConnection
+from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 
+from service.ids import new_id_text
 from service.pool import Hold
 from service.web import logging
 from service.web.exchange import Exchange
+from service.web.json import dumps
 from service.web.observation import observed
 from service.web.proxy import find_client_ip
 from service.web.request import ApiRequest, RequestHeaders
 from service.web.requestid import HEADER, choose_request_id
 from service.web.shutdown import Shutdown, shutdown
+
+log: Final = structlog.get_logger(__name__)
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -29,6 +34,8 @@ SPARED: Final = 1.0
 # Seconds after which it is watched whether the client is still there. Most requests are answered
 # by then, and a watch costs as much as a tenth of one.
 WATCHED_AFTER: Final = 0.2
+# No route's path.
+NOWHERE: Final = " "
 _REQUEST_ID: Final = HEADER.lower().encode()
 
 
@@ -36,7 +43,7 @@ class HTTPConnection(ASGIHTTPConnection):
     """An exchange that is observed, in one task, and answered in as few messages as it takes.
 
     A request whose client has gone is given up. One that holds a database connection may first
-    end its work within SPARED seconds: cut off in a statement, it would cost that connection.
+    end its work within SPARED seconds: cut off in a transaction, it would cost that connection.
 
     The scope's extension ABORT ends the exchange as if the client had gone, also when it waits
     for a client that reads nothing.
@@ -69,17 +76,13 @@ class HTTPConnection(ASGIHTTPConnection):
 
     def _make_request(self) -> ApiRequest:
         scope = self.scope
-        path = scope["path"]
-        if not path.startswith("/"):  # the absolute form (RFC 9112, §3.2.2)
-            path = urlsplit(path).path
-        root_path = scope.get("root_path", "")
         return ApiRequest(
             scope["method"],
             scope["scheme"],
-            path.removeprefix(root_path) or "/",
+            _path(scope),
             scope["query_string"],
             RequestHeaders.of(scope),
-            root_path,
+            scope.get("root_path", ""),
             scope["http_version"],
             scope,
             max_content_length=self.app.config["MAX_CONTENT_LENGTH"],
@@ -98,13 +101,48 @@ class HTTPConnection(ASGIHTTPConnection):
         exchange.status = status
         body = response.response
         if isinstance(body, DataBody):
-            await send({"type": "http.response.body", "body": body.data[body.begin : body.end]})
+            whole = body.data[body.begin : body.end]
+            await send({"type": "http.response.body", "body": whole, "more_body": False})
         else:
             async with body as chunks:
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         exchange.complete = True
+
+
+class WebsocketConnection(ASGIWebsocketConnection):
+    """There are no WebSockets here: a handshake finds nothing, in the one shape."""
+
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        await receive()
+        if "websocket.http.response" not in self.scope["extensions"]:
+            await send({"type": "websocket.close"})
+            return
+        request_id = new_id_text()
+        body = dumps(
+            {"error": "Not Found", "message": "Not found", "code": 404, "request_id": request_id}
+        )
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (_REQUEST_ID, request_id.encode()),
+        ]
+        start = {"type": "websocket.http.response.start", "status": 404, "headers": headers}
+        await send(start)
+        await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
+
+
+def _path(scope: HTTPScope) -> str:
+    """The path below `root_path`; outside of it lies nothing."""
+    path = scope["path"]
+    if not path.startswith("/"):  # the absolute form (RFC 9112, §3.2.2)
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    root_path = scope.get("root_path", "")
+    if not root_path:
+        return path
+    below = path.removeprefix(root_path.rstrip("/") + "/")
+    return NOWHERE if below == path else f"/{below}"
 
 
 async def _push_nothing(_path: str, _headers: object) -> None:
@@ -137,14 +175,20 @@ class _Client:
         self._receiving = asyncio.get_running_loop().create_task(self._take())
 
     async def _take(self) -> None:
+        try:
+            await self._until_it_leaves()
+        except Exception:
+            log.exception("a client was lost sight of")
+        self.leave()
+
+    async def _until_it_leaves(self) -> None:
         body = self._request.body
         while (message := await self._receive())["type"] == "http.request":
-            await self._request.feed(message.get("body", b""))
+            await body.feed(message.get("body", b""))
             if not message.get("more_body", False):
                 body.set_complete()
         if not self._ending.begun:
             await self._hold.end(SPARED)
-        self.leave()
 
     def leave(self) -> None:
         """Have the request given up; a second time does nothing."""

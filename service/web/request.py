@@ -1,4 +1,4 @@
-"""The request: JSON bodies, strictly read and bounded in memory."""
+"""The request: its headers, and JSON bodies, strictly read and bounded in memory."""
 
 from functools import cache
 from typing import Any, Final, NoReturn, Self, cast
@@ -27,26 +27,28 @@ class ContentTooLarge(ServiceError):
 
 
 class BoundedBody(Body):
-    """A body that stops taking data beyond its limit.
+    """A body that takes nothing beyond its limit, or after its end.
 
-    Quart 0.23 buffers a chunked upload whole before it looks at the limit; 0.22 stops by itself.
+    Quart 0.23 buffers a chunked upload whole before it looks at the limit.
     """
 
     _received = 0
 
-    async def put(self, data: bytes) -> None:
+    async def feed(self, data: bytes) -> None:
+        """Take a piece."""
         self._received += len(data)
         limit: int | None = self._max_content_length
-        if limit is not None and self._received > limit:
-            if self._must_raise is None:
-                self._must_raise = RequestEntityTooLarge()
-                self.set_complete()
+        if limit is not None and self._received > limit and self._must_raise is None:
+            self._must_raise = RequestEntityTooLarge()
+            self.set_complete()
+        if self._complete.is_set() or self._must_raise is not None:
             return
-        await super().put(data)  # type: ignore[misc,unused-ignore]  # not in 0.22
+        if hasattr(self, "put"):
+            await self.put(data)
+        else:  # 0.22
+            self.append(data)
 
 
-# What 0.22 has instead of `put` is bounded.
-_BODY_CLASS: Final = BoundedBody if hasattr(Body, "put") else Body
 _JSON: Final = "application/json"
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -89,7 +91,8 @@ def _blueprints(endpoint: str) -> list[str]:
 class ApiRequest(Request):
     """A request whose body is a JSON object in UTF-8, or is refused with a clear 4xx."""
 
-    body_class = _BODY_CLASS
+    body_class = BoundedBody
+    body: BoundedBody
 
     @property
     def blueprints(self) -> list[str]:
@@ -105,13 +108,6 @@ class ApiRequest(Request):
             or self.headers.get("content-length") is not None
             or self.headers.get("transfer-encoding") is not None
         )
-
-    async def feed(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        if hasattr(self.body, "put"):
-            await self.body.put(data)
-        else:
-            self.body.append(data)
 
     async def get_json(
         self, force: bool = False, silent: bool = False, cache: bool = True

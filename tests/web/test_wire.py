@@ -194,3 +194,43 @@ async def read_into(answer: bytearray, reader: asyncio.StreamReader) -> None:
     with suppress(ConnectionError):
         while data := await reader.read(65_536):
             answer += data
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://localhost/health/live", 200),
+        ("http://[x/health/live", 200),
+        ("http://[x/nowhere", 404),
+        ("nowhere", 404),
+    ],
+)
+async def test_target_in_the_absolute_form(port: int, target: str, status: int) -> None:
+    answer = await exchange(port, head("GET", target))
+    assert answer.status == status
+    assert answer.headers["x-request-id"]
+    assert answer.json.get("code", 200) == status
+
+
+async def test_there_are_no_websockets(port: int) -> None:
+    upgrade = [
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    ]
+    request = head("GET", "/api/posts/stream", *upgrade).replace(b": close", b": Upgrade")
+    async with connected(port) as (reader, writer):
+        writer.write(request)
+        top = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"content-length: (\d+)", top)[1])  # type: ignore[index]
+        answer = parse(top + await reader.readexactly(length))
+    assert_refused(answer, 404)
+
+
+async def test_no_client_names_its_own_address(port: int) -> None:
+    who = await sign_up(port)
+    await exchange(port, head("GET", "/auth/me", who, "Remote-Addr: 192.0.2.1"))
+    credentials = {"email": "ada@example.com", "password": PASSWORD}
+    await post(port, "/auth/login", credentials, "Remote-Addr: 192.0.2.1")
+    sessions = (await exchange(port, head("GET", "/auth/sessions", who))).json["sessions"]
+    assert {session["ip"] for session in sessions} == {"127.0.0.1"}
