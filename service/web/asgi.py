@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import structlog
 from hypercorn.typing import HTTPScope
-from quart import Request, Response
+from quart import Response
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
@@ -27,8 +27,6 @@ log: Final = structlog.get_logger(__name__)
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-# The scope's extension that ends the connection.
-ABORT: Final = "service.abort"
 # Seconds: many times what statements take, and little enough to stop those that take long.
 SPARED: Final = 1.0
 # Seconds after which it is watched whether the client is still there. Most requests are answered
@@ -44,27 +42,22 @@ class HTTPConnection(ASGIHTTPConnection):
 
     A request whose client has gone is given up. One that holds a database connection may first
     end its work within SPARED seconds: cut off in a transaction, it would cost that connection.
-
-    The scope's extension ABORT ends the exchange as if the client had gone, also when it waits
-    for a client that reads nothing.
     """
 
     async def __call__(self, receive: Receive, send: Send) -> None:
         request = self._make_request()
         client = _Client(request, receive, Hold.of_this_task(), shutdown(self.app))
-        extensions: dict[str, Any] = self.scope["extensions"]
-        extensions[ABORT] = client.leave
         client.watch()
         try:
-            await self.handle_request(request, send)
+            await self._handle(Exchange(self.app, request, client.leave), send)
         except asyncio.CancelledError:
             if not client.has_left():
                 raise
         finally:
             client.forget()
 
-    async def handle_request(self, request: Request, send: Send) -> None:
-        exchange = Exchange(self.app, request)
+    async def _handle(self, exchange: Exchange, send: Send) -> None:
+        request = exchange.request
         exchange.request_id = choose_request_id(request)
         exchange.client_ip = find_client_ip(request, exchange.extensions["settings"])
         exchange.begin()
@@ -116,7 +109,7 @@ class WebsocketConnection(ASGIWebsocketConnection):
 
     async def __call__(self, receive: Receive, send: Send) -> None:
         await receive()
-        if "websocket.http.response" not in self.scope["extensions"]:
+        if "websocket.http.response" not in (self.scope.get("extensions") or {}):
             await send({"type": "websocket.close"})
             return
         request_id = new_id_text()

@@ -1,5 +1,6 @@
 """A request and its answer: what this service keeps of them, from the first byte to the last."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,7 @@ class Exchange:
         "app",
         "client_ip",
         "complete",
+        "give_up",
         "keep_changes",
         "method",
         "principal",
@@ -39,10 +41,12 @@ class Exchange:
         "verdict",
     )
 
-    def __init__(self, app: Quart, request: Request) -> None:
+    def __init__(self, app: Quart, request: Request, give_up: Callable[[], None]) -> None:
         self.started = perf_counter()
         self.app = app
         self.request = request
+        # Ends it as if the client had gone, also when it waits for a client that reads nothing.
+        self.give_up = give_up
         self.method = request.method if request.method in METHODS else OTHER
         self.request_id = ""
         self.client_ip: str | None = None

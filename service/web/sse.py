@@ -4,11 +4,11 @@
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from quart import Response, request
 
-from service.web.asgi import ABORT
+from service.web.exchange import exchange
 
 # Makes the stream for a client that has this Last-Event-ID, or none: from now on. It also gets what
 # ends the client's connection by force, as if the client had gone.
@@ -42,10 +42,8 @@ async def event_stream(open_stream: Open) -> Response:
         response = Response(b"", 200, _HEADERS)
         response.headers.pop("Content-Length", None)
     else:
-        extensions: dict[str, Any] = request.scope["extensions"]
-        abort = extensions[ABORT]
         after = request.headers.get("Last-Event-ID") or None
-        response = Response(await open_stream(after, abort), 200, _HEADERS)
+        response = Response(await open_stream(after, exchange().give_up), 200, _HEADERS)
     response.content_type = "text/event-stream"
     response.timeout = None
     return response
