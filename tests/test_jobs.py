@@ -1,6 +1,7 @@
 """The queue and the worker: nothing is lost, whatever stops."""
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from service.database import Database
 from service.jobs import cleanup, registry, worker
+from service.jobs.driver import PatientDriver, open_pool
 from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
 from service.jobs.queue import enqueue
 from service.jobs.work import Tools
@@ -28,6 +30,10 @@ from tests.smtp import SmtpServer, token
 from tests.waiting import until
 
 WAITING = "SELECT count(*) FROM pgqueuer"
+LOSE_THE_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.fixture
@@ -204,16 +210,35 @@ class TestDelivery:
             await client.register()
             await smtp.has_data.wait()
             # What a restart does to connections.
-            await db.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            await db.execute(LOSE_THE_OTHERS)
             smtp.may_answer.set()
             await until(lambda: db.fetchval(f"SELECT ({WAITING}) = 0"))
             # The application's own connections are gone too: its first answer may be a 503.
             await until(registered(client))
             await smtp.wait_for(2)
         assert len(smtp.mails) == 2
+
+
+    async def test_connections_are_lost_at_any_moment(
+        self, settings: Settings, db: asyncpg.Connection
+    ) -> None:
+        fetched = asyncio.Event()
+        async with open_pool(settings) as pool:
+            driver = PatientDriver(pool, asyncio.Event())
+
+            async def fetch() -> None:
+                for number in itertools.count():
+                    assert await driver.fetch("SELECT $1::int AS n", number) == [{"n": number}]
+                    fetched.set()
+
+            async with asyncio.TaskGroup() as group:
+                fetching = [group.create_task(fetch()) for _ in range(2)]
+                for _ in range(30):
+                    fetched.clear()
+                    await fetched.wait()
+                    await db.execute(LOSE_THE_OTHERS)
+                for task in fetching:
+                    task.cancel()
 
 
 class TestFailures:
