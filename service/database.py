@@ -35,8 +35,8 @@ SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 OBSERVATION_TIMEOUT: Final = 2.0  # seconds
-# The last one: of a connection that was lost when nobody looked.
-_DRIVER_FAILURES: Final = (
+# The last one: of a connection that was lost when nobody looked, or between two messages.
+DRIVER_FAILURES: Final = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -113,7 +113,7 @@ class Database:
             arguments = query.arguments(values)
             async with one_server(driver, self._pgbouncer):
                 rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
-        except _DRIVER_FAILURES as error:
+        except DRIVER_FAILURES as error:
             state = getattr(error, "sqlstate", None) or ""
             if isinstance(error, ValueError) or (state and not _passes_by_itself(state)):
                 raise  # the statement's fault: for the driver a ValueError, for the server a state
@@ -250,7 +250,7 @@ def connector(settings: Settings, *, patient: bool = False) -> Connect:
             connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
             return connection
         # ValueError: an address that can't be read.
-        except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (ValueError, *DRIVER_FAILURES) as error:
             raise Unavailable("The database is unavailable") from error
 
     return connect

@@ -218,7 +218,6 @@ class TestDelivery:
             await smtp.wait_for(2)
         assert len(smtp.mails) == 2
 
-
     async def test_connections_are_lost_at_any_moment(
         self, settings: Settings, db: asyncpg.Connection
     ) -> None:

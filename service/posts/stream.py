@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 
 from service import clock
-from service.database import Connect, one_server
+from service.database import DRIVER_FAILURES, Connect, one_server
 from service.errors import Unavailable
 from service.posts.events import (
     CHANNEL,
@@ -47,8 +47,6 @@ LAST_RETRY: Final = 5.0
 RESUMING: Final = 4
 
 RESET: Final = '{"reload":true}'
-
-FAILURES: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 log: Final = structlog.get_logger(__name__)
 
@@ -150,14 +148,14 @@ class PostStream:
         try:
             async with self._resuming, self._reading() as connection:
                 return await read_page(connection, position)
-        except (Unavailable, *FAILURES):
+        except (Unavailable, *DRIVER_FAILURES):
             return None
 
     async def _knows(self, position: Position) -> bool:
         try:
             async with self._resuming, self._reading() as connection:
                 return await is_known(connection, position, clock.now())
-        except FAILURES as error:
+        except DRIVER_FAILURES as error:
             raise Unavailable("The database is unavailable") from error
 
     # What reads.
@@ -184,7 +182,7 @@ class PostStream:
                     self._ready.set()
                     retry = FIRST_RETRY
                     await self._follow()
-            except (Unavailable, *FAILURES) as error:
+            except (Unavailable, *DRIVER_FAILURES) as error:
                 reason = type(error.__cause__ or error).__name__
                 log.warning("stream has lost the database", reason=reason, wait=retry)
             except Exception:  # the next attempt may do better
@@ -204,7 +202,7 @@ class PostStream:
         finally:
             self._ready.clear()
             self._connection = None
-            with suppress(*FAILURES):
+            with suppress(*DRIVER_FAILURES):
                 await connection.close(timeout=CLOSE_TIMEOUT)
 
     @asynccontextmanager
