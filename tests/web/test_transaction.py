@@ -177,6 +177,33 @@ async def test_service_recovers_from_lost_connections(
     assert (await client.get("/api/posts")).status == 200
 
 
+async def test_connections_are_lost_at_any_moment(client: Client, db: "asyncpg.Connection") -> None:
+    one = await client.sign_up()
+    done = asyncio.Event()
+    written = 0
+
+    async def ask() -> None:
+        nonlocal written
+        while not done.is_set():
+            answer = await one.post("/api/posts", json={"title": "t", "content": "c"})
+            assert answer.status in {201, 503}
+            written += answer.status == 201
+            assert (await one.get("/auth/me")).status in {200, 503}
+
+    async def more_than(before: int) -> bool:
+        return written > before
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(ask())
+        for number in range(50):
+            await _end_sessions(db, ("active", "idle", "idle in transaction")[number % 3])
+        before = written
+        await until(lambda: more_than(before))
+        done.set()
+    assert written <= await db.fetchval("SELECT count(*) FROM posts")
+
+
 async def test_exhausted_pool_is_told(app: Service, client: Client) -> None:
     engine = app.extensions["database"].engine
     async with engine.connect(), engine.connect(), engine.connect():
