@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 # The interpreters `make check` runs the suite on: one for each line of Quart in use.
 PYTHONS ?= 3.11 3.13
 
-# Each worker has its own databases in one PostgreSQL server: more than four gain little.
-WORKERS ?= --numprocesses logical --maxprocesses 4 --dist worksteal
+# One more than there are cores, for tests also wait; all use one PostgreSQL server, so more than
+# four gain little.
+WORKERS ?= --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
 
 # What running needs, what developing needs, and, each in a place of their own, the benchmark's
 # peers and the clients that know the service from its OpenAPI document alone.
