@@ -194,9 +194,11 @@ class _Client:
         return self._left and self._handling is not None and self._handling.uncancel() == 0
 
     def forget(self) -> None:
-        """The exchange is over."""
+        """The exchange is over. What refers to it is let go of, or the collector had to find it."""
         self._left = True
+        self._handling = None
         if self._waiting is not None:
             self._waiting.cancel()
         if self._receiving is not None:
             self._receiving.cancel()
+            self._receiving = None
