@@ -1,5 +1,6 @@
 """JSON out: every body of the service is made here."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -22,13 +23,19 @@ def _default(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-# Its own way leaves out microseconds that are zero.
-_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME
+# orjson's own way with times is ten times as fast as ours, but leaves out microseconds that are 0.
+_MAY_BE_A_WHOLE_SECOND: Final = re.compile(rb':\d\dZ"')
 
 
 def dumps(payload: Payload) -> bytes:
-    """Write an object as JSON in UTF-8, times and ids as the contract writes them."""
-    return orjson.dumps(payload, _default, _OPTIONS)
+    """Write an object as JSON in UTF-8, times and ids as the contract writes them.
+
+    Times must be in UTC, as the database and the clock give them.
+    """
+    body = orjson.dumps(payload, _default, orjson.OPT_UTC_Z)
+    if _MAY_BE_A_WHOLE_SECOND.search(body) is None:
+        return body
+    return orjson.dumps(payload, _default, orjson.OPT_PASSTHROUGH_DATETIME)
 
 
 def json_response(

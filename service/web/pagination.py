@@ -178,25 +178,28 @@ def count_pages(total: int, per_page: int) -> int:
 
 def cursor_links(query: CursorQuery, next_cursor: str | None) -> dict[str, str]:
     """The Link header of a list that is read by cursor."""
-    links = {"first": _link(query)}
+    here = _here(query)
+    links = {"first": here}
     if next_cursor:
-        links["next"] = _link(query, cursor=next_cursor)
+        links["next"] = f"{here}&cursor={next_cursor}"
     return _header(links)
 
 
 def page_links(query: PageQuery, pages: int, next_cursor: str | None) -> dict[str, str]:
     """The Link header of a page: `next` leads on by cursor, which does not slow down."""
-    links = {"first": _link(query, page=1), "last": _link(query, page=max(pages, 1))}
+    here = _here(query)
+    links = {"first": f"{here}&page=1", "last": f"{here}&page={max(pages, 1)}"}
     if query.page > 1:
-        links["prev"] = _link(query, page=query.page - 1)
+        links["prev"] = f"{here}&page={query.page - 1}"
     if next_cursor:
-        links["next"] = _link(query, cursor=next_cursor)
+        links["next"] = f"{here}&cursor={next_cursor}"
     return _header(links)
 
 
-def _link(query: CursorQuery, **position: object) -> str:
+def _here(query: CursorQuery) -> str:
+    """The list's address, at no position yet."""
     filters = query.model_dump(exclude_unset=True, exclude={"page", "cursor"})
-    return f"{request.path}?{urlencode({**filters, 'per_page': query.per_page, **position})}"
+    return f"{request.path}?{urlencode({**filters, 'per_page': query.per_page})}"
 
 
 def _header(links: Mapping[str, str]) -> dict[str, str]:
