@@ -8,10 +8,13 @@ from typing import Any, Final, NamedTuple, Self
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util import await_only
 
 from service.errors import Unavailable
+from service.turns import Turns
 
 # Requests that may wait for each connection. At 2 ms a statement the last one waits 40 ms; when
 # statements take seconds, a longer queue would only fail later.
@@ -71,53 +74,59 @@ _hold: Final[ContextVar[Hold | None]] = ContextVar("hold", default=None)
 
 
 class SparedPool(AsyncAdaptedQueuePool):
-    """A pool that knows which request holds a connection, so that none is given up half-way."""
+    """A pool that knows which request holds a connection, so that none is given up half-way.
+
+    Who comes first is served first (see Turns). Whoever has a turn may still have to open the
+    connection; others wait, and may leave.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.turns = Turns(self.size())
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises TimeoutError after the pool's timeout."""
+        self._await_turn()
         hold = _hold.get()
-        return super().connect() if hold is None else self._connect_for(hold)
+        try:
+            connection = super().connect() if hold is None else self._connect_for(hold)
+        except BaseException:
+            self.turns.give_back()
+            raise
+        connection.record_info["taken"] = (self.turns, hold)  # type: ignore[index]
+        return connection
+
+    def _await_turn(self) -> None:
+        if self.turns.take_at_once():
+            return
+        try:
+            await_only(self.turns.take(self.timeout()))
+        except TimeoutError:
+            raise PoolTimeoutError("all connections are in use") from None
 
     def _connect_for(self, hold: Hold) -> PoolProxiedConnection:
         if hold.has_ended():
             raise asyncio.CancelledError
-        # Whoever gets one at once may first have to open it; others wait, and may leave.
-        at_once = self.checkedout() < self.size()
-        if at_once:
-            hold.take()
+        hold.take()
         try:
-            connection = super().connect()
+            return super().connect()
         except BaseException:
-            if at_once:
-                hold.give_back()
+            hold.give_back()
             raise
-        if not at_once:
-            if hold.has_ended():
-                connection.close()
-                raise asyncio.CancelledError
-            hold.take()
-        connection.record_info["hold"] = hold  # type: ignore[index]
-        return connection
 
 
 class BoundedPool(SparedPool):
     """A pool that refuses at once when too many wait for it already."""
 
-    waiting = 0
-
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises Unavailable, or TimeoutError after the pool's timeout."""
-        if self.waiting >= WAITING_PER_CONNECTION * self.size():
+        if self.turns.waiting >= WAITING_PER_CONNECTION * self.size():
             raise Unavailable("The service is busy")
-        self.waiting += 1
-        try:
-            return super().connect()
-        finally:
-            self.waiting -= 1
+        return super().connect()
 
     def usage(self) -> Usage:
         """Tell how much of it is in use."""
-        return Usage(self.size(), self.checkedout(), self.waiting)
+        return Usage(self.size(), self.checkedout(), self.turns.waiting)
 
 
 def watch(engine: AsyncEngine) -> None:
@@ -134,8 +143,11 @@ def _check(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnect
 
 
 def _given_back(_driver: Any, record: ConnectionPoolEntry) -> None:
-    if record.record_info and (hold := record.record_info.pop("hold", None)):
-        hold.give_back()
+    if record.record_info and (taken := record.record_info.pop("taken", None)):
+        turns, hold = taken
+        turns.give_back()
+        if hold is not None:
+            hold.give_back()
 
 
 def _failed(context: ExceptionContext) -> Unavailable | None:

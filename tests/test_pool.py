@@ -25,8 +25,8 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     await made.close()
 
 
-async def full(database: Database) -> bool:
-    return database.usage().waiting == WAITING_PER_CONNECTION
+async def waits(database: Database, count: int) -> bool:
+    return database.usage().waiting == count
 
 
 async def ends_at_once(hold: Hold) -> None:
@@ -97,8 +97,39 @@ async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
     async with database.session() as first:
         await first.execute(ONE)
         waiting = [asyncio.create_task(ask()) for _ in range(WAITING_PER_CONNECTION)]
-        await until(lambda: full(database))
+        await until(lambda: waits(database, WAITING_PER_CONNECTION))
         with pytest.raises(Unavailable):
             await ask()
     await asyncio.gather(*waiting)
     assert database.usage().in_use == 0
+
+
+async def test_nobody_passes_who_waits(database: Database) -> None:
+    served = []
+
+    async def ask(name: str) -> None:
+        await database.fetch(Query(select(literal(1))), {})
+        served.append(name)
+
+    async with database.session() as session:
+        await session.execute(ONE)
+        waiting = [asyncio.create_task(ask(name)) for name in ("first", "second")]
+        await until(lambda: waits(database, 2))
+        await session.rollback()
+        await ask("newcomer")
+    await asyncio.gather(*waiting)
+    assert served == ["first", "second", "newcomer"]
+
+
+async def test_whose_turn_comes_too_late_passes_it_on(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        leaving, waiting = (
+            asyncio.create_task(database.fetch(Query(select(literal(1))), {})) for _ in range(2)
+        )
+        await until(lambda: waits(database, 2))
+        await session.rollback()
+        leaving.cancel()  # it has its turn, and does not know yet
+        assert len(await waiting) == 1
+    assert leaving.cancelled()
+    assert database.usage() == (1, 0, 0)
