@@ -70,7 +70,7 @@ class ServiceProcess:
     async def answers(self, path: str = "/health/live") -> bool:
         """Whether it answers 200."""
         if self.process.returncode is not None:
-            raise AssertionError(self.log.read_text())
+            raise AssertionError(f"ended with {self.process.returncode}: {self.log.read_text()}")
         try:
             return (await ask(self.port, "GET", path)).status == 200
         except OSError:

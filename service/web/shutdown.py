@@ -35,7 +35,6 @@ SETTLE: Final = 0.7
 WATCHED_WITHIN: Final = 10.0  # seconds
 # Seconds before Hypercorn cancels connections, which leaves some and writes tracebacks.
 EARLIER: Final = 0.1
-_LOOK_EVERY: Final = 0.002  # seconds
 _LOOKS: Final = 5000
 
 Hook = Callable[[], None]
@@ -144,25 +143,32 @@ def init_app(app: Quart) -> None:
 
     @app.while_serving
     async def follow_server() -> AsyncGenerator[None, None]:
-        config = _server_config()
-        app.extensions["shutdown"] = state = Shutdown(config)
+        lifespan = _server_lifespan()
+        app.extensions["shutdown"] = state = Shutdown(lifespan.config if lifespan else None)
         # Without Hypercorn there is nothing to follow but, maybe, another application's server.
-        following = config and asyncio.create_task(_follow_server(state, asyncio.all_tasks()))
+        following = lifespan and asyncio.create_task(
+            _follow_server(state, lifespan, asyncio.all_tasks())
+        )
         yield
         if following:
             following.cancel()
         state.end()
 
 
-def _server_config() -> Config | None:
-    """Hypercorn's configuration: it starts the application in a task of its own."""
+def _server_lifespan() -> Lifespan | None:
+    """Hypercorn's: it starts the application in a task of its own."""
     lifespan = _local(asyncio.current_task(), "self")
-    return lifespan.config if isinstance(lifespan, Lifespan) else None
+    return lifespan if isinstance(lifespan, Lifespan) else None
 
 
-async def _follow_server(state: Shutdown, before: set[asyncio.Task[Any]]) -> None:
+async def _follow_server(
+    state: Shutdown, lifespan: Lifespan, before: set[asyncio.Task[Any]]
+) -> None:
+    # The server takes up its tasks after our start. Looked for in each turn of the loop, for one
+    # that is stopped at once has them for a few turns only.
+    await lifespan.startup.wait()
     for _ in range(_LOOKS):
-        await asyncio.sleep(_LOOK_EVERY)  # the server takes up its tasks after our start
+        await asyncio.sleep(0)
         if waits := frozenset(filter(_waits_for_end, asyncio.all_tasks() - before)):
             break
     else:

@@ -108,9 +108,9 @@ async def test_it_begins_with_the_server(server: Server) -> None:
 
 
 async def test_client_is_left_after_graceful_timeout(settings: Settings) -> None:
-    """A body that never comes does not keep the server from its end."""
+    """A body that never comes does not keep the server from its end, however soon that comes."""
     length, kind = "Content-Length: 9", "Content-Type: application/json"
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack, asyncio.timeout(20):
         async with serving(create_app(settings)) as port:
             reader, writer = await stack.enter_async_context(connected(port))
             writer.write(head("POST", "/auth/login", length, kind))
