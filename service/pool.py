@@ -133,6 +133,8 @@ def watch(engine: AsyncEngine) -> None:
     """Count what requests give back, and leave connections that no longer answer."""
     event.listen(engine.sync_engine, "checkout", _check)
     event.listen(engine.sync_engine, "checkin", _given_back)
+    # What happens to a connection that the collector finds: somebody forgot to give it back.
+    event.listen(engine.sync_engine, "detach", _given_back)
     event.listen(engine.sync_engine, "handle_error", _failed)
 
 

@@ -1,6 +1,7 @@
 """What the pool knows of the requests that use it."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -132,4 +133,14 @@ async def test_whose_turn_comes_too_late_passes_it_on(database: Database) -> Non
         leaving.cancel()  # it has its turn, and does not know yet
         assert len(await waiting) == 1
     assert leaving.cancelled()
+    assert database.usage() == (1, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
+async def test_what_is_forgotten_is_given_back(database: Database) -> None:
+    for _ in range(2):
+        forgotten = await database.engine.raw_connection()
+        del forgotten
+        gc.collect()
+    assert len(await database.fetch(Query(select(literal(1))), {})) == 1
     assert database.usage() == (1, 0, 0)

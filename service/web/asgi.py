@@ -55,6 +55,7 @@ class HTTPConnection(ASGIHTTPConnection):
                 raise
         finally:
             client.forget()
+            request.body.forget()
             request.routing_exception = None  # its traceback refers to the request
 
     async def _handle(self, exchange: Exchange, send: Send) -> None:

@@ -1,8 +1,10 @@
 """One JSON shape for every failure, whatever raised it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
 from http import HTTPStatus
-from typing import Final
+from traceback import clear_frames
+from typing import Any, Final, TypeAlias
 
 import structlog
 from pydantic import ValidationError
@@ -18,6 +20,8 @@ from service.errors import BadRequest, FieldErrors, ServiceError
 from service.web import transaction
 from service.web.json import json_response
 from service.web.requestid import request_id
+
+Handler: TypeAlias = Callable[[Any], Awaitable[Response]]
 
 log: Final = structlog.get_logger(__name__)
 
@@ -110,12 +114,39 @@ async def _unexpected(error: Exception) -> Response:
     return error_response(500, _MESSAGES[500])
 
 
+def _once_answered(handler: Handler) -> Handler:
+    """Empty the frames that the error came through, as soon as it is answered.
+
+    They refer to it and to all of the request, body included, which otherwise only the garbage
+    collector would free.
+    """
+
+    @wraps(handler)
+    async def handle(error: Any) -> Response:
+        response = await handler(error)
+        seen: set[int] = set()  # causes may go in a circle
+        passed: BaseException | None = error
+        while passed is not None and id(passed) not in seen:
+            seen.add(id(passed))
+            clear_frames(passed.__traceback__)
+            passed = passed.__cause__ or passed.__context__
+        return response
+
+    return handle
+
+
 def init_app(app: Quart) -> None:
     """Answer every failure in the one shape."""
-    app.register_error_handler(ServiceError, _service_error)
-    app.register_error_handler(RequestSchemaValidationError, _invalid)
-    app.register_error_handler(HTTPException, _http_exception)
-    app.register_error_handler(InternalServerError, _internal)
-    app.register_error_handler(DBAPIError, _database_error)
-    app.register_error_handler(PoolTimeoutError, _database_error)
-    app.register_error_handler(Exception, _unexpected)
+    for kind, handler in HANDLERS.items():
+        app.register_error_handler(kind, _once_answered(handler))
+
+
+HANDLERS: Final[dict[type[Exception], Handler]] = {
+    ServiceError: _service_error,
+    RequestSchemaValidationError: _invalid,
+    HTTPException: _http_exception,
+    InternalServerError: _internal,
+    DBAPIError: _database_error,
+    PoolTimeoutError: _database_error,
+    Exception: _unexpected,
+}

@@ -48,6 +48,11 @@ class BoundedBody(Body):
         else:  # 0.22
             self.append(data)
 
+    def forget(self) -> None:
+        """Let go of what came; an error that was raised for it refers to this, and this to it."""
+        self._must_raise = None
+        self.clear()
+
 
 _JSON: Final = "application/json"
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})

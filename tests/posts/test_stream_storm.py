@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from uuid import UUID, uuid4
@@ -95,8 +97,15 @@ async def test_everyone_sees_every_event_once_in_one_order(settings: Settings) -
             assert [event.id for event in seen] == [event.id for event in first]
 
 
-async def test_a_restart_of_the_database_leaves_no_gap(tmp_path: Path) -> None:
-    server = start(tmp_path / "postgres", durable=False)
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder where a database's socket fits, and so is found again after a restart."""
+    with tempfile.TemporaryDirectory(prefix="service-") as folder:
+        yield Path(folder)
+
+
+async def test_a_restart_of_the_database_leaves_no_gap(short_path: Path) -> None:
+    server = start(short_path, durable=False)
     settings = make_settings(database_url=server.url())
     engine = make_engine(settings)
     await migrations.upgrade(engine)
@@ -108,7 +117,7 @@ async def test_a_restart_of_the_database_leaves_no_gap(tmp_path: Path) -> None:
             ids = await _write(author, 5)
             await asyncio.to_thread(server.stop)
             assert (await author.post("/api/posts", POST)).status == 503
-            server = await asyncio.to_thread(start, tmp_path / "postgres", durable=False)
+            server = await asyncio.to_thread(start, short_path, durable=False)
             # By others, before the stream may have found its way back.
             connection = await asyncpg.connect(server.url())
             ids.append(str(await _insert(connection, UUID(author.user["id"]))))

@@ -11,8 +11,9 @@ from service.web.exchange import Exchange
 from tests.server import exchange, head, serving
 
 REQUESTS = 20
-BODY = b'{"email": "nobody@example.com", "password": "a wrong password"}'
-LOGIN = ("Content-Type: application/json", f"Content-Length: {len(BODY)}")
+BODY = b'{"email": "taken@example.com", "password": "a long and good password"}'
+CHUNK = b"80000\r\n" + bytes(0x80000) + b"\r\n"
+JSON = ("Content-Type: application/json",)
 
 
 @pytest.fixture
@@ -34,12 +35,12 @@ def exchanges() -> int:
         head("GET", "/api/posts"),
         head("GET", "/api/posts", "Content-Length: 0"),
         head("GET", "/nowhere"),
-        head(
-            "POST", "/auth/login", "Content-Type: application/json", f"Content-Length: {len(BODY)}"
-        )
-        + BODY,
+        head("POST", "/auth/login", *JSON, f"Content-Length: {len(BODY)}") + BODY,
+        head("POST", "/auth/register", *JSON, f"Content-Length: {len(BODY)}") + BODY,
+        head("POST", "/auth/login", *JSON, "Content-Length: 99999999"),
+        head("POST", "/auth/login", *JSON, "Transfer-Encoding: chunked") + CHUNK * 8,
     ],
-    ids=["answered", "watched", "not found", "refused"],
+    ids=["answered", "watched", "not found", "refused", "taken", "too large", "more than told"],
 )
 async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
     async with serving(create_app(settings)) as port:
