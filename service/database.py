@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 log: Final = structlog.get_logger(__name__)
 
+# What the driver raises, without a state from the server, for a connection that is lost.
+_SIGNS_OF_LOSS: Final = (OSError, TimeoutError, asyncpg.InternalClientError)
+
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
 # With these the server takes leave of the connection.
@@ -265,7 +268,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         lost = error.connection_invalidated or isinstance(
-            getattr(error.orig, "driver_exception", None), (OSError, asyncio.TimeoutError)
+            getattr(error.orig, "driver_exception", None), _SIGNS_OF_LOSS
         )
         if lost or _passes_by_itself(state):
             return Unavailable("The database is unavailable")
