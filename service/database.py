@@ -35,20 +35,15 @@ SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 OBSERVATION_TIMEOUT: Final = 2.0  # seconds
-# The last one: of a connection that was lost when nobody looked, or between two messages.
-DRIVER_FAILURES: Final = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
 
 T = TypeVar("T")
 
 log: Final = structlog.get_logger(__name__)
 
-# What the driver raises, without a state from the server, for a connection that is lost.
-_SIGNS_OF_LOSS: Final = (OSError, TimeoutError, asyncpg.InternalClientError)
+# What the driver raises, without a state from the server, for a connection that is lost; the last
+# one when that comes between two messages of a statement.
+SIGNS_OF_LOSS: Final = (OSError, asyncpg.InternalClientError)
+DRIVER_FAILURES: Final = (*SIGNS_OF_LOSS, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
@@ -268,7 +263,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         lost = error.connection_invalidated or isinstance(
-            getattr(error.orig, "driver_exception", None), _SIGNS_OF_LOSS
+            getattr(error.orig, "driver_exception", None), SIGNS_OF_LOSS
         )
         if lost or _passes_by_itself(state):
             return Unavailable("The database is unavailable")

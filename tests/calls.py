@@ -10,10 +10,11 @@ import json
 import statistics
 import sys
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from service.asgi import app
+from tests.asgi import http_scope
 
 REQUESTS = 21  # the median counts: now and then another task runs meanwhile
 POST = {"title": "A title", "content": "Words of a post. " * 20}
@@ -38,23 +39,11 @@ class Client:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "headers": self.headers,
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 2),
-        }
+        scope = http_scope(method, path, self.headers)
         self.calls = 0
         sys.setprofile(self._count)
         try:
-            await app(cast(Any, scope), receive, send)
+            await app(scope, receive, send)
         finally:
             sys.setprofile(None)
         assert sent[0]["status"] < 300, sent

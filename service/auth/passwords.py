@@ -47,7 +47,7 @@ class Passwords:
         self._crowd = threads * (1 + CROWD_PER_THREAD)
         self._duration = 0.0  # of the last hash, in seconds
         self._waiting = 0
-        self._dummy = _hash_of_nothing(hasher)
+        self._dummy = hash_of_nothing(hasher)
 
     @property
     def waiting(self) -> int:
@@ -105,7 +105,7 @@ class Passwords:
         self._waiting -= 1
 
 
-def _hash_of_nothing(hasher: PasswordHasher) -> str:
+def hash_of_nothing(hasher: PasswordHasher) -> str:
     """What an unknown account is verified against: it costs what a known one costs.
 
     Random bytes in the form of a hash (PHC string, as RFC 9106's reference implementation writes

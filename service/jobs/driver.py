@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.ports.driver import NotifyCallback
 
-from service.database import CONNECT_TIMEOUT, one_server
+from service.database import CONNECT_TIMEOUT, SIGNS_OF_LOSS, one_server
 from service.settings import Settings
 
 # One connection listens; the others fetch jobs, beat and record, one statement at a time.
@@ -21,11 +21,8 @@ LONGEST_WAIT: Final = 5.0  # seconds between two tries
 
 # The connection is lost, or the server is not (yet) there to make one.
 CONNECTION_ERRORS: Final = (
-    OSError,
-    TimeoutError,
+    *SIGNS_OF_LOSS,
     asyncpg.InterfaceError,
-    # asyncpg's answer when the loss comes between two messages of one statement.
-    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,

@@ -114,6 +114,17 @@ async def _unexpected(error: Exception) -> Response:
     return error_response(500, _MESSAGES[500])
 
 
+HANDLERS: Final[dict[type[Exception], Handler]] = {
+    ServiceError: _service_error,
+    RequestSchemaValidationError: _invalid,
+    HTTPException: _http_exception,
+    InternalServerError: _internal,
+    DBAPIError: _database_error,
+    PoolTimeoutError: _database_error,
+    Exception: _unexpected,
+}
+
+
 def _once_answered(handler: Handler) -> Handler:
     """Empty the frames that the error came through, as soon as it is answered.
 
@@ -139,14 +150,3 @@ def init_app(app: Quart) -> None:
     """Answer every failure in the one shape."""
     for kind, handler in HANDLERS.items():
         app.register_error_handler(kind, _once_answered(handler))
-
-
-HANDLERS: Final[dict[type[Exception], Handler]] = {
-    ServiceError: _service_error,
-    RequestSchemaValidationError: _invalid,
-    HTTPException: _http_exception,
-    InternalServerError: _internal,
-    DBAPIError: _database_error,
-    PoolTimeoutError: _database_error,
-    Exception: _unexpected,
-}

@@ -35,7 +35,7 @@ SETTLE: Final = 0.7
 WATCHED_WITHIN: Final = 10.0  # seconds
 # Seconds before Hypercorn cancels connections, which leaves some and writes tracebacks.
 EARLIER: Final = 0.1
-_LOOKS: Final = 5000
+_LOOKS: Final = 5000  # turns of the event loop; the server needs a few
 
 Hook = Callable[[], None]
 

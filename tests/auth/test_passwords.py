@@ -5,8 +5,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from argon2.exceptions import VerifyMismatchError
 
-from service.auth.passwords import QUEUE_PER_THREAD, Passwords
+from service.auth.passwords import HASHER, QUEUE_PER_THREAD, Passwords, hash_of_nothing
 from service.errors import Unavailable
 from tests.conftest import QUICK_HASHER
 
@@ -35,6 +36,13 @@ async def test_verify(passwords: Passwords, password: str, right: bool) -> None:
 @pytest.mark.parametrize("password", ["", "no account has this password"])
 async def test_no_account_never_matches(passwords: Passwords, password: str) -> None:
     assert await passwords.verify(password, None) is False
+
+
+def test_no_account_costs_what_an_account_costs() -> None:
+    made = hash_of_nothing(HASHER)
+    with pytest.raises(VerifyMismatchError):  # it was computed, not refused as malformed
+        HASHER.verify(made, "secret")
+    assert not HASHER.check_needs_rehash(made)
 
 
 async def test_weaker_hash_is_told(passwords: Passwords) -> None:

@@ -8,6 +8,7 @@ import pytest
 from quart import Response
 
 from service.web.application import Service
+from tests.asgi import http_scope
 
 END = {"type": "http.request", "body": b"", "more_body": False}
 PIECES = [{"type": "http.request", "body": b"x" * 10, "more_body": True}] * 20
@@ -29,22 +30,8 @@ async def ask(app: Service, method: str, path: str, sent: Iterable[dict[str, Any
     async def send(message: Any) -> None:
         answered.append(message)
 
-    scope: Any = {
-        "type": "http",
-        "http_version": "2",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 2),
-        "extensions": {},
-    }
     async with asyncio.timeout(LONG / 2):
-        await app(scope, receive, send)  # type: ignore[arg-type]
+        await app(http_scope(method, path, version="2"), receive, send)  # type: ignore[arg-type]
     return answered
 
 
