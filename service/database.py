@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, TypeVar, cast
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -26,7 +27,8 @@ from sqlalchemy.orm import DeclarativeBase
 
 from service import pool
 from service.errors import Unavailable
-from service.reading import Query, ReadingSession, Record
+from service.lookups import MOST_TOGETHER, Lookups
+from service.reading import Lookup, Query, ReadingSession, Record
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -87,10 +89,15 @@ class Database:
         # statement takes more than one message, which only a transaction brings to one server.
         autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
+        self._lookups = Lookups(self._fetch, MOST_TOGETHER * settings.database_pool_size)
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadingSession] = set()
         self._readers = async_sessionmaker(
-            reading, class_=ReadingSession, fetch=self.fetch, idle=self._idle
+            reading,
+            class_=ReadingSession,
+            fetch=self.fetch,
+            find=self._lookups.find,
+            idle=self._idle,
         )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -105,10 +112,20 @@ class Database:
 
         Raises Unavailable when the database does not answer.
         """
+        return await self._fetch(query, lambda: values)
+
+    async def find(self, lookup: Lookup, key: UUID) -> Record | None:
+        """Read the row that has a key, if there is one, together with what others look up.
+
+        Raises Unavailable when the database does not answer.
+        """
+        return await self._lookups.find(lookup, key)
+
+    async def _fetch(self, query: Query, values: Callable[[], Mapping[str, Any]]) -> list[Record]:
         pooled = await self.engine.raw_connection()
         try:
             driver: Any = pooled.driver_connection
-            arguments = query.arguments(values)
+            arguments = query.arguments(values())
             async with one_server(driver, self._pgbouncer):
                 rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
         except DRIVER_FAILURES as error:
@@ -125,7 +142,8 @@ class Database:
 
     def usage(self) -> pool.Usage:
         """Tell how much of the pool is in use."""
-        return cast(pool.BoundedPool, self.engine.pool).usage()
+        used = cast(pool.BoundedPool, self.engine.pool).usage()
+        return used._replace(waiting=used.waiting + self._lookups.joined)
 
     async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.

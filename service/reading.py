@@ -4,11 +4,25 @@ What many requests ask is a Query: a SELECT that is compiled once and then hande
 at a third of the CPU time that SQLAlchemy's way to execute it takes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
+from uuid import UUID
 
 import asyncpg
-from sqlalchemy import CursorResult, Engine, Executable, Select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    CursorResult,
+    Engine,
+    Executable,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    select,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
@@ -43,7 +57,27 @@ class Query:
         return [values[name] if name in values else constants[name] for name in self._names]
 
 
+class Lookup:
+    """A SELECT made once, of rows that a key tells apart; each row says its own as `key`.
+
+    Its statement takes many keys. Their number is hidden from the planner, in a subselect, so that
+    it keeps one plan for all; and they are sent as text, for the driver asks each new connection
+    what an array of UUIDs is, in three statements.
+    """
+
+    def __init__(self, statement: Select[*tuple[Any, ...]], key: ColumnElement[UUID]) -> None:
+        sent = select(bindparam("keys", type_=ARRAY(Text))).scalar_subquery()
+        keys = sql_cast(sent, ARRAY(Uuid(as_uuid=True)))
+        self.query = Query(statement.add_columns(key.label("key")).where(key == any_(keys)))
+
+    @staticmethod
+    def values(keys: Iterable[UUID]) -> Mapping[str, Any]:
+        """The parameters of the statement."""
+        return {"keys": [key.hex for key in keys]}
+
+
 Fetch = Callable[[Query, Mapping[str, Any]], Awaitable[Sequence[Record]]]
+Find = Callable[[Lookup, UUID], Awaitable[Record | None]]
 
 
 class ReadingSession(AsyncSession):
@@ -54,10 +88,11 @@ class ReadingSession(AsyncSession):
     """
 
     def __init__(
-        self, *args: Any, fetch: Fetch, idle: "set[ReadingSession]", **options: Any
+        self, *args: Any, fetch: Fetch, find: Find, idle: "set[ReadingSession]", **options: Any
     ) -> None:
         super().__init__(*args, **options)
         self.fetch = fetch
+        self.find = find
         self._idle = idle
 
     async def execute(  # type: ignore[override]
@@ -83,10 +118,11 @@ async def fetch(session: AsyncSession, query: Query, values: Mapping[str, Any]) 
     return (await session.execute(query.statement, values)).all()
 
 
-async def fetch_one(session: AsyncSession, query: Query, values: Mapping[str, Any]) -> Any | None:
-    """Read the one row that there may be."""
-    rows = await fetch(session, query, values)
-    return rows[0] if rows else None
+async def find(session: AsyncSession, lookup: Lookup, key: UUID) -> Any | None:
+    """Read the row that has a key, if there is one, in the session's transaction if it has one."""
+    if isinstance(session, ReadingSession):
+        return await session.find(lookup, key)
+    return (await session.execute(lookup.query.statement, lookup.values([key]))).one_or_none()
 
 
 def _execute(session: Session, statement: Executable, params: Any) -> CursorResult[Any]:

@@ -28,7 +28,13 @@ class Client:
         self.calls = 0
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer's JSON; `calls` tells what it cost."""
+        """The answer's JSON."""
+        start, end = await self.send(method, path, body)
+        assert start["status"] < 300, start
+        return json.loads(end["body"])
+
+    async def send(self, method: str, path: str, body: object) -> list[Any]:
+        """The messages that answer."""
         sent: list[Any] = []
         data = b"" if body is None else json.dumps(body).encode()
         messages = [{"type": "http.request", "body": data, "more_body": False}]
@@ -39,29 +45,28 @@ class Client:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = http_scope(method, path, self.headers)
-        self.calls = 0
-        sys.setprofile(self._count)
-        try:
-            await app(scope, receive, send)
-        finally:
-            sys.setprofile(None)
-        assert sent[0]["status"] < 300, sent
-        return json.loads(sent[1]["body"])
+        await app(http_scope(method, path, self.headers), receive, send)
+        return sent
 
-    async def cost(self, method: str, path: str, body: object = None) -> float:
-        """The calls of one such request."""
+    async def cost(self, method: str, path: str, body: object = None, at_once: int = 1) -> int:
+        """The calls of one such request, of so many at once."""
         counts = []
         for _ in range(REQUESTS):
-            await self.ask(method, path, body)
+            self.calls = 0
+            asking = [self.send(method, path, body) for _ in range(at_once)]
+            sys.setprofile(self._count)
+            try:
+                await asyncio.gather(*asking)
+            finally:
+                sys.setprofile(None)
             counts.append(self.calls)
-        return statistics.median(counts)
+        return round(statistics.median(counts) / at_once)
 
     def _count(self, _frame: FrameType, event: str, _argument: object) -> None:
         self.calls += event == "call"
 
 
-async def main() -> dict[str, float]:
+async def main() -> dict[str, int]:
     """The cost of each route's request."""
     client = Client()
     account = {"email": f"{uuid4().hex}@example.com", "password": "a long and good password"}
@@ -73,6 +78,7 @@ async def main() -> dict[str, float]:
         "create": await client.cost("POST", "/api/posts", POST),
         "me": await client.cost("GET", "/auth/me"),
         "post": await client.cost("GET", f"/api/posts/{post['id']}"),
+        "post, 32 at once": await client.cost("GET", f"/api/posts/{post['id']}", at_once=32),
         "list": await client.cost("GET", "/api/posts"),
     }
 

@@ -20,13 +20,25 @@ stays ended. The end slides with each rotation and stops at the absolute end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import Enum
+from operator import itemgetter
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    CursorResult,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -44,7 +56,7 @@ from service.auth.models import LoginSession
 from service.auth.tokens import Claims
 from service.database import AnyRow, Database
 from service.ids import new_id
-from service.reading import Query
+from service.reading import Lookup
 from service.settings import Settings
 
 LISTED_MAX: Final = 500
@@ -112,7 +124,8 @@ _id: Final = _sessions.id == bindparam("session_id")
 _owned: Final = _sessions.user_id == bindparam("user_id")
 _LIVE: Final = (_sessions.ended_at.is_(None), _sessions.expires_at > bindparam("now"))
 
-_caller: Final = Query(
+# LIMIT keeps the planner from reading all accounts when it has to find several callers.
+_account: Final = (
     select(
         _users.id,
         _users.email,
@@ -122,9 +135,17 @@ _caller: Final = Query(
         _users.email_verified_at.is_not(None).label("email_verified"),
         _users.created_at,
     )
-    .join_from(_table, User.__table__, _users.id == _sessions.user_id)
-    .where(_id, _owned, *_LIVE, _users.deleted_at.is_(None))
+    .where(_users.id == _sessions.user_id, _users.deleted_at.is_(None))
+    .limit(literal_column("1"))
+    .lateral("account")
 )
+_caller: Final = Lookup(
+    select(*_account.c, _sessions.expires_at)
+    .join_from(_table, _account, true())
+    .where(_sessions.ended_at.is_(None)),
+    _sessions.id,
+)
+_columns_of_caller: Final = itemgetter(*(field.name for field in fields(Caller)))
 _locked: Final = (
     select(*_sessions, _users.is_active, _users.deleted_at)
     .join_from(_table, User.__table__, _users.id == _sessions.user_id)
@@ -135,9 +156,10 @@ _locked: Final = (
 
 async def find_caller(database: Database, claims: Claims) -> Caller | None:
     """Read the account of a live session, disabled or not; None when there is no such session."""
-    values = {"session_id": claims.session_id, "user_id": claims.user_id, "now": clock.now()}
-    rows = await database.fetch(_caller, values)
-    return Caller(*rows[0]) if rows else None
+    found = await database.find(_caller, claims.session_id)
+    if found is None or found.id != claims.user_id or found.expires_at <= clock.now():
+        return None
+    return Caller(*_columns_of_caller(found))
 
 
 async def open_session(

@@ -34,7 +34,7 @@ from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
 from service.posts.totals import Proof, Proofs, Standing
-from service.reading import Query, fetch, fetch_one
+from service.reading import Lookup, Query, fetch, find
 from service.web.pagination import Position, Slice, follows, newest_first
 
 _posts: Final = Post.__table__.c
@@ -55,11 +55,7 @@ _author: Final = (
 
 _place: Final = tuple_(_posts.created_at, _posts.id)
 
-_one_post: Final = Query(
-    select(*SHOWN, _users.username.label("author"), _posts.author_id)
-    .join_from(Post.__table__, User.__table__, _users.id == _posts.author_id)
-    .where(_VISIBLE, _posts.id == bindparam("post_id"))
-)
+_one_post: Final = Lookup(select(*SHOWN, _author, _posts.author_id).where(_VISIBLE), _posts.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ class Filters:
 
 async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
     """Read one visible post with its author."""
-    return await fetch_one(session, _one_post, {"post_id": post_id})
+    return await find(session, _one_post, post_id)
 
 
 async def read_page(
