@@ -200,6 +200,8 @@ async def not_accepting(port: int) -> bool:
             await ask(port, "GET", "/health/live")
     except TimeoutError:
         return True
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return False  # taken just before, and closed unanswered
     return False
 
 

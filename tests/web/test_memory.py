@@ -24,6 +24,13 @@ def collector_off() -> Iterator[None]:
     gc.enable()
 
 
+def found_by_the_collector() -> int:
+    """How many exchanges it frees; a cancelled timer, asyncio keeps until it is due, with them."""
+    before = exchanges()
+    gc.collect()
+    return before - exchanges()
+
+
 def exchanges() -> int:
     return sum(isinstance(thing, Exchange) for thing in gc.get_objects())
 
@@ -44,8 +51,6 @@ def exchanges() -> int:
 )
 async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
     async with serving(create_app(settings)) as port:
-        await exchange(port, request_)
-        before = exchanges()
         for _ in range(REQUESTS):
             await exchange(port, request_)
-        assert exchanges() - before < REQUESTS / 2
+        assert found_by_the_collector() < REQUESTS / 2
