@@ -25,9 +25,9 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.orm import DeclarativeBase
 
-from service import pool
+from service import pool, tracing
 from service.errors import Unavailable
-from service.lookups import MOST_TOGETHER, Lookups
+from service.loader import BATCH_MAX, Loader
 from service.reading import Lookup, Query, ReadingSession, Record
 from service.settings import Settings
 
@@ -89,14 +89,14 @@ class Database:
         # statement takes more than one message, which only a transaction brings to one server.
         autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
-        self._lookups = Lookups(self._fetch, MOST_TOGETHER * settings.database_pool_size)
+        self._loader = Loader(self._fetch, BATCH_MAX * settings.database_pool_size)
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadingSession] = set()
         self._readers = async_sessionmaker(
             reading,
             class_=ReadingSession,
             fetch=self.fetch,
-            find=self._lookups.find,
+            load=self.load,
             idle=self._idle,
         )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -114,12 +114,15 @@ class Database:
         """
         return await self._fetch(query, lambda: values)
 
-    async def find(self, lookup: Lookup, key: UUID) -> Record | None:
+    async def load(self, lookup: Lookup, key: UUID) -> Record | None:
         """Read the row that has a key, if there is one, together with what others look up.
 
         Raises Unavailable when the database does not answer.
         """
-        return await self._lookups.find(lookup, key)
+        if tracing.active():
+            with tracing.statement(lookup.query.text):
+                return await self._loader.load(lookup, key)
+        return await self._loader.load(lookup, key)
 
     async def _fetch(self, query: Query, values: Callable[[], Mapping[str, Any]]) -> list[Record]:
         pooled = await self.engine.raw_connection()
@@ -143,7 +146,7 @@ class Database:
     def usage(self) -> pool.Usage:
         """Tell how much of the pool is in use."""
         used = cast(pool.BoundedPool, self.engine.pool).usage()
-        return used._replace(waiting=used.waiting + self._lookups.joined)
+        return used._replace(waiting=used.waiting + self._loader.joined)
 
     async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.
@@ -177,6 +180,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._loader.close()
         await self.engine.dispose()
         await self._beside.dispose()
 

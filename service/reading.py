@@ -18,9 +18,11 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
-    any_,
     bindparam,
+    func,
+    literal_column,
     select,
+    true,
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
@@ -60,24 +62,27 @@ class Query:
 class Lookup:
     """A SELECT made once, of rows that a key tells apart; each row says its own as `key`.
 
-    Its statement takes many keys. Their number is hidden from the planner, in a subselect, so that
-    it keeps one plan for all; and they are sent as text, for the driver asks each new connection
-    what an array of UUIDs is, in three statements.
+    Its statement takes many keys and looks up each as if it were alone: of a table without
+    statistics the planner might else read another index whole. Their number is hidden from it, in
+    a subselect, so that it keeps one plan for all. They are sent as text, for the driver asks each
+    new connection what an array of UUIDs is, in three statements.
     """
 
     def __init__(self, statement: Select[*tuple[Any, ...]], key: ColumnElement[UUID]) -> None:
         sent = select(bindparam("keys", type_=ARRAY(Text))).scalar_subquery()
-        keys = sql_cast(sent, ARRAY(Uuid(as_uuid=True)))
-        self.query = Query(statement.add_columns(key.label("key")).where(key == any_(keys)))
+        keys = func.unnest(sql_cast(sent, ARRAY(Uuid(as_uuid=True))))
+        sought = keys.table_valued("key").render_derived("sought")
+        one = statement.where(key == sought.c.key).limit(literal_column("1")).lateral("one")
+        self.query = Query(select(*one.c, sought.c.key).join_from(sought, one, true()))
 
     @staticmethod
     def values(keys: Iterable[UUID]) -> Mapping[str, Any]:
-        """The parameters of the statement."""
+        """The parameters of the statement, of different keys."""
         return {"keys": [key.hex for key in keys]}
 
 
 Fetch = Callable[[Query, Mapping[str, Any]], Awaitable[Sequence[Record]]]
-Find = Callable[[Lookup, UUID], Awaitable[Record | None]]
+Load = Callable[[Lookup, UUID], Awaitable[Record | None]]
 
 
 class ReadingSession(AsyncSession):
@@ -88,11 +93,11 @@ class ReadingSession(AsyncSession):
     """
 
     def __init__(
-        self, *args: Any, fetch: Fetch, find: Find, idle: "set[ReadingSession]", **options: Any
+        self, *args: Any, fetch: Fetch, load: Load, idle: "set[ReadingSession]", **options: Any
     ) -> None:
         super().__init__(*args, **options)
         self.fetch = fetch
-        self.find = find
+        self.load = load
         self._idle = idle
 
     async def execute(  # type: ignore[override]
@@ -118,10 +123,10 @@ async def fetch(session: AsyncSession, query: Query, values: Mapping[str, Any]) 
     return (await session.execute(query.statement, values)).all()
 
 
-async def find(session: AsyncSession, lookup: Lookup, key: UUID) -> Any | None:
+async def look_up(session: AsyncSession, lookup: Lookup, key: UUID) -> Any | None:
     """Read the row that has a key, if there is one, in the session's transaction if it has one."""
     if isinstance(session, ReadingSession):
-        return await session.find(lookup, key)
+        return await session.load(lookup, key)
     return (await session.execute(lookup.query.statement, lookup.values([key]))).one_or_none()
 
 

@@ -1,5 +1,6 @@
 """Traces: of requests, their statements and the jobs they cause."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -88,6 +89,17 @@ async def test_statements_are_spans_without_frame_or_values(traces: Traces, clie
     texts = [str(attributes(span)["db.statement"]) for span in statements]
     assert any("INSERT INTO users" in text for text in texts)
     assert "ada@example.com" not in "".join(texts)
+
+
+async def test_what_many_look_up_is_a_span_of_each(traces: Traces, client: Client) -> None:
+    await asyncio.gather(*(client.get(NO_POST) for _ in range(3)))
+    requests = [span for span in traces.spans() if span.kind is SpanKind.SERVER]
+    statements = [span for span in traces.spans() if span.kind is SpanKind.CLIENT]
+    assert len({trace_id(span) for span in requests}) == 3
+    assert {trace_id(span) for span in statements} == {trace_id(span) for span in requests}
+    assert {span.name for span in statements} == {"SELECT"}
+    for span in statements:
+        assert "FROM posts" in str(attributes(span)["db.statement"])
 
 
 async def test_errors_are_told_without_words(traces: Traces, client: Client) -> None:

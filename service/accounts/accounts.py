@@ -17,7 +17,7 @@ from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import INTERNAL, Kind, Origin, anonymise, record
 from service.auth import sessions
-from service.auth.sessions import Caller
+from service.auth.callers import Caller
 from service.database import AnyRow, violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id

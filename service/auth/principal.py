@@ -19,12 +19,12 @@ from quart_auth import AuthUser, QuartAuth, Unauthorized
 from quart_auth import login_required as authenticated
 
 from service.auth import cookies
+from service.auth.callers import Caller, find_caller
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
 from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.passwords import Passwords
 from service.auth.schemes import ACCESS_COOKIE, ACCESS_TOKEN, REFRESH_COOKIE, REFRESH_TOKEN
-from service.auth.sessions import Caller, find_caller
 from service.auth.tokens import (
     ENDED,
     EXPIRED,

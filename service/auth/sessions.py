@@ -20,10 +20,9 @@ stays ended. The end slides with each rotation and stops at the absolute end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from operator import itemgetter
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -33,10 +32,8 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
-    literal_column,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -54,9 +51,8 @@ from service.auth.errors import (
 )
 from service.auth.models import LoginSession
 from service.auth.tokens import Claims
-from service.database import AnyRow, Database
+from service.database import AnyRow
 from service.ids import new_id
-from service.reading import Lookup
 from service.settings import Settings
 
 LISTED_MAX: Final = 500
@@ -103,19 +99,6 @@ class RefreshToken:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The account that a request comes from, as it was when the request came."""
-
-    id: UUID
-    email: str
-    username: str
-    is_active: bool
-    is_admin: bool
-    email_verified: bool
-    created_at: datetime
-
-
 # Tables, not entities: the ORM's part of a statement would cost more than PostgreSQL's.
 _table: Final = cast(Table, LoginSession.__table__)
 _sessions: Final = _table.c
@@ -124,42 +107,12 @@ _id: Final = _sessions.id == bindparam("session_id")
 _owned: Final = _sessions.user_id == bindparam("user_id")
 _LIVE: Final = (_sessions.ended_at.is_(None), _sessions.expires_at > bindparam("now"))
 
-# LIMIT keeps the planner from reading all accounts when it has to find several callers.
-_account: Final = (
-    select(
-        _users.id,
-        _users.email,
-        _users.username,
-        _users.is_active,
-        _users.is_admin,
-        _users.email_verified_at.is_not(None).label("email_verified"),
-        _users.created_at,
-    )
-    .where(_users.id == _sessions.user_id, _users.deleted_at.is_(None))
-    .limit(literal_column("1"))
-    .lateral("account")
-)
-_caller: Final = Lookup(
-    select(*_account.c, _sessions.expires_at)
-    .join_from(_table, _account, true())
-    .where(_sessions.ended_at.is_(None)),
-    _sessions.id,
-)
-_columns_of_caller: Final = itemgetter(*(field.name for field in fields(Caller)))
 _locked: Final = (
     select(*_sessions, _users.is_active, _users.deleted_at)
     .join_from(_table, User.__table__, _users.id == _sessions.user_id)
     .where(_id, _owned)
     .with_for_update(of=_table)
 )
-
-
-async def find_caller(database: Database, claims: Claims) -> Caller | None:
-    """Read the account of a live session, disabled or not; None when there is no such session."""
-    found = await database.find(_caller, claims.session_id)
-    if found is None or found.id != claims.user_id or found.expires_at <= clock.now():
-        return None
-    return Caller(*_columns_of_caller(found))
 
 
 async def open_session(

@@ -34,7 +34,7 @@ from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
 from service.posts.totals import Proof, Proofs, Standing
-from service.reading import Lookup, Query, fetch, find
+from service.reading import Lookup, Query, fetch, look_up
 from service.web.pagination import Position, Slice, follows, newest_first
 
 _posts: Final = Post.__table__.c
@@ -74,7 +74,7 @@ class Filters:
 
 async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
     """Read one visible post with its author."""
-    return await find(session, _one_post, post_id)
+    return await look_up(session, _one_post, post_id)
 
 
 async def read_page(

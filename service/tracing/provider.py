@@ -43,6 +43,16 @@ class Tracing:
         ) as span:
             yield span
 
+    @contextmanager
+    def statement(self, text: str) -> Iterator[None]:
+        """Be in the span of a statement, as the driver's spans are."""
+        with self._tracer.start_as_current_span(
+            text.partition(" ")[0],
+            kind=SpanKind.CLIENT,
+            attributes={"db.system": "postgresql", "db.statement": text},
+        ):
+            yield
+
     def headers(self) -> dict[str, str]:
         """The W3C `traceparent` of the present span, if there is one."""
         carrier: dict[str, str] = {}

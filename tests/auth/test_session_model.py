@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.audit.events import INTERNAL
-from service.auth import sessions
+from service.auth import callers, sessions
 from service.auth.errors import RefreshReused
 from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import Claims
@@ -182,7 +182,7 @@ class World:
         assert {row.id for row in listed} == live
         for model in self.models:
             claims = Claims(self.user_id, model.tokens[0].session_id, uuid4())
-            found = await sessions.find_caller(self.database, claims)
+            found = await callers.find_caller(self.database, claims)
             assert (found is not None) == model.works(self.now)
 
 

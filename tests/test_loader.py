@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,18 +12,21 @@ import pytest
 from sqlalchemy import Uuid, column, func, select, table, text, values
 
 from service import context
+from service.auth import callers
 from service.database import Database
 from service.errors import Unavailable
 from service.ids import new_id
-from service.lookups import MOST_TOGETHER
-from service.reading import Lookup, find
+from service.loader import BATCH_MAX, Loader
+from service.pool import WAITING_PER_CONNECTION, Hold
+from service.posts import queries
+from service.reading import Lookup, Query, Record, look_up
 from service.settings import Settings
 from tests.client import Client
 from tests.conftest import Trips
-from tests.test_pool import ONE, waits
+from tests.test_pool import ONE, ends_at_once, waits
 from tests.waiting import until
 
-KNOWN = [new_id() for _ in range(MOST_TOGETHER + 1)]
+KNOWN = [new_id() for _ in range(BATCH_MAX + 1)]
 UNKNOWN = new_id()
 _known = values(column("id", Uuid), name="known").data([(key,) for key in KNOWN])
 LOOKUP = Lookup(select(_known.c.id), _known.c.id)
@@ -50,7 +54,7 @@ def sent(database: Database) -> list[str]:
 
 
 async def all_of(database: Database, keys: Sequence[UUID]) -> list[Any]:
-    rows = await asyncio.gather(*(database.find(LOOKUP, key) for key in keys))
+    rows = await asyncio.gather(*(database.load(LOOKUP, key) for key in keys))
     await asyncio.sleep(0)  # the driver tells its statements in the loop's next turn
     return [row and row["id"] for row in rows]
 
@@ -91,16 +95,31 @@ async def test_who_waits_for_a_connection_waits_together(
 async def test_beyond_its_limit_nobody_waits(database: Database) -> None:
     async with database.session() as session:
         await session.execute(ONE)
-        waiting = asyncio.create_task(all_of(database, KNOWN[:MOST_TOGETHER]))
-        await until(lambda: waits(database, MOST_TOGETHER))
+        waiting = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
+        await until(lambda: waits(database, BATCH_MAX))
         with pytest.raises(Unavailable):
-            await database.find(LOOKUP, KNOWN[0])
-    assert await waiting == KNOWN[:MOST_TOGETHER]
+            await database.load(LOOKUP, KNOWN[0])
+    assert await waiting == KNOWN[:BATCH_MAX]
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
 
 
+async def test_who_leaves_makes_room(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        for _ in range(WAITING_PER_CONNECTION + 1):
+            leaving = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
+            await until(lambda: waits(database, BATCH_MAX))
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        last = asyncio.create_task(all_of(database, KNOWN[:1]))
+        await until(lambda: waits(database, 1))
+    assert await last == KNOWN[:1]
+    assert database.usage() == (1, 0, 0)
+
+
 async def test_who_leaves_takes_nobody_along(database: Database) -> None:
-    leaving, staying = (asyncio.create_task(database.find(LOOKUP, key)) for key in KNOWN[:2])
+    leaving, staying = (asyncio.create_task(database.load(LOOKUP, key)) for key in KNOWN[:2])
     await asyncio.sleep(0)
     leaving.cancel()
     row = await staying
@@ -119,28 +138,53 @@ async def test_when_all_leave_the_connection_is_not_lost(database: Database) -> 
     assert database.usage() == (1, 0, 0)
 
 
+async def test_the_end_waits_for_nobody(settings: Settings) -> None:
+    database = Database(settings)
+    waiting = asyncio.create_task(database.load(SLOW, KNOWN[0]))
+    await until(lambda: uses_it(database))
+    async with asyncio.timeout(15):
+        await database.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 async def uses_it(database: Database) -> bool:
     return database.usage().in_use == 1
 
 
 async def test_all_are_told_when_the_connection_is_lost(
-    database: Database, db: "asyncpg.Connection", capsys: pytest.CaptureFixture[str]
+    database: Database, db: "asyncpg.Connection"
 ) -> None:
-    context.begin({"request_id": "the-first"})
-    waiting = [asyncio.create_task(database.find(SLOW, key)) for key in KNOWN[:3]]
+    waiting = [asyncio.create_task(database.load(SLOW, key)) for key in KNOWN[:3]]
     await until(
         lambda: db.fetchval(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE query LIKE '%known%' AND state = 'active' AND pid <> pg_backend_pid()"
+            " WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
             " AND datname = current_database()"
         )
     )
     told = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in told] == [Unavailable] * 3
+    assert len({id(error) for error in told}) == 3
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
-    logged = capsys.readouterr()
-    assert "database unavailable" in logged.out + logged.err
-    assert "the-first" not in logged.out + logged.err  # it was everybody's
+
+
+async def test_a_statement_belongs_to_no_request(database: Database) -> None:
+    knew = []
+
+    async def read(_query: Query, values: Callable[[], object]) -> list[Record]:
+        knew.append(dict(context.known()))
+        values()
+        return []
+
+    context.begin({"request_id": "the-first"})
+    assert await Loader(read, 1).load(LOOKUP, KNOWN[0]) is None
+    assert knew == [{}]
+    hold = Hold.of_this_task()
+    waiting = asyncio.create_task(database.load(SLOW, KNOWN[0]))
+    await until(lambda: uses_it(database))
+    await ends_at_once(hold)
+    waiting.cancel()
 
 
 async def test_errors_leave_nothing_for_the_collector(database: Database) -> None:
@@ -149,7 +193,7 @@ async def test_errors_leave_nothing_for_the_collector(database: Database) -> Non
     async def fail() -> None:
         for _ in range(3):
             try:
-                await database.find(broken, KNOWN[0])
+                await database.load(broken, KNOWN[0])
             except asyncpg.UndefinedColumnError:
                 continue
             raise AssertionError
@@ -160,7 +204,7 @@ async def test_errors_leave_nothing_for_the_collector(database: Database) -> Non
     try:
         await fail()
         await asyncio.sleep(0)
-        left = [thing for thing in gc.get_objects() if type(thing).__name__ == "_Together"]
+        left = [thing for thing in gc.get_objects() if type(thing).__name__ == "_Batch"]
     finally:
         gc.enable()
     assert not left
@@ -171,10 +215,61 @@ async def test_a_transaction_finds_what_it_wrote(database: Database) -> None:
         await session.execute(text("CREATE TEMPORARY TABLE written (id uuid) ON COMMIT DROP"))
         await session.execute(text(f"INSERT INTO written VALUES ('{UNKNOWN}')"))
         written = Lookup(select(_written.c.id), _written.c.id)
-        row = await find(session, written, UNKNOWN)
+        row = await look_up(session, written, UNKNOWN)
         assert row is not None
         assert row.id == UNKNOWN
-        assert await find(session, written, KNOWN[0]) is None
+        assert await look_up(session, written, KNOWN[0]) is None
+
+
+FILL = """
+    INSERT INTO users (id, email, username, password_hash)
+    SELECT gen_random_uuid(), n || '@example.com', 'user' || n, '' FROM generate_series(1, 2000) n;
+    INSERT INTO posts (id, author_id, title, content)
+    SELECT gen_random_uuid(), id, '', '' FROM users;
+    INSERT INTO sessions
+      (id, user_id, token_id, token_issued_at, created_at, last_used_at, expires_at)
+    SELECT gen_random_uuid(), id, gen_random_uuid(), now(), now(), now(), now() FROM users;
+"""
+
+
+@pytest.mark.parametrize(
+    ("lookup", "table"), [(queries._one_post, "posts"), (callers._caller, "sessions")]
+)
+async def test_rows_are_found_by_key_also_without_statistics(
+    lookup: Lookup, table: str, db: "asyncpg.Connection"
+) -> None:
+    await db.execute(FILL)
+    await db.execute("SET plan_cache_mode = force_generic_plan")
+    await db.execute(f"PREPARE lookup AS {lookup.query.text}")
+    plan = "\n".join(line for (line,) in await db.fetch("EXPLAIN EXECUTE lookup ('{}')"))
+    assert set(re.findall(r"Scan using (\w+)", plan)) == {f"pk_{table}", "pk_users"}
+    assert not re.search("Seq Scan|Bitmap|Hash|Merge", plan)
+
+
+@pytest.mark.parametrize("connections", [2])
+async def test_nobody_joins_a_statement_under_way(
+    database: Database, db: "asyncpg.Connection", sent: list[str]
+) -> None:
+    await db.execute("CREATE TABLE written (id uuid)")
+    lookup = Lookup(select(_written.c.id), _written.c.id)
+
+    async def blocked(count: int) -> bool:
+        found: int = await db.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'written'::regclass"
+        )
+        return found == count
+
+    async with db.transaction():
+        await db.execute("LOCK TABLE written")
+        first = asyncio.create_task(database.load(lookup, KNOWN[0]))
+        await until(lambda: blocked(1))
+        second = asyncio.create_task(database.load(lookup, KNOWN[0]))
+        await until(lambda: blocked(2))
+        await db.execute("INSERT INTO written VALUES ($1)", KNOWN[0])
+    assert await second is not None
+    await first
+    await asyncio.sleep(0)
+    assert len(sent) == 2
 
 
 async def test_readers_never_get_what_was_before_they_asked(client: Client) -> None:

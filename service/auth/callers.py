@@ -1,0 +1,63 @@
+"""The account behind an access token, as it is at this moment: looked up for each request."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from operator import itemgetter
+from typing import Final, cast
+from uuid import UUID
+
+from sqlalchemy import Table, select
+
+from service import clock
+from service.accounts.models import User
+from service.auth.models import LoginSession
+from service.auth.tokens import Claims
+from service.database import Database
+from service.reading import Lookup
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The account that a request comes from, as it was when the request came."""
+
+    id: UUID
+    email: str
+    username: str
+    is_active: bool
+    is_admin: bool
+    email_verified: bool
+    created_at: datetime
+
+
+_table: Final = cast(Table, LoginSession.__table__)
+_sessions: Final = _table.c
+_users: Final = User.__table__.c
+
+_caller: Final = Lookup(
+    select(
+        _users.id,
+        _users.email,
+        _users.username,
+        _users.is_active,
+        _users.is_admin,
+        _users.email_verified_at.is_not(None).label("email_verified"),
+        _users.created_at,
+        # Not a condition: without statistics the planner reads the index of the live for it, whole.
+        _users.deleted_at,
+        _sessions.expires_at,
+    )
+    .join_from(_table, User.__table__, _users.id == _sessions.user_id)
+    .where(_sessions.ended_at.is_(None)),
+    _sessions.id,
+)
+_columns_of_caller: Final = itemgetter(*(field.name for field in fields(Caller)))
+
+
+async def find_caller(database: Database, claims: Claims) -> Caller | None:
+    """Read the account of a live session, disabled or not; None when there is no such session."""
+    found = await database.load(_caller, claims.session_id)
+    if found is None or found.id != claims.user_id:
+        return None
+    if found.deleted_at is not None or found.expires_at <= clock.now():
+        return None
+    return Caller(*_columns_of_caller(found))
