@@ -73,7 +73,7 @@ class ServiceProcess:
             raise AssertionError(f"ended with {self.process.returncode}: {self.log.read_text()}")
         try:
             return (await ask(self.port, "GET", path)).status == 200
-        except OSError:
+        except (OSError, EOFError):
             return False
 
     def terminate(self) -> None:
