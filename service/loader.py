@@ -7,6 +7,7 @@ PostgreSQL, as one statement for all of them.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 from copy import copy
 from functools import partial
@@ -18,6 +19,7 @@ from service.reading import Lookup, Query, Record
 
 # Keys in a statement: with more, a row costs no less, and all of them wait for the slowest.
 BATCH_MAX: Final = 100
+CLOSING: Final = 1.0  # seconds for statements that are given up to end
 
 Rows = Sequence[Record]
 Read = Callable[[Query, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
@@ -63,10 +65,12 @@ class Loader:
 
     async def close(self) -> None:
         """Give up the statements; those who still wait are cancelled."""
-        tasks = list(self._tasks)
+        tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            # The driver tells the server, which may be silent.
+            await asyncio.wait(tasks, timeout=CLOSING)
 
     def _begin(self, lookup: Lookup) -> "_Batch":
         batch = _Batch()
@@ -139,6 +143,8 @@ class _Batch:
 
 def _own(error: BaseException) -> BaseException:
     """A copy for each: whoever is answered first clears the frames that its error came through."""
-    own = copy(error)
-    own.__cause__ = error
+    own = error
+    with suppress(Exception):  # not every class takes what it keeps
+        own = copy(error)
+        own.__cause__ = error
     return own

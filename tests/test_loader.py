@@ -187,6 +187,24 @@ async def test_a_statement_belongs_to_no_request(database: Database) -> None:
     waiting.cancel()
 
 
+class OddError(Exception):
+    """It can't be copied: it takes more than it keeps."""
+
+    def __init__(self, one: str, _two: str) -> None:
+        super().__init__(one)
+
+
+async def test_all_are_told_of_any_error() -> None:
+    async def read(_query: Query, _values: object) -> list[Record]:
+        raise OddError("one", "two")
+
+    loader = Loader(read, 2)
+    waiting = [asyncio.create_task(loader.load(LOOKUP, key)) for key in KNOWN[:2]]
+    async with asyncio.timeout(15):
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in told] == [OddError] * 2
+
+
 async def test_errors_leave_nothing_for_the_collector(database: Database) -> None:
     broken = Lookup(select(text("nothing")).select_from(_known), _known.c.id)
 

@@ -26,16 +26,7 @@ from enum import Enum
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import (
-    CursorResult,
-    Table,
-    bindparam,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import CursorResult, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
