@@ -239,6 +239,26 @@ class TestDelivery:
                 for task in fetching:
                     task.cancel()
 
+    async def test_who_is_cancelled_when_the_connection_is_lost_ends(
+        self, settings: Settings
+    ) -> None:
+        asked = asyncio.Event()
+
+        async def lose_it(_connection: object) -> None:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise asyncpg.ConnectionDoesNotExistError from None
+
+        async with open_pool(settings) as pool, asyncio.timeout(15):
+            driver = PatientDriver(pool, asyncio.Event())
+            asking = asyncio.create_task(driver._persist(lose_it))
+            await asked.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
 
 class TestFailures:
     async def test_a_refusal_for_good_is_kept_and_listed(

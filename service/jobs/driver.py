@@ -80,9 +80,16 @@ class PatientDriver(AsyncpgPoolDriver):
             except CONNECTION_ERRORS as error:
                 if self._stop.is_set():
                     raise
+                if _is_cancelled():  # which the loss, met on the way out, has taken the place of
+                    raise asyncio.CancelledError from error
                 log.warning("database away, trying again", reason=type(error).__name__, wait=wait)
             await pause(self._stop, wait)
             wait = min(wait * 2, LONGEST_WAIT)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
