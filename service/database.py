@@ -93,11 +93,7 @@ class Database:
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadingSession] = set()
         self._readers = async_sessionmaker(
-            reading,
-            class_=ReadingSession,
-            fetch=self.fetch,
-            load=self.load,
-            idle=self._idle,
+            reading, class_=ReadingSession, fetch=self.fetch, load=self.load, idle=self._idle
         )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 

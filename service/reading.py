@@ -1,7 +1,8 @@
 """The session of safe methods: each statement on a connection of its own, given back at once.
 
 What many requests ask is a Query: a SELECT that is compiled once and then handed to the driver,
-at a third of the CPU time that SQLAlchemy's way to execute it takes.
+at a third of the CPU time that SQLAlchemy's way to execute it takes. What they ask by a key is a
+Lookup, which loader.py answers for many at once.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -11,6 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.ports.driver import NotifyCallback
 
+from service.cancellation import end_if_cancelled
 from service.database import CONNECT_TIMEOUT, SIGNS_OF_LOSS, one_server
 from service.settings import Settings
 
@@ -80,16 +81,10 @@ class PatientDriver(AsyncpgPoolDriver):
             except CONNECTION_ERRORS as error:
                 if self._stop.is_set():
                     raise
-                if _is_cancelled():  # which the loss, met on the way out, has taken the place of
-                    raise asyncio.CancelledError from error
+                end_if_cancelled()
                 log.warning("database away, trying again", reason=type(error).__name__, wait=wait)
             await pause(self._stop, wait)
             wait = min(wait * 2, LONGEST_WAIT)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 
 from service import clock
+from service.cancellation import end_if_cancelled
 from service.database import DRIVER_FAILURES, Connect, one_server
 from service.errors import Unavailable
 from service.posts.events import (
@@ -187,6 +188,7 @@ class PostStream:
                 log.warning("stream has lost the database", reason=reason, wait=retry)
             except Exception:  # the next attempt may do better
                 log.exception("stream failed", wait=retry)
+            end_if_cancelled()
             await asyncio.sleep(retry)
             retry = min(retry * 2, LAST_RETRY)
 

@@ -204,14 +204,16 @@ async def test_connections_are_lost_at_any_moment(client: Client, db: "asyncpg.C
     assert written <= await db.fetchval("SELECT count(*) FROM posts")
 
 
-async def test_exhausted_pool_is_told(app: Service, client: Client) -> None:
+@pytest.mark.parametrize("path", ["/api/posts", "/auth/me"])
+async def test_exhausted_pool_is_told(app: Service, client: Client, path: str) -> None:
+    caller = await client.sign_up()
     engine = app.extensions["database"].engine
     async with engine.connect(), engine.connect(), engine.connect():
-        answer = await client.get("/api/posts")
+        answer = await caller.get(path)
         refused(answer, 503, "The service is busy")
         assert int(answer.headers["Retry-After"]) > 0
         assert (await client.get("/health/live")).status == 200
-    assert (await client.get("/api/posts")).status == 200
+    assert (await caller.get(path)).status == 200
 
 
 async def test_unreachable_database_is_told(
