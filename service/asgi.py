@@ -3,9 +3,9 @@
 from service import log
 from service.app import create_app
 from service.settings import load_settings
-from service.web.connections import end_with_clients
+from service.web.connections import patch_hypercorn
 
-end_with_clients()
+patch_hypercorn()
 settings = load_settings()
 log.configure(settings)
 app = create_app(settings)

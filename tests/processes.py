@@ -102,9 +102,14 @@ class ServiceProcess:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def descriptors(self) -> int:
-        """How many files and sockets it holds open."""
-        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
+    def connections(self) -> int:
+        """How many connections of clients it has taken and not closed (proc_net_tcp(5))."""
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        sockets = [(line.split()[1], line.split()[3], line.split()[9]) for line in lines]
+        return sum(
+            local.endswith(f":{self.port:04X}") and state != "0A" and inode != "0"
+            for local, state, inode in sockets
+        )
 
 
 @asynccontextmanager

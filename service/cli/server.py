@@ -16,7 +16,7 @@ from service.app import create_app
 from service.cli.database import tell, upgrade
 from service.jobs.worker import run_worker
 from service.settings import Settings
-from service.web.connections import end_with_clients
+from service.web.connections import patch_hypercorn
 from service.web.shutdown import shutdown
 
 # Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.
@@ -47,7 +47,7 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
     asyncio.get_running_loop().set_exception_handler(_report)
     stop = asyncio.Event()
     _on_stop(stop.set)
-    end_with_clients()
+    patch_hypercorn()
     app = create_app(settings)
 
     @app.while_serving

@@ -325,6 +325,27 @@ async def test_without_the_database_no_stream_begins(
         assert " 503 " in source.head
 
 
+async def test_a_reader_that_ends_as_the_connection_is_lost_ends() -> None:
+    asked = asyncio.Event()
+
+    async def lose_it() -> "asyncpg.Connection":
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise asyncpg.ConnectionDoesNotExistError from None
+        raise AssertionError
+
+    posts = stream.PostStream(lose_it)
+    waiting = asyncio.create_task(posts.open(None, abort=lambda: None))
+    await asked.wait()
+    async with asyncio.timeout(15):
+        await posts.close()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_streams_leave_the_pool_alone(database_url: str, db: "asyncpg.Connection") -> None:
     app = create_app(make_settings(database_url=database_url, database_pool_size=2))
     async with streaming(app) as port:

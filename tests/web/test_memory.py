@@ -1,16 +1,20 @@
-"""Requests leave nothing behind that only the garbage collector finds."""
+"""Requests and connections leave nothing behind that only the garbage collector finds."""
 
 import gc
 from collections.abc import Iterator
 
 import pytest
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol import ProtocolWrapper
 
 from service.app import create_app
 from service.settings import Settings
+from service.web.connections import patch_hypercorn
 from service.web.exchange import Exchange
-from tests.server import exchange, head, serving
+from tests.server import connected, exchange, head, serving
 
 REQUESTS = 20
+CONNECTIONS = 20
 BODY = b'{"email": "taken@example.com", "password": "a long and good password"}'
 CHUNK = b"80000\r\n" + bytes(0x80000) + b"\r\n"
 JSON = ("Content-Type: application/json",)
@@ -24,15 +28,23 @@ def collector_off() -> Iterator[None]:
     gc.enable()
 
 
-def found_by_the_collector() -> int:
-    """How many exchanges it frees; a cancelled timer, asyncio keeps until it is due, with them."""
-    before = exchanges()
+@pytest.fixture
+def patched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypercorn as the service runs it, for this test alone."""
+    monkeypatch.setattr(ProtocolWrapper, "handle", ProtocolWrapper.handle)
+    monkeypatch.setattr(TCPServer, "run", TCPServer.run)
+    patch_hypercorn()
+
+
+def found_by_the_collector(kind: type) -> int:
+    """How many of them it frees; a cancelled timer, asyncio keeps until it is due, with them."""
+    before = count(kind)
     gc.collect()
-    return before - exchanges()
+    return before - count(kind)
 
 
-def exchanges() -> int:
-    return sum(isinstance(thing, Exchange) for thing in gc.get_objects())
+def count(kind: type) -> int:
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())
 
 
 @pytest.mark.usefixtures("collector_off")
@@ -53,4 +65,18 @@ async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: b
     async with serving(create_app(settings)) as port:
         for _ in range(REQUESTS):
             await exchange(port, request_)
-        assert found_by_the_collector() < REQUESTS / 2
+        assert found_by_the_collector(Exchange) < REQUESTS / 2
+
+
+@pytest.mark.usefixtures("patched", "collector_off")
+@pytest.mark.parametrize(
+    "request_", [b"", head("GET", "/health/live"), b"?"], ids=["silent", "answered", "not HTTP"]
+)
+async def test_a_connection_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
+    async with serving(create_app(settings)) as port:
+        for _ in range(CONNECTIONS):
+            async with connected(port) as (reader, writer):
+                writer.write(request_)
+                writer.write_eof()
+                await reader.read()
+        assert found_by_the_collector(TCPServer) < CONNECTIONS / 2
