@@ -107,7 +107,7 @@ class ServiceProcess:
         lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
         sockets = [(line.split()[1], line.split()[3], line.split()[9]) for line in lines]
         return sum(
-            local.endswith(f":{self.port:04X}") and state != "0A" and inode != "0"
+            local == f"0100007F:{self.port:04X}" and state != "0A" and inode != "0"
             for local, state, inode in sockets
         )
 

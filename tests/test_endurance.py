@@ -82,10 +82,12 @@ async def test_silent_connections_cost_little(database_url: str, tmp_path: Path)
         async with silent(one, SILENT):
             each = (one.resident() - before) / SILENT / 1024
             costs = await compare(other, one)
+            assert one.connections() >= SILENT  # and not closed meanwhile
         # And the other way round, for one process may be faster than the other.
         async with silent(other, SILENT):
             costs += await compare(one, other)
-    # The best quarter, for noise adds.
+            assert other.connections() >= SILENT
+    # The first quartile, for noise adds.
     alone, beside = (quantiles(spent)[0] for spent in zip(*costs, strict=True))
     kept = alone / beside
     print(f"{each:.1f} KiB a connection; {kept:.2f} of the throughput")  # noqa: T201

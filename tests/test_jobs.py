@@ -26,6 +26,7 @@ from service.schema import head_revision
 from service.settings import PROJECT, Settings
 from tests.client import Client
 from tests.conftest import FAST, SECRET, make_settings
+from tests.lost import LostWhenCancelled, ends
 from tests.smtp import SmtpServer, token
 from tests.waiting import until
 
@@ -242,22 +243,14 @@ class TestDelivery:
     async def test_who_is_cancelled_when_the_connection_is_lost_ends(
         self, settings: Settings
     ) -> None:
-        asked = asyncio.Event()
-
-        async def lose_it(_connection: object) -> None:
-            asked.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                raise asyncpg.ConnectionDoesNotExistError from None
-
-        async with open_pool(settings) as pool, asyncio.timeout(15):
+        call = LostWhenCancelled()
+        async with open_pool(settings) as pool:
             driver = PatientDriver(pool, asyncio.Event())
-            asking = asyncio.create_task(driver._persist(lose_it))
-            await asked.wait()
+            asking = asyncio.create_task(driver._persist(call))
+            await call.asked.wait()
             asking.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asking
+            assert await ends(asking)
+            assert asking.cancelled()
 
 
 class TestFailures:

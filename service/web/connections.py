@@ -5,7 +5,8 @@ that waits for that is one that the connection waits for in turn. At 500 short c
 second that would be 37,000 open files.
 
 And what it held of the connection is a cycle, which only the garbage collector frees: when that
-found 10,000 connections that had been open for long, it stopped everything for 0.7 s.
+found 10,000 connections that had been open for long, it stopped everything for 0.7 s. What is left
+is the cycle that h11 makes of each error about a request that is not HTTP.
 """
 
 from functools import wraps
@@ -31,7 +32,7 @@ async def _run_and_leave_no_cycle(self: TCPServer) -> None:
     try:
         await _run(self)
     finally:
-        # Whose `send` is a method of ours. Not there when the client was gone at once.
+        # Its `send` is a method of this server. There is none when the client was gone at once.
         vars(self).pop("protocol", None)
 
 

@@ -19,6 +19,7 @@ from service.web.shutdown import begin_shutdown
 from tests.client import Client
 from tests.conftest import make_settings
 from tests.eventsource import EventSource, streaming
+from tests.lost import LostWhenCancelled, ends
 from tests.server import exchange, head
 from tests.waiting import until
 
@@ -326,24 +327,14 @@ async def test_without_the_database_no_stream_begins(
 
 
 async def test_a_reader_that_ends_as_the_connection_is_lost_ends() -> None:
-    asked = asyncio.Event()
-
-    async def lose_it() -> "asyncpg.Connection":
-        asked.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise asyncpg.ConnectionDoesNotExistError from None
-        raise AssertionError
-
-    posts = stream.PostStream(lose_it)
+    connect = LostWhenCancelled()
+    posts = stream.PostStream(connect)
     waiting = asyncio.create_task(posts.open(None, abort=lambda: None))
-    await asked.wait()
-    async with asyncio.timeout(15):
-        await posts.close()
+    await connect.asked.wait()
+    closing = asyncio.create_task(posts.close())
+    assert await ends(closing)
     waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+    assert await ends(waiting)
 
 
 async def test_streams_leave_the_pool_alone(database_url: str, db: "asyncpg.Connection") -> None:
