@@ -78,8 +78,8 @@ async def test_readers_hardly_feel_a_login_flood(database_url: str, tmp_path: Pa
             stop.set()
             await asyncio.gather(*flooding)
         grown = served.resident() - before
-    # The best rounds, for noise adds.
-    ratio = min(flooded) / min(quiet)
+    # Of many rounds in turns the medians: a machine has moments that are slow, or fast.
+    ratio = statistics.median(flooded) / statistics.median(quiet)
     log.info("p99 in s: quiet %s, flooded %s, ratio %.2f", quiet, flooded, ratio)
     log.info("%d logins, %d MiB grown", len(statuses), grown >> 20)
     assert set(statuses) <= {200, 503}
