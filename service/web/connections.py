@@ -13,18 +13,17 @@ from functools import wraps
 from typing import Final
 
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Closed, Event, Updated
-from hypercorn.protocol import ProtocolWrapper
 
-_handle: Final = ProtocolWrapper.handle
+_read_data: Final = TCPServer._read_data
 _run: Final = TCPServer.run
 
 
-@wraps(_handle)
-async def _handle_and_idle_no_more(self: ProtocolWrapper, event: Event) -> None:
-    await _handle(self, event)
-    if isinstance(event, Closed):
-        await self.send(Updated(idle=False))  # ends the wait
+@wraps(_read_data)
+async def _read_data_and_idle_no_more(self: TCPServer) -> None:
+    await _read_data(self)
+    # Here and not wherever a connection is told to be closed: that may be by the wait itself, which
+    # would then wait for its own end where Python 3.11's wait_for loses a cancellation.
+    await self.idle_task.stop()
 
 
 @wraps(_run)
@@ -38,5 +37,5 @@ async def _run_and_leave_no_cycle(self: TCPServer) -> None:
 
 def patch_hypercorn() -> None:
     """Put it right in this process; a second time does nothing."""
-    ProtocolWrapper.handle = _handle_and_idle_no_more  # type: ignore[method-assign]
+    TCPServer._read_data = _read_data_and_idle_no_more  # type: ignore[method-assign]
     TCPServer.run = _run_and_leave_no_cycle  # type: ignore[method-assign]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.protocol import ProtocolWrapper
 
 from service.app import create_app
 from service.settings import Settings
@@ -31,7 +30,7 @@ def collector_off() -> Iterator[None]:
 @pytest.fixture
 def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hypercorn as the service runs it, for this test alone."""
-    monkeypatch.setattr(ProtocolWrapper, "handle", ProtocolWrapper.handle)
+    monkeypatch.setattr(TCPServer, "_read_data", TCPServer._read_data)
     monkeypatch.setattr(TCPServer, "run", TCPServer.run)
     patch_hypercorn()
 
