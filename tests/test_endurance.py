@@ -19,7 +19,7 @@ from tests.waiting import until
 ACTIVE = 64
 SECONDS = 0.5
 ROUNDS = 20
-SILENT = 2000
+SILENT = 2_000
 HELD = 10_000
 KIB_PER_CONNECTION = 15
 ACCOUNTS = 8
@@ -82,11 +82,11 @@ async def test_silent_connections_cost_little(database_url: str, tmp_path: Path)
         async with silent(one, SILENT):
             each = (one.resident() - before) / SILENT / 1024
             costs = await compare(other, one)
-            assert one.connections() >= SILENT  # and not closed meanwhile
+            await until(partial(has, one, SILENT))  # and not closed meanwhile
         # And the other way round, for one process may be faster than the other.
         async with silent(other, SILENT):
             costs += await compare(one, other)
-            assert other.connections() >= SILENT
+            await until(partial(has, other, SILENT))
     # The first quartile, for noise adds.
     alone, beside = (quantiles(spent)[0] for spent in zip(*costs, strict=True))
     kept = alone / beside
@@ -108,6 +108,7 @@ async def test_ten_thousand_connections_are_held(database_url: str, tmp_path: Pa
         Connection(service.port) as connection,
     ):
         assert (await connection.request("GET", "/api/posts")).status == 200
+        assert service.connections() > HELD
 
 
 async def test_memory_stays_flat(database_url: str, tmp_path: Path) -> None:
