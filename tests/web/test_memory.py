@@ -8,7 +8,6 @@ from hypercorn.asyncio.tcp_server import TCPServer
 
 from service.app import create_app
 from service.settings import Settings
-from service.web.connections import patch_hypercorn
 from service.web.exchange import Exchange
 from tests.server import connected, exchange, head, serving
 
@@ -25,14 +24,6 @@ def collector_off() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-@pytest.fixture
-def patched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hypercorn as the service runs it, for this test alone."""
-    monkeypatch.setattr(TCPServer, "_read_data", TCPServer._read_data)
-    monkeypatch.setattr(TCPServer, "run", TCPServer.run)
-    patch_hypercorn()
 
 
 def found_by_the_collector(kind: type) -> int:
