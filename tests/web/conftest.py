@@ -1,4 +1,4 @@
-"""What the tests of pages may ask for."""
+"""What the tests of pages and connections may ask for."""
 
 import shutil
 from collections.abc import AsyncIterator
