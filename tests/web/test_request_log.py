@@ -30,7 +30,9 @@ class Log:
 
     @property
     def text(self) -> str:
-        return self._service.log.read_text()
+        """Whole lines only: of one that goes over a file's page a reader may see the first part."""
+        whole, end, _ = self._service.log.read_text().rpartition("\n")
+        return whole + end
 
     def lines(self, **values: object) -> list[dict[str, Any]]:
         """The lines that hold these values."""
