@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.web.shutdown import SETTLE
 from tests.processes import Connection, ServiceProcess, ask, service_process
 from tests.waiting import until
 
@@ -117,6 +119,38 @@ async def not_ready(port: int) -> bool:
     assert "shutting down" in answer.json["message"]
     assert int(answer.headers["retry-after"]) > 0
     return True
+
+
+async def test_worker_that_no_balancer_asked_waits_for_it_too(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Which of the workers takes a balancer's connection is chance."""
+    async with (
+        service_process(database_url, tmp_path, "--workers", "2") as service,
+        AsyncExitStack() as stack,
+    ):
+        asked, unasked = await workers_of(service)
+        async with paused(unasked):
+            for _ in range(5):
+                assert (await ask(service.port, "GET", "/health/ready")).status == 200
+        async with paused(asked):
+            client = await stack.enter_async_context(Connection(service.port))
+            assert (await client.request("GET", "/health/live")).status == 200
+        service.terminate()
+        start = time.monotonic()
+        assert await asyncio.wait_for(client.reader.read(), GRACE) == b""
+        assert time.monotonic() - start > SETTLE
+        assert (await service.ended())[0] == 0
+
+
+@asynccontextmanager
+async def paused(pid: int) -> AsyncIterator[None]:
+    """A process that does nothing for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -45,12 +45,14 @@ class Shutdown:
 
     From its beginning on, requests in flight get the `graceful_timeout` of the server's
     configuration. Whoever runs the server in a loop of its own sets `takes_signals` to False when
-    the application starts.
+    the application starts. `shares_port` tells that other processes may take the connections that
+    come to the port, a balancer's among them.
     """
 
     def __init__(self, config: Config | None = None) -> None:
         self.begun = False
         self.takes_signals = True
+        self.shares_port = False
         self._config = config
         self._cutting: asyncio.TimerHandle | None = None
         self._begun_at = 0.0
@@ -89,10 +91,14 @@ class Shutdown:
         if self.begun:
             return
         self.begin()
-        if self._watched_at and self._begun_at - self._watched_at < WATCHED_WITHIN:
+        if self.shares_port or self._watched():
             asyncio.get_running_loop().call_later(DRAIN, self._close_port)
         else:
             self._close_port()
+
+    def _watched(self) -> bool:
+        watched_at = self._watched_at
+        return watched_at is not None and self._begun_at - watched_at < WATCHED_WITHIN
 
     def terminate(self) -> None:
         """Drain; the second time the port is closed at once."""
@@ -175,6 +181,7 @@ async def _follow_server(
         return
     masters = {task: told for task in waits if (told := _told_by_master(task))}
     state.follow(waits - masters.keys())
+    state.shares_port = bool(masters)
     if state.takes_signals and threading.current_thread() is threading.main_thread():
         # In a worker of Hypercorn's, too: when the first of them has ended, the master sends the
         # others a SIGTERM that nothing else handles, and that is no second one.

@@ -80,6 +80,14 @@ async def test_port_stays_open_for_a_balancer(server: Server) -> None:
     assert not await server.closes()
 
 
+async def test_port_stays_open_when_a_balancer_may_have_asked_another_worker(
+    server: Server,
+) -> None:
+    server.state.shares_port = True
+    server.state.drain()
+    assert not await server.closes()
+
+
 async def test_second_signal_does_not_wait_for_a_balancer(server: Server) -> None:
     server.state.note_watcher()
     server.state.terminate()
