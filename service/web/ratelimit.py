@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import structlog
 from limits import RateLimitItem, parse_many
+from limits.aio.storage import SlidingWindowCounterSupport
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
@@ -170,9 +171,22 @@ async def _hit_one(
     limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, name: str, key: str, cost: int
 ) -> Verdict:
     allowed = await limiter.hit(item, name, key, cost=cost)
-    stats = await limiter.get_window_stats(item, name, key)
-    reset = max(1, math.ceil(stats.reset_time - time.time()))
-    return Verdict(allowed, item.amount, stats.remaining, reset)
+    expiry = item.get_expiry()
+    storage = cast("SlidingWindowCounterSupport", limiter.storage)
+    window = await storage.get_sliding_window(item.key_for(name, key), expiry)
+    return Verdict(allowed, item.amount, *_remaining_and_reset(item.amount, expiry, *window))
+
+
+def _remaining_and_reset(
+    limit: int, expiry: int, previous: int, previous_left: float, current: int, current_left: float
+) -> tuple[int, int]:
+    # As the library's get_window_stats, which takes a window that began in this millisecond for
+    # one that ends now.
+    remaining = limit - math.floor(previous * previous_left / expiry + current)
+    reset = current_left - expiry
+    if previous:
+        reset = min(reset, previous_left % (expiry / previous))
+    return max(0, remaining), max(1, math.ceil(reset))
 
 
 def limiter() -> Limiter:

@@ -1,7 +1,8 @@
 """Where limits are counted: in this process, in bounded memory.
 
 The memory storage that comes with `limits` starts a sweep over all its keys with each hit, and
-grows with the number of callers. This one forgets as it goes.
+grows with the number of callers. This one forgets as it goes. As in a shared server, windows begin
+with a caller's first hit: on the clock's full minute all would have room again at one time.
 """
 
 import time
@@ -61,16 +62,15 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
         await self.clear(key)
 
     def _roll(self, key: str, expiry: int, now: float) -> _Window:
-        start = now - now % expiry
         window = self._windows.get(key)
-        if window is None:
-            window = self._windows[key] = _Window(start)
+        # Nothing counts for longer than two windows. A clock that was set back begins anew, too.
+        if window is None or not 0 <= now - window.start < 2 * expiry:
+            window = self._windows[key] = _Window(now)
             if len(self._windows) > self._max_keys:
                 self._windows.popitem(last=False)
-        elif window.start != start:
-            follows = start - window.start == expiry
-            window.previous = window.current if follows else 0
-            window.start, window.current = start, 0
+        elif now - window.start >= expiry:
+            window.start += expiry
+            window.previous, window.current = window.current, 0
         self._windows.move_to_end(key)
         return window
 

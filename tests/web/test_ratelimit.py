@@ -1,9 +1,12 @@
 """Limits: who is counted, where, by what, and what happens when the counting fails."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -197,19 +200,54 @@ async def test_the_memory_of_this_process_s_counters_is_bounded() -> None:
     assert await storage.reset() == 1000
 
 
-async def test_a_window_slides(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1_000_020.0  # the beginning of a minute
-    monkeypatch.setattr("service.web.ratelimit_storage.time.time", lambda: now)
+@dataclass
+class Clock:
+    """What the storage takes for the time."""
+
+    now: float = 1_000_079.9  # 0.1 s before a full minute
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("service.web.ratelimit_storage.time", SimpleNamespace(time=clock))
+    return clock
+
+
+async def hits(storage: BoundedMemoryStorage) -> int:
+    """How many of ten pass a limit of six a minute."""
+    return sum([await storage.acquire_sliding_window_entry("k", 6, 60) for _ in range(10)])
+
+
+async def test_a_window_slides(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
+    assert await hits(storage) == 6
+    clock.now += 80  # two thirds of the six still count: four
+    assert await hits(storage) == 2
+    clock.now += 100
+    assert await hits(storage) == 6
 
-    async def hit(times: int) -> int:
-        return sum([await storage.acquire_sliding_window_entry("k", 6, 60) for _ in range(times)])
 
-    assert await hit(10) == 6
-    now += 80  # two thirds of the six still count: four
-    assert await hit(10) == 2
-    now += 100
-    assert await hit(10) == 6
+async def test_a_window_begins_with_the_first_hit(clock: Clock) -> None:
+    storage = BoundedMemoryStorage()
+    assert await hits(storage) == 6
+    clock.now += 0.2  # the clock's next minute
+    assert await hits(storage) == 0
+    _, _, count, left = await storage.get_sliding_window("k", 60)
+    assert count == 6
+    assert left == pytest.approx(119.8)
+
+
+async def test_a_clock_that_is_set_back_locks_nobody_out(clock: Clock) -> None:
+    storage = BoundedMemoryStorage()
+    assert await hits(storage) == 6
+    clock.now -= 3600
+    assert await hits(storage) == 6
+    clock.now += 1
+    assert await hits(storage) == 0
 
 
 @pytest.fixture
@@ -251,6 +289,11 @@ class TestShared:
             answers = await asyncio.gather(*(both[n % 2].get("/api/posts") for n in range(30)))
             assert Counter(answer.status for answer in answers) == {200: 5, 429: 25}
 
+    async def test_a_window_that_has_just_begun_does_not_end_now(self, app: Service) -> None:
+        limiter: Limiter = app.extensions["limiter"]
+        verdicts = [await limiter.hit("READ", f"caller {number}") for number in range(100)]
+        assert {verdict and verdict.reset for verdict in verdicts} <= {59, 60}
+
     async def test_counters_end_by_themselves(self, client: Client, valkey: ValkeyServer) -> None:
         await client.get("/api/posts")
         with valkey.client() as direct:
@@ -281,6 +324,6 @@ async def test_a_key_can_be_counted_read_and_forgotten() -> None:
     before = await storage.get_expiry("k")
     assert await storage.incr("k", 60, 3) == 3
     assert await storage.get("k") == 3
-    assert await storage.get_expiry("k") <= before
+    assert before <= await storage.get_expiry("k") <= time.time()
     await storage.clear_sliding_window("k", 60)
     assert await storage.get("k") == 0
