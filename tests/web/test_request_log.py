@@ -92,24 +92,25 @@ async def test_routine_is_told_only_when_asked_for(log: Log) -> None:
         assert (await log.line(request_id=path.replace("/", "-")))["level"] == "debug"
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", '/api/posts/"}{"event":"forged"}'),
-        ("GET", "/%0a%7b%22event%22:%22forged%22%7d"),
-        ("GET", "/api/posts?q=%0a%22forged"),
-        ('X"forged', "/forged"),
-        ("FORGED" * 100, "/forged"),
-    ],
-)
-async def test_nothing_is_forged(log: Log, method: str, path: str) -> None:
+FORGERIES = [
+    ("GET", '/api/posts/"}{"event":"forged"}'),
+    ("GET", "/%0a%7b%22event%22:%22forged%22%7d"),
+    ("GET", "/api/posts?q=%0a%22forged"),
+    ('X"forged', "/forged"),  # the server itself refuses it
+    ("FORGED" * 100, "/forged"),
+]
+
+
+async def test_nothing_is_forged(log: Log) -> None:
     hostile = ['User-Agent: x" forged \t {"a": 1}', "Referer: forged", "X-Forwarded-For: forged"]
-    await send(log, method, path, *hostile, "Cookie: forged=1", request_id="hostile")
-    if '"' in method:
-        return  # the server itself refuses it
-    line = await log.line(request_id="hostile")
-    assert line.keys() == ALWAYS
-    assert line["method"] in {"GET", "other"}
+    for number, (method, path) in enumerate(FORGERIES):
+        name = f"hostile-{number}"
+        await send(log, method, path, *hostile, "Cookie: forged=1", request_id=name)
+        if '"' in method:
+            continue
+        line = await log.line(request_id=name)
+        assert line.keys() == ALWAYS, path
+        assert line["method"] in {"GET", "other"}
     assert "forged" not in log.text.lower()
 
 
