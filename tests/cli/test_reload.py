@@ -21,6 +21,7 @@ def project(tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.mark.proof
 def test_changes_show_and_mistakes_are_survived(
     project: Path, database_url: str, tmp_path: Path
 ) -> None:

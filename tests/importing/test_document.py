@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from service.importing.source import TABLES
 from service.settings import PROJECT
@@ -17,6 +18,7 @@ from tests.importing.flask_service import fill, post, user
 DOCUMENT = (PROJECT / "docs" / "moving-from-flask.md").read_text()
 
 
+@pytest.mark.proof
 async def test_steps_work_as_they_stand(empty_url: str, sqlite_url: str, tmp_path: Path) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [post(1, author=1)])
     steps = re.findall(r"^   ```bash\n(.*?)^   ```", DOCUMENT, re.DOTALL | re.MULTILINE)
