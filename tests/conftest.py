@@ -30,6 +30,7 @@ from service.jobs.worker import Pace, run_worker
 from service.settings import Environment, Settings
 from service.web.application import Service
 from tests.client import Client
+from tests.moving import Clock, hold
 from tests.smtp import SmtpServer, smtp_server
 
 # As in the service: the prettier tracebacks show local variables, which takes seconds for many.
@@ -130,6 +131,12 @@ def make_settings(**values: object) -> Settings:
         "ratelimit_enabled": False,
     }
     return Settings.model_validate({**defaults, **values})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The service's clock, to be moved."""
+    return hold(monkeypatch)
 
 
 @pytest.fixture

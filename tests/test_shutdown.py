@@ -5,8 +5,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -130,10 +130,10 @@ async def test_worker_that_no_balancer_asked_waits_for_it_too(
         AsyncExitStack() as stack,
     ):
         asked, unasked = await workers_of(service)
-        async with paused(unasked):
+        with paused(unasked):
             for _ in range(5):
                 assert (await ask(service.port, "GET", "/health/ready")).status == 200
-        async with paused(asked):
+        with paused(asked):
             client = await stack.enter_async_context(Connection(service.port))
             assert (await client.request("GET", "/health/live")).status == 200
         service.terminate()
@@ -143,8 +143,8 @@ async def test_worker_that_no_balancer_asked_waits_for_it_too(
         assert (await service.ended())[0] == 0
 
 
-@asynccontextmanager
-async def paused(pid: int) -> AsyncIterator[None]:
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
     """A process that does nothing for a while."""
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -5,12 +5,13 @@ grows with the number of callers. This one forgets as it goes. As in a shared se
 with a caller's first hit: on the clock's full minute all would have room again at one time.
 """
 
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
 from limits.aio.storage import SlidingWindowCounterSupport, Storage
+
+from service import clock
 
 MAX_KEYS: Final = 100_000  # about 30 MB; beyond it those not seen for longest are forgotten
 
@@ -20,6 +21,10 @@ class _Window:
     start: float
     current: int = 0
     previous: int = 0
+
+
+def _now() -> float:
+    return clock.now().timestamp()
 
 
 class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
@@ -42,7 +47,7 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
         """Count `amount`, which may be negative, unless that would pass the limit."""
-        now = time.time()
+        now = _now()
         window = self._roll(key, expiry, now)
         share = 1 - (now - window.start) / expiry
         if amount > 0 and int(window.previous * share) + window.current + amount > limit:
@@ -52,7 +57,7 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
         """Tell count and seconds left of the previous and of the current window."""
-        now = time.time()
+        now = _now()
         window = self._roll(key, expiry, now)
         left = window.start + expiry - now
         return window.previous, left if window.previous else 0.0, window.current, left + expiry
@@ -95,7 +100,7 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
         """Count without a limit."""
-        window = self._roll(key, expiry, time.time())
+        window = self._roll(key, expiry, _now())
         window.current += amount
         return window.current
 
@@ -107,4 +112,4 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
     async def get_expiry(self, key: str) -> float:
         """Tell the moment, in seconds since the epoch, at which the current window began."""
         window = self._windows.get(key)
-        return window.start if window else time.time()
+        return window.start if window else _now()

@@ -14,8 +14,8 @@ from service.auth.sessions import delete_expired_sessions
 from service.database import Database, finish
 from service.settings import Settings
 from service.web.application import Service
-from tests.auth.moving import hold
 from tests.client import PASSWORD, Client
+from tests.moving import hold
 
 OTHER_PASSWORD = "an entirely different staple"
 

@@ -7,9 +7,9 @@ import pytest
 
 from service.settings import Environment
 from tests.auth.browser import BY_COOKIE, Browser, open_browser, set_cookies
-from tests.auth.moving import Clock
 from tests.client import PASSWORD, Answer, Client, refused
 from tests.conftest import make_settings, running
+from tests.moving import Clock
 
 ACCESS_LIFE = "3600"
 SESSION_LIFE = "2592000"

@@ -26,9 +26,9 @@ from service.app import create_app
 from service.auth.tokens import Claims, ExpiredToken, InvalidToken, Tokens, TokenType
 from service.ids import new_id
 from service.settings import Settings, SettingsError
-from tests.auth.moving import Clock
 from tests.client import Client
 from tests.conftest import SECRET, make_settings
+from tests.moving import Clock
 
 MAKERS: dict[str, Callable[[], Any]] = {
     "EdDSA": ed25519.Ed25519PrivateKey.generate,

@@ -23,8 +23,8 @@ from service.auth.tokens import Claims
 from service.database import Database, finish
 from service.errors import ServiceError
 from service.web.application import Service
-from tests.auth.moving import Clock
 from tests.client import Client
+from tests.moving import Clock
 
 GRACE = 30
 LIFE = 3_000

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from service.auth.tokens import TokenType
-from tests.auth.moving import Clock
 from tests.client import PASSWORD, Answer, Client
+from tests.moving import Clock
 
 DAY = 86_400
 HOUR = 3_600

@@ -1,12 +1,9 @@
 """Limits: who is counted, where, by what, and what happens when the counting fails."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +19,7 @@ from service.web.ratelimit import Limiter
 from service.web.ratelimit_storage import BoundedMemoryStorage
 from tests.client import Client
 from tests.conftest import make_settings
+from tests.moving import Clock
 from tests.processes import free_port
 
 POST = {"title": "Counted", "content": "Words"}
@@ -57,6 +55,15 @@ async def test_beyond_the_limit_is_429_that_says_when_to_come_again(client: Clie
     assert refused.headers["RateLimit-Limit"] == "5"
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
+
+
+async def test_room_comes_back_bit_by_bit(client: Client, clock: Clock) -> None:
+    assert await statuses(client, "/api/posts", 6) == [200] * 5 + [429]
+    clock.advance(75)  # three quarters of the five still count: three, rounded down
+    answer = await client.get("/api/posts")
+    told = {name: answer.headers[f"RateLimit-{name}"] for name in ("Limit", "Remaining", "Reset")}
+    assert (answer.status, told) == (200, {"Limit": "5", "Remaining": "1", "Reset": "9"})
+    assert await statuses(client, "/api/posts", 2) == [200, 429]
 
 
 async def test_a_named_limit_is_one_counter_for_all_its_routes(client: Client) -> None:
@@ -200,23 +207,6 @@ async def test_the_memory_of_this_process_s_counters_is_bounded() -> None:
     assert await storage.reset() == 1000
 
 
-@dataclass
-class Clock:
-    """What the storage takes for the time."""
-
-    now: float = 1_000_079.9  # 0.1 s before a full minute
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("service.web.ratelimit_storage.time", SimpleNamespace(time=clock))
-    return clock
-
-
 async def hits(storage: BoundedMemoryStorage) -> int:
     """How many of ten pass a limit of six a minute."""
     return sum([await storage.acquire_sliding_window_entry("k", 6, 60) for _ in range(10)])
@@ -225,28 +215,29 @@ async def hits(storage: BoundedMemoryStorage) -> int:
 async def test_a_window_slides(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     assert await hits(storage) == 6
-    clock.now += 80  # two thirds of the six still count: four
+    clock.advance(75)  # three quarters of the six still count: four, rounded down
     assert await hits(storage) == 2
-    clock.now += 100
+    clock.advance(100)
     assert await hits(storage) == 6
 
 
 async def test_a_window_begins_with_the_first_hit(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
+    clock.advance(59.9 - clock.now().timestamp() % 60)
     assert await hits(storage) == 6
-    clock.now += 0.2  # the clock's next minute
+    clock.advance(0.2)  # the clock's next minute
     assert await hits(storage) == 0
     _, _, count, left = await storage.get_sliding_window("k", 60)
     assert count == 6
-    assert left == pytest.approx(119.8)
+    assert left == pytest.approx(119.8, abs=0.1)
 
 
 async def test_a_clock_that_is_set_back_locks_nobody_out(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     assert await hits(storage) == 6
-    clock.now -= 3600
+    clock.advance(-3600)
     assert await hits(storage) == 6
-    clock.now += 1
+    clock.advance(1)
     assert await hits(storage) == 0
 
 
@@ -317,13 +308,13 @@ class TestShared:
         assert limiter.failures >= 8
 
 
-async def test_a_key_can_be_counted_read_and_forgotten() -> None:
+async def test_a_key_can_be_counted_read_and_forgotten(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     assert await storage.check()
     assert await storage.get("k") == 0
     before = await storage.get_expiry("k")
     assert await storage.incr("k", 60, 3) == 3
     assert await storage.get("k") == 3
-    assert before <= await storage.get_expiry("k") <= time.time()
+    assert before <= await storage.get_expiry("k") <= clock.now().timestamp()
     await storage.clear_sliding_window("k", 60)
     assert await storage.get("k") == 0
