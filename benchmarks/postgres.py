@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from service.embedded import start
+from service.embedded_postgres import start
 
 if __name__ == "__main__":
     with start(Path(sys.argv[1])) as server:

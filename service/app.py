@@ -5,37 +5,32 @@ import gc
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from service import measures, tracing
-from service.accounts.admin_routes import blueprint as admin_users_blueprint
-from service.accounts.pages.routes import blueprint as pages_blueprint
+from service import measures
+from service.accounts.recovery.page_routes import blueprint as pages_blueprint
 from service.accounts.recovery.routes import blueprint as recovery_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
-from service.audit.routes import blueprint as admin_events_blueprint
+from service.admin.event_routes import blueprint as admin_events_blueprint
+from service.admin.post_routes import blueprint as admin_posts_blueprint
+from service.admin.user_routes import blueprint as admin_users_blueprint
 from service.auth import principal
 from service.auth.csrf import CsrfTokens
 from service.auth.passwords import Passwords
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
 from service.auth.tokens import Tokens
-from service.database import Database, connector
+from service.db.database import Database
+from service.db.engine import connector
+from service.observability import tracing
 from service.posts import routes as posts_routes
-from service.posts.admin_routes import blueprint as admin_posts_blueprint
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import (
-    cors,
-    errors,
-    metrics,
-    openapi,
-    ratelimit,
-    shutdown,
-    transaction,
-)
-from service.web.application import Service
+from service.web import cors, db_session, errors, limiter, metrics, openapi, ratelimit
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.metrics import blueprint as metrics_blueprint
+from service.web.server import shutdown
+from service.web.server.application import Service
 
 BLUEPRINTS: Final = (
     accounts_blueprint,
@@ -72,12 +67,12 @@ def create_app(settings: Settings | None = None) -> Service:
     database = Database(settings)
 
     errors.init_app(app)
-    transaction.init_app(app, database)
+    db_session.init_app(app, database)
     metrics.init_app(app, database)
     shutdown.init_app(app)
     posts_routes.init_app(app, connector(settings), pgbouncer=settings.database_pgbouncer)
     principal.init_app(app, Tokens(settings), CsrfTokens(settings))
-    ratelimit.init_app(app, ratelimit.Limiter(settings), principal.user_key)
+    ratelimit.init_app(app, limiter.Limiter(settings), principal.user_key)
     openapi.init_app(app)
     measures.watch(metrics.metrics(app), app.extensions)
     for blueprint in BLUEPRINTS:

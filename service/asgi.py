@@ -1,11 +1,11 @@
 """What Hypercorn serves: `hypercorn --config hypercorn.toml service.asgi:app`."""
 
-from service import log
 from service.app import create_app
+from service.observability.logging import configure_logging
 from service.settings import load_settings
-from service.web.connections import patch_hypercorn
+from service.web.server.hypercorn_patches import patch_hypercorn
 
 patch_hypercorn()
 settings = load_settings()
-log.configure(settings)
+configure_logging(settings)
 app = create_app(settings)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.jobs import queue
-from service.web.metrics import Labels, Metrics
-from service.web.ratelimit import Limiter
+from service.observability.metrics import Labels, Metrics
+from service.web.limiter import Limiter
 
 
 def watch(measured: Metrics, extensions: Mapping[str, Any]) -> None:

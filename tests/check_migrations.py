@@ -8,12 +8,13 @@ from tempfile import TemporaryDirectory
 from alembic import command
 from alembic.util import CommandError
 
-from service import embedded, migrations
+from service import embedded_postgres
+from service.db import migrations
 
 
 def main() -> None:
     """Exit with 1, saying what differs, when a migration is missing."""
-    with TemporaryDirectory() as folder, embedded.start(Path(folder)) as server:
+    with TemporaryDirectory() as folder, embedded_postgres.start(Path(folder)) as server:
         os.environ["DATABASE_URL"] = server.url("service")
         command.upgrade(migrations.config(), "head")
         try:

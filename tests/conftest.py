@@ -22,13 +22,13 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service import migrations
 from service.app import create_app
 from service.auth.passwords import Passwords
-from service.embedded import EmbeddedPostgres, start
-from service.jobs.worker import Pace, run_worker
+from service.db import migrations
+from service.embedded_postgres import EmbeddedPostgres, start
 from service.settings import Environment, Settings
-from service.web.application import Service
+from service.web.server.application import Service
+from service.worker.worker import Pace, run_worker
 from tests.client import Client
 from tests.moving import Clock, hold
 from tests.smtp import SmtpServer, smtp_server

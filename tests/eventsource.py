@@ -9,7 +9,7 @@ from typing import Any
 
 from quart import Quart
 
-from service.web.shutdown import begin_shutdown
+from service.web.server.shutdown import begin_shutdown
 from tests.server import exchange, head, serving
 
 PATIENCE = 15  # seconds

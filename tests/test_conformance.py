@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.web.application import Service
 from service.web.openapi import document
+from service.web.server.application import Service
 from tests.client import Answer, Client
 from tests.conformance import Conformance, UntrueDocument
 

@@ -6,7 +6,6 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from service import log
 from service.cli import main
 from tests.client import PASSWORD, Client
 from tests.conftest import SECRET
@@ -15,7 +14,8 @@ from tests.conftest import SECRET
 @pytest.fixture(autouse=True)
 def _keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     # The log is this process' own, not the command's.
-    monkeypatch.setattr(log, "configure", lambda _settings: None)
+    for command in ("create_admin", "jobs"):
+        monkeypatch.setattr(f"service.cli.{command}.configure_logging", lambda _settings: None)
 
 
 async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[int, str]:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.database import as_unavailable, violated_constraint
+from service.db.errors import as_unavailable, violated_constraint
 from service.errors import NotFound, Unavailable
 
 

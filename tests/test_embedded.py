@@ -21,9 +21,15 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from service import embedded
-from service.embedded import EmbeddedError, EmbeddedPostgres, binaries, keeper, place
-from service.embedded.account import ourselves, stand_in
+from service import embedded_postgres
+from service.embedded_postgres import (
+    EmbeddedError,
+    EmbeddedPostgres,
+    binaries,
+    location,
+    supervisor,
+)
+from service.embedded_postgres.os_user import ourselves, stand_in
 
 ROOT = os.geteuid() == 0
 STRANGE = {"LC_ALL": "xx_YY.latin1", "PGPORT": "1", "PGDATA": "/nowhere", "TZ": "Mars/Base"}
@@ -61,14 +67,14 @@ def free(home: Path, name: str) -> bool:
     except FileNotFoundError:
         return True
     try:
-        return keeper.try_lock(fd)
+        return supervisor.try_lock(fd)
     finally:
         os.close(fd)
 
 
 def postmaster_pid(home: Path) -> int:
     """The id of the running postmaster."""
-    found = keeper.read_postmaster(home)
+    found = supervisor.read_postmaster(home)
     assert found is not None
     return found.pid
 
@@ -79,7 +85,9 @@ def keeper_pids(home: Path) -> list[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if os.fsencode(home) in words and any(word.endswith(b"keeper.py") for word in words):
+            if os.fsencode(home) in words and any(
+                word.endswith(b"supervisor.py") for word in words
+            ):
                 found.append(int(process.name))
     return found
 
@@ -120,7 +128,7 @@ def data_dir() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def running() -> Iterator[EmbeddedPostgres]:
     """A server for tests that neither stop nor harm it."""
-    with folder(0o711) as made, embedded.start(made, durable=False) as server:
+    with folder(0o711) as made, embedded_postgres.start(made, durable=False) as server:
         yield server
 
 
@@ -171,14 +179,14 @@ def owner(data_dir: Path) -> Iterator[Callable[[], Owner]]:
 
 
 async def test_new_cluster_is_utf8_and_its_data_survives_a_stop(data_dir: Path) -> None:
-    with embedded.start(data_dir) as server:
+    with embedded_postgres.start(data_dir) as server:
         assert await value(server, "SHOW server_encoding") == "UTF8"
         assert await value(server, "SELECT lower('ÄÉ')") == "äé"
         assert await value(server, "SHOW fsync") == "on"
         assert await value(server, "SELECT current_user || current_database()") == "serviceservice"
         await value(server, "CREATE TABLE kept AS SELECT 'ß☃' AS word")
     assert free(server.data_dir, "server")
-    with embedded.start(data_dir, durable=False) as server:
+    with embedded_postgres.start(data_dir, durable=False) as server:
         assert await value(server, "SELECT word FROM kept") == "ß☃"
         assert await value(server, "SHOW fsync") == "off"
         assert int(await value(server, "SHOW max_connections")) >= 200
@@ -187,7 +195,7 @@ async def test_new_cluster_is_utf8_and_its_data_survives_a_stop(data_dir: Path) 
 
 async def test_dropped_database_is_made_again(running: EmbeddedPostgres) -> None:
     await value(running.url("postgres"), "DROP DATABASE service")
-    with embedded.start(running.data_dir.parent):
+    with embedded_postgres.start(running.data_dir.parent):
         assert await value(running, "SELECT 1") == 1
 
 
@@ -213,10 +221,10 @@ async def test_listens_on_a_private_socket_alone(running: EmbeddedPostgres) -> N
 
 
 async def test_killed_postmaster_is_replaced_and_its_data_recovered(data_dir: Path) -> None:
-    with embedded.start(data_dir) as first:
+    with embedded_postgres.start(data_dir) as first:
         await value(first, "CREATE TABLE kept AS SELECT 7 AS number")
         os.kill(postmaster_pid(first.data_dir), signal.SIGKILL)
-        with embedded.start(data_dir):
+        with embedded_postgres.start(data_dir):
             assert await value(first, "SELECT number FROM kept") == 7
     assert free(first.data_dir, "server")
 
@@ -274,20 +282,20 @@ async def test_interrupted_initdb_is_begun_anew(data_dir: Path, owner: Callable[
     killed.kill_group()
     assert killed.line() == ""
     assert not (home / "data").exists()
-    with embedded.start(data_dir, durable=False) as server:
+    with embedded_postgres.start(data_dir, durable=False) as server:
         assert await value(server, "SELECT 1") == 1
     assert list(home.glob("new-*")) == []
 
 
 async def test_killed_keeper_is_replaced_by_the_next_start(data_dir: Path) -> None:
-    with embedded.start(data_dir, durable=False) as first:
+    with embedded_postgres.start(data_dir, durable=False) as first:
         home = first.data_dir
         (before,) = keeper_pids(home)
         running = postmaster_pid(home)
         os.kill(before, signal.SIGKILL)
         until(lambda: free(home, "keeper"))
         assert await value(first, "SELECT 1") == 1
-        with embedded.start(data_dir):
+        with embedded_postgres.start(data_dir):
             assert postmaster_pid(home) == running
             (after,) = keeper_pids(home)
             assert after != before
@@ -295,7 +303,7 @@ async def test_killed_keeper_is_replaced_by_the_next_start(data_dir: Path) -> No
 
 
 def test_server_without_keeper_is_stopped_by_its_last_user(data_dir: Path) -> None:
-    with embedded.start(data_dir, durable=False) as server:
+    with embedded_postgres.start(data_dir, durable=False) as server:
         os.kill(keeper_pids(server.data_dir)[0], signal.SIGKILL)
         until(lambda: free(server.data_dir, "keeper"))
     assert free(server.data_dir, "server")
@@ -318,15 +326,15 @@ async def test_keeper_of_an_adopted_server_ends_it(
 
 
 async def test_stale_pid_file_naming_a_living_process_harms_nobody(data_dir: Path) -> None:
-    with embedded.start(data_dir, durable=False) as server:
+    with embedded_postgres.start(data_dir, durable=False) as server:
         pid_file = server.data_dir / "data" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
         os.kill(postmaster_pid(server.data_dir), signal.SIGKILL)
         until(lambda: free(server.data_dir, "server"))
         lines[0] = str(os.getpid())
         pid_file.write_text("\n".join(lines) + "\n")
-        assert not keeper.send(server.data_dir, signal.SIGINT)
-        with embedded.start(data_dir):
+        assert not supervisor.send(server.data_dir, signal.SIGINT)
+        with embedded_postgres.start(data_dir):
             assert await value(server, "SELECT 1") == 1
 
 
@@ -345,22 +353,22 @@ async def test_interrupt_from_the_terminal_leaves_the_server_to_its_owner(
 
 async def test_long_path_gets_a_short_socket(data_dir: Path) -> None:
     deep = data_dir / ("ä% ,\"'" * 10) / ("long" * 20)
-    with embedded.start(deep, durable=False) as server:
-        directory = keeper.read_postmaster(server.data_dir)
+    with embedded_postgres.start(deep, durable=False) as server:
+        directory = supervisor.read_postmaster(server.data_dir)
         assert directory is not None
         assert stat.S_IMODE(directory.socket_dir.stat().st_mode) == 0o700
         assert server.data_dir == deep / "postgres"
         assert await value(server, "SELECT 1") == 1
         os.kill(directory.pid, signal.SIGKILL)
-        with embedded.start(deep, durable=False):
+        with embedded_postgres.start(deep, durable=False):
             assert await value(server, "SELECT 1") == 1
     until(lambda: not directory.socket_dir.exists())
 
 
 def test_socket_avoids_paths_that_clients_would_split_or_quote() -> None:
-    assert place._fits(Path("/home/a.b-c_d+e"))
+    assert location._fits(Path("/home/a.b-c_d+e"))
     for odd in ("a,b", "a b", "a%2", 'a"b', "é", "x" * 100):
-        assert not place._fits(Path("/home", odd))
+        assert not location._fits(Path("/home", odd))
 
 
 async def test_folder_that_only_root_may_pass_keeps_its_mode() -> None:
@@ -368,9 +376,9 @@ async def test_folder_that_only_root_may_pass_keeps_its_mode() -> None:
         data_dir = private / "below" / "var"
         above = [private, *private.parents]
         before = [each.stat().st_mode for each in above]
-        with embedded.start(data_dir, durable=False) as server:
+        with embedded_postgres.start(data_dir, durable=False) as server:
             await value(server, "CREATE TABLE kept AS SELECT 3 AS number")
-        with embedded.start(data_dir, durable=False) as again:
+        with embedded_postgres.start(data_dir, durable=False) as again:
             assert await value(again, "SELECT number FROM kept") == 3
         assert [each.stat().st_mode for each in above] == before
         assert again.data_dir == server.data_dir
@@ -383,7 +391,7 @@ async def test_root_shares_the_cluster_of_the_folders_owner(data_dir: Path) -> N
     uid = stand_in().uid if ROOT else os.geteuid()
     if ROOT:
         os.chown(data_dir, uid, -1)
-    with embedded.start(data_dir, durable=False) as server:
+    with embedded_postgres.start(data_dir, durable=False) as server:
         assert await value(server, "SELECT 1") == 1
         made = [server.data_dir, *server.data_dir.iterdir()]
         assert {each.stat().st_uid for each in made} == {uid}
@@ -395,10 +403,10 @@ def test_link_to_a_strange_place_is_not_followed_by_root(data_dir: Path) -> None
     (data_dir / "postgres").symlink_to(target)
     if ROOT:
         with pytest.raises(EmbeddedError, match="does not lead to a database that root made"):
-            embedded.start(data_dir, durable=False)
+            embedded_postgres.start(data_dir, durable=False)
         assert list(target.iterdir()) == []
     else:
-        with embedded.start(data_dir, durable=False) as server:
+        with embedded_postgres.start(data_dir, durable=False) as server:
             assert server.data_dir.resolve() == target
 
 
@@ -406,11 +414,11 @@ def test_folder_made_by_another_user_is_not_root_s_own(data_dir: Path) -> None:
     open_to_all = data_dir / "open"
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
-    assert not place._is_roots_own(open_to_all)
-    assert not place._is_roots_own(data_dir / "absent")
+    assert not location._is_roots_own(open_to_all)
+    assert not location._is_roots_own(data_dir / "absent")
     (data_dir / "link").symlink_to("/")
-    assert not place._is_roots_own(data_dir / "link")
-    assert place._is_roots_own(Path("/usr"))
+    assert not location._is_roots_own(data_dir / "link")
+    assert location._is_roots_own(Path("/usr"))
 
 
 def test_programs_in_a_private_folder_are_copied_for_the_stand_in(
@@ -423,7 +431,7 @@ def test_programs_in_a_private_folder_are_copied_for_the_stand_in(
             shutil.copytree(source, private / source.name, symlinks=True, ignore=unneeded)
         monkeypatch.syspath_prepend(str(private))
         account = stand_in() if ROOT else ourselves()
-        known = set(place.shared_folder(account).iterdir()) if ROOT else set()
+        known = set(location.shared_folder(account).iterdir()) if ROOT else set()
         found = binaries.find_binaries(account)
         assert found.bin.is_relative_to(private) is not ROOT
         assert "PostgreSQL) 18" in account.run([found.postgres, "--version"]).stdout
@@ -439,20 +447,20 @@ def test_another_users_folder_is_refused(data_dir: Path, monkeypatch: pytest.Mon
     (data_dir / "postgres").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 1)
     with pytest.raises(EmbeddedError, match="belongs to another user"):
-        embedded.start(data_dir)
+        embedded_postgres.start(data_dir)
 
 
 def test_user_without_a_name_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 987_654)
     with pytest.raises(EmbeddedError, match="user id 987654, which has no entry"):
-        embedded.start(data_dir)
+        embedded_postgres.start(data_dir)
 
 
 def test_cluster_of_another_major_version_is_refused(data_dir: Path) -> None:
     (data_dir / "postgres" / "data").mkdir(parents=True)
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text("16\n")
     with pytest.raises(EmbeddedError, match="is of PostgreSQL 16, the installed programs of 18"):
-        embedded.start(data_dir)
+        embedded_postgres.start(data_dir)
     assert free(data_dir / "postgres", "users")
 
 
@@ -462,7 +470,7 @@ def test_missing_wheel_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(binaries, "distribution", missing)
     with pytest.raises(EmbeddedError, match="install the extra `embedded`, or set DATABASE_URL"):
-        embedded.start(data_dir)
+        embedded_postgres.start(data_dir)
 
 
 def test_full_disk_is_told_with_what_initdb_said(data_dir: Path) -> None:
@@ -485,14 +493,14 @@ def test_server_that_will_not_start_is_told_with_its_log(data_dir: Path) -> None
     (data_dir / "postgres" / "data").mkdir(parents=True)
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text("18\n")
     with pytest.raises(EmbeddedError, match=r"did not start.*\n(.*\n)*.*postgresql\.conf"):
-        embedded.start(data_dir)
+        embedded_postgres.start(data_dir)
     until(lambda: free(data_dir / "postgres", "keeper"))
 
 
 def test_folder_that_cannot_be_made_is_told(data_dir: Path) -> None:
     (data_dir / "file").write_text("")
     with pytest.raises(EmbeddedError, match="can't run in"):
-        embedded.start(data_dir / "file")
+        embedded_postgres.start(data_dir / "file")
 
 
 def test_log_is_moved_aside_when_it_is_long(data_dir: Path) -> None:
@@ -500,16 +508,16 @@ def test_log_is_moved_aside_when_it_is_long(data_dir: Path) -> None:
     with log.open("a") as writer:
         writer.write("old\n")
         writer.flush()
-        keeper.trim(log, limit=10)
+        supervisor.trim(log, limit=10)
         assert log.read_text() == "old\n"
-        keeper.trim(log, limit=3)
+        supervisor.trim(log, limit=3)
         writer.write("new\n")
     assert log.read_text() == "new\n"
     assert (data_dir / "server.log.1").read_text() == "old\n"
 
 
 async def test_stopping_twice_is_harmless(running: EmbeddedPostgres) -> None:
-    other = embedded.start(running.data_dir.parent)
+    other = embedded_postgres.start(running.data_dir.parent)
     other.stop()
     other.stop()
     assert await value(running, "SELECT 1") == 1
@@ -517,10 +525,10 @@ async def test_stopping_twice_is_harmless(running: EmbeddedPostgres) -> None:
 
 def test_locks_are_the_kernels(data_dir: Path) -> None:
     """A lock is free as soon as the last descriptor closes, and shared users do not exclude."""
-    one, two = (keeper.open_lock(data_dir, "users") for _ in range(2))
-    assert keeper.try_lock(one, fcntl.LOCK_SH)
-    assert keeper.try_lock(two, fcntl.LOCK_SH)
-    assert not keeper.try_lock(two)
+    one, two = (supervisor.open_lock(data_dir, "users") for _ in range(2))
+    assert supervisor.try_lock(one, fcntl.LOCK_SH)
+    assert supervisor.try_lock(two, fcntl.LOCK_SH)
+    assert not supervisor.try_lock(two)
     os.close(one)
-    assert keeper.try_lock(two)
+    assert supervisor.try_lock(two)
     os.close(two)

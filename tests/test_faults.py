@@ -19,10 +19,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service import migrations
-from service.database import SILENCE, make_engine
-from service.embedded import EmbeddedPostgres, start
-from service.pool import WAITING_PER_CONNECTION
+from service.db import migrations
+from service.db.engine import SILENCE, make_engine
+from service.db.pool import WAITING_PER_CONNECTION
+from service.embedded_postgres import EmbeddedPostgres, start
 from tests.conftest import make_settings
 from tests.processes import Connection, ServiceProcess, ask, service_process
 from tests.server import RawAnswer

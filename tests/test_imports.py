@@ -1,27 +1,46 @@
-"""Import directions: one way, so that a part can be understood without those above it."""
+"""The rule of imports: one direction, so that a room is understood without those to its right."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 SERVICE = Path(__file__).parents[1] / "service"
-FEATURES = {"accounts", "audit", "auth", "jobs", "posts"}
-BELOW_FEATURES = {
-    "clock.py",
-    "database.py",
-    "errors.py",
-    "ids.py",
-    "log.py",
-    "origin.py",
-    "pool.py",
-    "settings.py",
-}
-FILES = sorted(path.relative_to(SERVICE) for path in SERVICE.rglob("*.py"))
-# Joining in the database is one statement instead of two, and cheaper than any function call:
-# whoever joins users to rows of its own may read that table. Nothing else may.
-MAY_READ_USERS = {"auth", "posts"}
+# From left to right; rooms that share a place may import one another.
+ROOMS = (
+    ("settings", "errors", "clock", "ids"),
+    ("observability",),
+    ("db",),
+    ("mail",),
+    ("jobs",),
+    ("web",),
+    ("audit",),
+    ("auth",),
+    ("posts",),
+    ("accounts",),
+    ("importing",),
+    ("admin",),
+    ("worker",),
+    ("app",),
+    ("asgi", "cli", "__main__"),
+)
+PLACES = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
+# Beside all others: it knows none of them, and of the service only these enter it.
+BESIDE = "embedded_postgres"
+ENTER_BESIDE = {"cli", "testing", BESIDE}
+# What those who test against the service use: it may import everything, and nothing imports it.
+TESTING = "testing"
+# Whose tables others join: everyone's accounts. Operators and the import work on all tables.
+SHARED_MODELS = "auth"
+READS_ALL_MODELS = {"admin", "importing"}
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Every file below service/, and the room it is in; the package's own docstring is in none."""
+    for path in sorted(SERVICE.rglob("*.py")):
+        inside = path.relative_to(SERVICE)
+        room = inside.parts[0].removesuffix(".py")
+        if room != "__init__":
+            yield inside, room
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -34,46 +53,56 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def inside(module: str) -> list[str]:
-    """The rooms that a module of ours lies in: ["posts", "queries"]."""
-    first, *rest = module.split(".")
-    return rest if first == "service" else []
+def inside_service(path: Path) -> set[tuple[str, ...]]:
+    """What a file imports of the service, as the names below it: ("posts", "queries")."""
+    modules = (tuple(module.split(".")) for module in imported(path))
+    return {names for first, *rest in modules if first == "service" and (names := tuple(rest))}
 
 
-def speaks_http(path: Path) -> bool:
-    """Whether a file is one of those that may know the web framework."""
-    return (
-        path.name.endswith("routes.py")
-        or path.parts[0] in {"web", "app.py", "cli"}
-        or path == Path("auth/principal.py")
-    )
+def is_allowed(room: str, other: str) -> bool:
+    if room in {other, TESTING}:
+        return True
+    if other == BESIDE:
+        return room in ENTER_BESIDE
+    if BESIDE in {room, other} or other == TESTING:
+        return False
+    return PLACES[other] <= PLACES[room]
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_only_the_outer_rooms_know_the_web_framework(path: Path) -> None:
-    frameworks = {module.partition(".")[0] for module in imported(path)}
-    web = {name for name in frameworks if name.startswith("quart")} | frameworks & {"werkzeug"}
-    assert not web or speaks_http(path)
+def test_every_file_imports_only_from_its_own_room_or_from_rooms_to_its_left() -> None:
+    violations = {
+        f"{path} imports service.{names[0]}"
+        for path, room in files()
+        for names in inside_service(path)
+        if not is_allowed(room, names[0])
+    }
+    assert sorted(violations) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_what_lies_below_imports_no_feature(path: Path) -> None:
-    if path.parts[0] == "web" or str(path) in BELOW_FEATURES:
-        rooms = {inside(module)[0] for module in imported(path) if inside(module)}
-        assert not rooms & FEATURES
+def test_every_room_has_a_place_in_the_rule() -> None:
+    assert {room for _, room in files()} - {BESIDE, TESTING} == set(PLACES)
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_feature_uses_another_s_models(path: Path) -> None:
-    own = path.parts[0]
-    if own not in FEATURES:
-        return
-    allowed = {own, "accounts"} if own in MAY_READ_USERS else {own}
-    models = {inside(module)[0] for module in imported(path) if inside(module)[1:2] == ["models"]}
-    assert models <= allowed
+def test_only_routes_web_commands_and_the_caller_know_the_web_framework() -> None:
+    violations = {
+        f"{path} imports {module}"
+        for path, room in files()
+        for module in imported(path)
+        if module.partition(".")[0].startswith(("quart", "werkzeug"))
+        and room not in {"web", "cli", "app", TESTING}
+        and not path.name.endswith("routes.py")
+        and path not in {Path("auth/principal.py"), Path("auth/guards.py")}
+    }
+    assert sorted(violations) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_only_the_command_line_knows_the_embedded_database(path: Path) -> None:
-    if path.parts[0] not in {"cli", "embedded"}:
-        assert not any(inside(module)[:1] == ["embedded"] for module in imported(path))
+def test_no_feature_uses_the_tables_of_another() -> None:
+    violations = {
+        f"{path} imports service.{'.'.join(names)}"
+        for path, room in files()
+        for names in inside_service(path)
+        if names[1:2] == ("models",)
+        and names[0] not in {room, SHARED_MODELS}
+        and room not in READS_ALL_MODELS
+    }
+    assert sorted(violations) == []

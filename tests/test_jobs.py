@@ -15,15 +15,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.database import Database
-from service.jobs import cleanup, registry, worker
-from service.jobs.driver import PatientDriver, open_pool
+from service.db.database import Database
+from service.db.schema_version import head_revision
+from service.jobs.context import Tools
 from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
 from service.jobs.queue import enqueue
-from service.jobs.work import Tools
-from service.jobs.worker import Pace, run_worker
-from service.schema import head_revision
 from service.settings import PROJECT, Settings
+from service.worker import cleanup, handlers, worker
+from service.worker.driver import PatientDriver, open_pool
+from service.worker.worker import Pace, run_worker
 from tests.client import Client
 from tests.conftest import FAST, SECRET, make_settings
 from tests.lost import LostWhenCancelled, ends
@@ -358,7 +358,7 @@ class TestCleanUps:
             ran.append(1)
             return 3 - len(ran)  # two, one, none
 
-        found: dict[str, registry.Cleanup] = {"broken": broken, "sound": sound}
+        found: dict[str, handlers.Cleanup] = {"broken": broken, "sound": sound}
         monkeypatch.setattr(cleanup, "cleanups", lambda _settings: found)
         await cleanup.clean_up(Tools(settings, database, mailer=NoMailer()))
         assert len(ran) == 3

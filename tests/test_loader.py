@@ -11,15 +11,16 @@ import asyncpg
 import pytest
 from sqlalchemy import Uuid, column, func, select, table, text, values
 
-from service import context
 from service.auth import callers
-from service.database import Database
+from service.db.batching import BATCH_MAX, Loader
+from service.db.database import Database
+from service.db.pool import WAITING_PER_CONNECTION, Hold
+from service.db.query import Lookup, Query, Record
+from service.db.read_session import look_up
 from service.errors import Unavailable
 from service.ids import new_id
-from service.loader import BATCH_MAX, Loader
-from service.pool import WAITING_PER_CONNECTION, Hold
+from service.observability import context
 from service.posts import queries
-from service.reading import Lookup, Query, Record, look_up
 from service.settings import Settings
 from tests.client import Client
 from tests.conftest import Trips

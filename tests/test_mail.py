@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from service.jobs.mail import Letter, Undeliverable, compose, make_mailer
+from service.mail import Letter, Undeliverable, compose, make_mailer
 from tests.conftest import make_settings
 from tests.smtp import SmtpServer, part, smtp_server
 
@@ -160,7 +160,7 @@ class TestSending:
     ) -> None:
         async with smtp_server() as smtp:
             # A name that is not this machine's, as far as anybody can tell.
-            monkeypatch.setattr("service.jobs.mail._is_local", lambda _host: False)
+            monkeypatch.setattr("service.mail._is_local", lambda _host: False)
             with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
                 await deliver(smtp, f"smtp://user:secret@127.0.0.1:{smtp.port}")
             assert smtp.mails == []

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service import migrations
-from service.database import SILENCE, make_engine
-from service.embedded import EmbeddedPostgres
-from service.schema import head_revision, schema_problem
+from service.db import migrations
+from service.db.engine import SILENCE, make_engine
+from service.db.schema_version import head_revision, schema_problem
+from service.embedded_postgres import EmbeddedPostgres
 from service.settings import PROJECT
 from tests.conftest import SECRET, make_settings
 from tests.waiting import until

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import Integer, bindparam, cast, select, text
 
 from service.app import create_app
-from service.database import Database, connector
-from service.reading import Query
+from service.db.database import Database
+from service.db.engine import connector
+from service.db.query import Query
 from service.settings import Settings
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import Client
 from tests.conftest import Trips, make_settings
 from tests.eventsource import EventSource, streaming

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import literal, select, text
 
-from service.database import Database
+from service.db.database import Database
+from service.db.pool import WAITING_PER_CONNECTION, Hold
+from service.db.query import Query
 from service.errors import Unavailable
-from service.pool import WAITING_PER_CONNECTION, Hold
-from service.reading import Query
 from service.settings import Settings
 from tests.waiting import until
 

@@ -12,7 +12,7 @@ import pytest
 
 from service.errors import Unavailable
 from service.settings import Settings
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import PASSWORD, Client, refused
 from tests.conftest import make_settings
 from tests.smtp import SmtpServer, link, part, token

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.web.shutdown import SETTLE
+from service.web.server.shutdown import SETTLE
 from tests.processes import Connection, ServiceProcess, ask, service_process
 from tests.waiting import until
 

@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from service import correlation, tracing
-from service.context import knowing, known
-from service.tracing.provider import Tracing
+from service.observability import propagation, tracing
+from service.observability.context import knowing, known
+from service.observability.otel import Tracing
 from tests.client import Client
 from tests.processes import ask, service_process
 
@@ -132,9 +132,9 @@ async def test_unmatched_paths_are_one_name(traces: Traces, client: Client) -> N
 
 async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
     with tracing.span("GET", "SERVER", {"traceparent": PARENT}), knowing(request_id="a"):
-        headers = correlation.headers()
+        headers = propagation.headers()
     assert json.loads(json.dumps(headers)) == headers
-    with correlation.resumed("send_mail", 7, headers):
+    with propagation.resumed("send_mail", 7, headers):
         assert known() == {
             "job": "send_mail",
             "job_id": 7,
@@ -148,16 +148,16 @@ async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
 
 
 async def test_failed_jobs_are_errors(traces: Traces) -> None:
-    with pytest.raises(RuntimeError), correlation.resumed("send_mail", 7, {}):
+    with pytest.raises(RuntimeError), propagation.resumed("send_mail", 7, {}):
         raise RuntimeError
     assert traces.one("job send_mail").status.status_code is StatusCode.ERROR
 
 
 def test_jobs_without_traces() -> None:
     with knowing(request_id="a"):
-        headers = correlation.headers()
+        headers = propagation.headers()
     assert headers == {"request_id": "a"}
-    with correlation.resumed("send_mail", 7, headers):
+    with propagation.resumed("send_mail", 7, headers):
         assert known() == {"job": "send_mail", "job_id": 7, "request_id": "a"}
 
 

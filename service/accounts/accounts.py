@@ -12,33 +12,23 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.accounts.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
-from service.audit.events import INTERNAL, Kind, Origin, anonymise, record
+from service.audit.events import Kind, anonymise, record
 from service.auth import sessions
 from service.auth.callers import Caller
-from service.database import AnyRow, violated_constraint
+from service.auth.credentials import _NOT_DELETED, COLUMNS
+from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
+from service.db.base import AnyRow
+from service.db.errors import violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
 from service.posts import posts
-from service.web.text import comparable_email
+from service.web.client import INTERNAL, Origin
 
 USERNAME_MIN: Final = 3
 _NOT_IN_USERNAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 CLEANUP_BATCH: Final = 100
-
-# What is shown of an account, and whether it is an operator's.
-COLUMNS: Final = (
-    User.id,
-    User.email,
-    User.username,
-    User.is_active,
-    User.is_admin,
-    User.email_verified_at.is_not(None).label("email_verified"),
-    User.created_at,
-)
-_NOT_DELETED: Final = User.deleted_at.is_(None)
 
 
 class EmailTaken(Conflict):
@@ -128,30 +118,6 @@ async def find_user(session: AsyncSession, user_id: UUID) -> AnyRow | None:
     """Read an account by id."""
     statement = select(*COLUMNS).where(User.id == user_id, _NOT_DELETED)
     return (await session.execute(statement)).one_or_none()
-
-
-async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
-    """Read an account, its password's hash and when it changed, by email in any case."""
-    # PostgreSQL lowers both sides: Python lowers some letters (İ, a last Σ) to others.
-    same_email = func.lower(User.email) == func.lower(comparable_email(email))
-    statement = select(*COLUMNS, User.password_hash, User.password_changed_at).where(
-        same_email, _NOT_DELETED
-    )
-    return (await session.execute(statement)).one_or_none()
-
-
-async def find_password(session: AsyncSession, user_id: UUID) -> AnyRow | None:
-    """Read the hash of an account's password and when the password changed."""
-    statement = select(User.id, User.password_hash, User.password_changed_at).where(
-        User.id == user_id, _NOT_DELETED
-    )
-    return (await session.execute(statement)).one_or_none()
-
-
-async def replace_hash(session: AsyncSession, user_id: UUID, old: str, new: str) -> None:
-    """Store another hash of the same password, unless the password changed meanwhile."""
-    statement = update(User).where(User.id == user_id, User.password_hash == old)
-    await session.execute(statement.values(password_hash=new))
 
 
 async def change_profile(

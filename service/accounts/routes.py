@@ -7,24 +7,20 @@ from quart_schema import validate_request
 
 from service.accounts import accounts
 from service.accounts.accounts import EmailTaken, LastAdmin, UsernameTaken, WrongPassword
-from service.accounts.schemas import (
-    AccountDeletion,
-    PasswordChange,
-    ProfileChange,
-    Registration,
-    UserOut,
-    show_user,
-)
-from service.auth.principal import caller, forget_cookies, login_required, passwords
-from service.auth.weak_passwords import refuse_names
-from service.database import AnyRow
-from service.web.caching import never_store
-from service.web.json import json_response, no_content
+from service.accounts.schemas import AccountDeletion, PasswordChange, ProfileChange, Registration
+from service.auth import credentials
+from service.auth.guards import login_required
+from service.auth.password_policy import refuse_names
+from service.auth.principal import caller, forget_cookies, passwords
+from service.auth.schemas import UserOut, show_user
+from service.db.base import AnyRow
+from service.web.client import origin
+from service.web.db_session import release, session
+from service.web.limiter import DEFAULT
 from service.web.openapi import answers
 from service.web.openapi.headers import SET_COOKIE
-from service.web.origin import origin
-from service.web.ratelimit import DEFAULT, limit
-from service.web.transaction import release, session
+from service.web.ratelimit import limit
+from service.web.responses import json_response, never_store, no_content
 
 blueprint: Final = never_store(Blueprint("accounts", __name__, url_prefix="/auth"))
 
@@ -93,7 +89,7 @@ async def change_password(data: PasswordChange) -> Response:
 
 async def _check_password(password: str) -> AnyRow:
     """Tell whether it is the caller's; no connection is held meanwhile. Raises WrongPassword."""
-    seen = await accounts.find_password(session(), caller().user_id)
+    seen = await credentials.find_password(session(), caller().user_id)
     await release()
     if not await passwords().verify(password, seen.password_hash if seen else None) or seen is None:
         raise WrongPassword

@@ -15,10 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.audit.models import SecurityEvent
 from service.ids import new_id
-from service.origin import INTERNAL, Origin
+from service.web.client import Origin
 from service.web.pagination import Position, Slice, follows, newest_first
-
-__all__ = ["INTERNAL", "Kind", "Origin", "anonymise", "list_events", "record"]
 
 
 class Kind(StrEnum):

@@ -8,7 +8,7 @@ from sqlalchemy import Index, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Base, Id, UtcDateTime
+from service.db.base import Base, Id, UtcDateTime
 
 KIND_MAX = 40
 IP_MAX = 45  # the longest textual IPv6 address, one with an IPv4 tail

@@ -9,11 +9,10 @@ from uuid import UUID
 from sqlalchemy import Table, select
 
 from service import clock
-from service.accounts.models import User
-from service.auth.models import LoginSession
+from service.auth.models import LoginSession, User
 from service.auth.tokens import Claims
-from service.database import Database
-from service.reading import Lookup
+from service.db.database import Database
+from service.db.query import Lookup
 
 
 @dataclass(frozen=True, slots=True)

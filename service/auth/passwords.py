@@ -19,7 +19,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
-from service.auth.foreign_hashes import is_foreign, verify_foreign
+from service.auth.werkzeug_hashes import is_foreign, verify_foreign
 from service.errors import Unavailable
 
 QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 4 s

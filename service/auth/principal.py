@@ -8,23 +8,19 @@ that may write must show the session's CSRF token, too.
 """
 
 import re
-from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, cast
 from uuid import UUID
 
 from quart import Quart, Response, after_this_request, request
 from quart.typing import ResponseTypes
 from quart_auth import AuthUser, QuartAuth, Unauthorized
-from quart_auth import login_required as authenticated
 
 from service.auth import cookies
 from service.auth.callers import Caller, find_caller
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
-from service.auth.errors import AccountDisabled, AdminRequired
+from service.auth.errors import AccountDisabled
 from service.auth.passwords import Passwords
-from service.auth.schemes import ACCESS_COOKIE, ACCESS_TOKEN, REFRESH_COOKIE, REFRESH_TOKEN
 from service.auth.tokens import (
     ENDED,
     EXPIRED,
@@ -35,38 +31,15 @@ from service.auth.tokens import (
     Tokens,
     TokenType,
 )
-from service.errors import Unauthorized as NotSignedIn
+from service.web.db_session import SAFE_METHODS, database
 from service.web.errors import error_response
-from service.web.exchange import exchange
-from service.web.logging import bind_user
-from service.web.openapi import secured
-from service.web.transaction import SAFE_METHODS, database
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from service.web.request_state import exchange
+from service.web.telemetry import bind_user
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
 _BEARER: Final = re.compile(r"bearer +(\S.*)", re.IGNORECASE | re.DOTALL)
 
 MISSING: Final = "Authentication is required"
-
-# Only tells; `refresh_caller` checks.
-refresh_token_required = secured(REFRESH_TOKEN, REFRESH_COOKIE, errors=[NotSignedIn])
-
-
-def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Let only callers in that show a good access token; others get 401.
-
-    A write by cookie without the CSRF token gets 403.
-    """
-
-    @wraps(route)
-    async def confirmed(*args: P.args, **kwargs: P.kwargs) -> T:
-        caller().confirm()
-        return await route(*args, **kwargs)
-
-    told = secured(ACCESS_TOKEN, ACCESS_COOKIE, errors=[NotSignedIn, AccountDisabled])
-    return told(authenticated(confirmed))
 
 
 class Principal(AuthUser):
@@ -235,18 +208,6 @@ def forget_cookies(response: Response) -> Response:
     return response
 
 
-def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Let only operators in; callers who are none get 403."""
-
-    @wraps(route)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not caller().account.is_admin:
-            raise AdminRequired
-        return await route(*args, **kwargs)
-
-    return secured(errors=[AdminRequired])(login_required(guarded))
-
-
 async def _unauthorized(_error: Unauthorized) -> Response:
     problem = caller().problem
     challenge = "Bearer"
@@ -261,18 +222,3 @@ def init_app(app: Quart, signer: Tokens, csrf: CsrfTokens) -> None:
     app.extensions["csrf_tokens"] = csrf
     TokenAuth(signer).init_app(app)
     app.register_error_handler(Unauthorized, _unauthorized)
-
-
-__all__ = [
-    "Principal",
-    "admin_required",
-    "caller",
-    "csrf_tokens",
-    "forget_cookies",
-    "init_app",
-    "login_required",
-    "passwords",
-    "refresh_caller",
-    "refresh_token_required",
-    "tokens",
-]

@@ -9,23 +9,21 @@ from quart import Blueprint, Response, current_app, request
 from quart_schema import validate_request
 
 from service import clock
-from service.accounts import accounts
-from service.accounts.schemas import show_user
-from service.auth import cookies, csrf, logins, sessions
+from service.auth import cookies, credentials, csrf, sessions
 from service.auth.errors import (
     AccountDisabled,
     InvalidCredentials,
     SessionNotFound,
     UnknownTransport,
 )
+from service.auth.guards import login_required, refresh_token_required
+from service.auth.login import UNKNOWN_EMAIL, WRONG_PASSWORD, log_in, record_failure
 from service.auth.principal import (
     caller,
     csrf_tokens,
     forget_cookies,
-    login_required,
     passwords,
     refresh_caller,
-    refresh_token_required,
     tokens,
 )
 from service.auth.schemas import (
@@ -35,18 +33,19 @@ from service.auth.schemas import (
     RefreshAnswer,
     SessionsOut,
     show_session,
+    show_user,
 )
 from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import TokenType
 from service.errors import Unavailable
 from service.web import ratelimit
-from service.web.caching import never_store
-from service.web.json import json_response, no_content
+from service.web.client import origin
+from service.web.db_session import release, session
+from service.web.limiter import DEFAULT
 from service.web.openapi import answers, reads
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
-from service.web.origin import origin
-from service.web.ratelimit import DEFAULT, limit, unlimited
-from service.web.transaction import release, session
+from service.web.ratelimit import limit, unlimited
+from service.web.responses import json_response, never_store, no_content
 
 blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
 keys_blueprint: Final = Blueprint("keys", __name__)
@@ -64,18 +63,18 @@ async def login(data: Credentials) -> Response:
     """Open a session with email and password."""
     by_cookie = _wants_cookies()
     await ratelimit.enforce("LOGIN_ACCOUNT", data.email.lower(), strict=True)
-    user = await accounts.find_credentials(session(), data.email)
+    user = await credentials.find_credentials(session(), data.email)
     await release()
     matches = await passwords().verify(data.password, user.password_hash if user else None)
     if user is None or not matches:
-        reason = logins.WRONG_PASSWORD if user else logins.UNKNOWN_EMAIL
+        reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
-        await logins.record_failure(session(), origin(), data.email, user_id, reason)
+        await record_failure(session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
     # Only failures count: this one was none.
     await ratelimit.take_back("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     new_hash = await _upgrade(data.password, user.password_hash)
-    token = await logins.log_in(session(), user, rules(), origin(), new_hash=new_hash)
+    token = await log_in(session(), user, rules(), origin(), new_hash=new_hash)
     return _answer(token, {"user": show_user(user)}, by_cookie=by_cookie)
 
 

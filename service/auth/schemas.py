@@ -1,14 +1,48 @@
 """What login, refresh and the sessions take and answer."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, RootModel
 
-from service.accounts.schemas import USER_EXAMPLE, UserOut
-from service.web.openapi import example
-from service.web.text import Text
+from service.web.fields import Text
+from service.web.openapi import Told, example
+
+USER_EXAMPLE: Final = {
+    "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "email": "ada@example.com",
+    "username": "ada",
+    "is_active": True,
+    "email_verified": True,
+    "created_at": "2026-11-22T10:00:00.123456Z",
+}
+
+
+class UserOut(BaseModel):
+    """An account, as its owner sees it."""
+
+    model_config = example(USER_EXAMPLE)
+
+    id: UUID
+    email: Annotated[str, Told("format", "email")]
+    username: str
+    is_active: bool
+    email_verified: bool
+    created_at: datetime
+
+
+def show_user(user: Any) -> Mapping[str, object]:
+    """Show a user or a row with its columns."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "username": user.username,
+        "is_active": user.is_active,
+        "email_verified": user.email_verified,
+        "created_at": user.created_at,
+    }
 
 
 class Credentials(BaseModel):

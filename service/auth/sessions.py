@@ -31,8 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
 from service import clock
-from service.accounts.models import User
-from service.audit.events import Kind, Origin, record
+from service.audit.events import Kind, record
 from service.auth.errors import (
     AccountDisabled,
     RefreshReused,
@@ -40,11 +39,12 @@ from service.auth.errors import (
     SessionGone,
     SessionNotFound,
 )
-from service.auth.models import LoginSession
+from service.auth.models import LoginSession, User
 from service.auth.tokens import Claims
-from service.database import AnyRow
+from service.db.base import AnyRow
 from service.ids import new_id
 from service.settings import Settings
+from service.web.client import Origin
 
 LISTED_MAX: Final = 500
 CLEANUP_BATCH: Final = 5_000

@@ -6,14 +6,14 @@ import click
 
 from service.cli.create_admin import create_admin
 from service.cli.demo import demo
-from service.cli.failures import explain
 from service.cli.import_flask import import_flask
 from service.cli.jobs import jobs
+from service.cli.messages import explain
 from service.cli.migrate import migrate
 from service.cli.openapi import openapi
 from service.cli.run import run
 from service.cli.worker import worker
-from service.embedded.errors import EmbeddedError
+from service.embedded_postgres.errors import EmbeddedError
 from service.errors import ServiceError
 from service.settings import SettingsError
 

@@ -6,15 +6,17 @@ import sys
 import click
 from pydantic import ValidationError
 
-from service import log
 from service.accounts import accounts
-from service.accounts.administrators import grant_admin
 from service.accounts.schemas import Registration
+from service.admin.users import grant_admin
+from service.auth import credentials
+from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
-from service.auth.weak_passwords import refuse_names
 from service.cli.database import provided
-from service.database import AnyRow, Database, finish
+from service.db.base import AnyRow
+from service.db.database import Database, finish
 from service.errors import BadRequest
+from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
 
 
@@ -27,7 +29,7 @@ def create_admin(email: str) -> None:
     of standard input. The schema must be at head (`service migrate`).
     """
     settings = load_settings()
-    log.configure(settings)
+    configure_logging(settings)
     with provided(settings) as place:
         click.echo(asyncio.run(_create_admin(place.settings, email)))
 
@@ -37,7 +39,7 @@ async def _create_admin(settings: Settings, email: str) -> str:
     database = Database(settings)
     try:
         async with database.session(read_only=True) as reader:
-            known = await accounts.find_credentials(reader, email)
+            known = await credentials.find_credentials(reader, email)
         if known is not None and not known.is_active:
             raise click.ClickException(f"The account {known.email} is disabled: enable it first.")
         new = None if known is not None else await _ask(email)

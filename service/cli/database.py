@@ -13,9 +13,9 @@ import click
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service import migrations
-from service.cli.failures import connection_failure, database_address
-from service.database import make_engine
+from service.cli.messages import connection_failure, database_address
+from service.db import migrations
+from service.db.engine import make_engine
 from service.errors import Unavailable
 from service.settings import Settings
 
@@ -44,9 +44,9 @@ def provided(settings: Settings) -> Iterator[Place]:
         yield Place(settings, f"the database at {database_address(settings)}")
         return
     # Not installed in production, where DATABASE_URL must be set.
-    from service import embedded
+    from service import embedded_postgres
 
-    with embedded.start(settings.data_dir) as server:
+    with embedded_postgres.start(settings.data_dir) as server:
         url = SecretStr(server.url())
         home = settings.data_dir.resolve()
         yield Place(settings.model_copy(update={"database_url": url}), str(home))

@@ -6,10 +6,10 @@ import secrets
 import asyncpg
 import click
 
-from service import log
 from service.cli import demo_data
 from service.cli.database import provided, upgrade
-from service.cli.failures import connection_failure
+from service.cli.messages import connection_failure
+from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
 
 
@@ -24,7 +24,7 @@ def demo(users: int, posts: int) -> None:
     settings = load_settings()
     if settings.production:
         raise click.ClickException("`service demo` does not run in production.")
-    log.configure(settings)
+    configure_logging(settings)
     password = secrets.token_urlsafe(12)
     with provided(settings) as place:
         asyncio.run(_fill(place.settings, users, posts, password))

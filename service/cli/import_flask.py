@@ -9,17 +9,17 @@ from typing import Final
 import asyncpg
 import click
 
-from service import log
 from service.cli.database import provided, tell, upgrade
-from service.cli.failures import connection_failure, database_address
-from service.database import make_engine
-from service.importing.address import open_source
+from service.cli.messages import connection_failure, database_address
+from service.db.engine import make_engine
+from service.db.schema_version import schema_problem
 from service.importing.copying import Tally, copy_posts, copy_users
 from service.importing.destination import Destination
-from service.importing.rehearsal import Rehearsal
+from service.importing.dry_run import Rehearsal
 from service.importing.report import ReportError, open_report
 from service.importing.source import Source, SourceError
-from service.schema import schema_problem
+from service.importing.sources import open_source
+from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
 
 SOME_REFUSED: Final = 2  # exit code
@@ -49,7 +49,7 @@ def import_flask(context: click.Context, url: str, dry_run: bool, report_path: P
     came in since. The exit code is 2 when something could not be taken.
     """
     settings = load_settings()
-    log.configure(settings)
+    configure_logging(settings)
     with provided(settings) as place:
         refused = asyncio.run(_import(place.settings, url, report_path, dry_run))
     if refused:

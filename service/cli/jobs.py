@@ -6,11 +6,11 @@ from datetime import datetime
 import asyncpg
 import click
 
-from service import log
 from service.cli.database import provided
-from service.cli.failures import connection_failure
-from service.database import CONNECT_TIMEOUT
+from service.cli.messages import connection_failure
+from service.db.engine import CONNECT_TIMEOUT
 from service.jobs.failed import FailedJob, list_failed_jobs, requeue_failed_jobs
+from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
 
 
@@ -19,7 +19,7 @@ from service.settings import Settings, load_settings
 def jobs(retry: bool) -> None:
     """List the jobs that failed for good, the latest first."""
     settings = load_settings()
-    log.configure(settings)
+    configure_logging(settings)
     with provided(settings) as place:
         failed = asyncio.run(_failed(place.settings, retry=retry))
     for job in failed:

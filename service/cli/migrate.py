@@ -4,8 +4,8 @@ import asyncio
 
 import click
 
-from service import log
 from service.cli.database import provided, tell, upgrade
+from service.observability.logging import configure_logging
 from service.settings import load_settings
 
 
@@ -25,7 +25,7 @@ def migrate(wait: float) -> None:
     time wait for one another.
     """
     settings = load_settings()
-    log.configure(settings)
+    configure_logging(settings)
     with provided(settings) as place:
         steps = asyncio.run(upgrade(place.settings, wait))
     if not steps:

@@ -18,8 +18,8 @@ from typing import Final
 import click
 from watchfiles import PythonFilter, awatch
 
-from service import log
-from service.cli.server import STOP_SIGNALS, serve
+from service.cli.development_server import STOP_SIGNALS, serve
+from service.observability.logging import configure_logging
 from service.settings import PROJECT, Settings, load_settings
 
 WATCHED: Final = (PROJECT / "service", PROJECT / "alembic")
@@ -94,7 +94,7 @@ def main(listener: int) -> None:
     """Serve on the inherited socket, as long as standard input is open."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     settings = load_settings()
-    log.configure(settings)
+    configure_logging(settings)
     try:
         serve(settings, socket.socket(fileno=listener), lambda: click.echo("Ready."))
     except click.ClickException as error:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import click
 
-from service import log
 from service.cli.database import Place, provided
-from service.cli.listening import http_address, listen
-from service.cli.server import serve
+from service.cli.development_server import serve
+from service.cli.listener import http_address, listen
+from service.observability.logging import configure_logging
 from service.settings import load_settings
 
 
@@ -27,7 +27,7 @@ def run(reload: bool) -> None:
             "`service run` is for development. In production run `service migrate`, then "
             "`hypercorn --config hypercorn.toml service.asgi:app`."
         )
-    log.configure(settings)
+    configure_logging(settings)
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

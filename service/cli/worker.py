@@ -5,11 +5,12 @@ import signal
 
 import click
 
-from service import log, tracing
 from service.cli.database import provided
-from service.cli.server import STOP_SIGNALS
-from service.jobs.worker import run_worker
+from service.cli.development_server import STOP_SIGNALS
+from service.observability import tracing
+from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
+from service.worker.worker import run_worker
 
 
 @click.command()
@@ -20,7 +21,7 @@ def worker() -> None:
     second signal ends it at once, and another worker does them over.
     """
     settings = load_settings()
-    log.configure(settings)
+    configure_logging(settings)
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

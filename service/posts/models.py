@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Base, Id, UtcDateTime
+from service.db.base import Base, Id, UtcDateTime
 
 TITLE_MAX = 200
 CONTENT_MAX = 100_000

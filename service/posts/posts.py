@@ -23,8 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.accounts.models import User
-from service.database import AnyRow, Id
+from service.auth.models import User
+from service.db.base import AnyRow, Id
 from service.errors import Conflict, Forbidden, NotFound, TokenRefused
 from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post

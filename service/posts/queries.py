@@ -28,13 +28,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.accounts.models import User
-from service.database import AnyRow, Id, UtcDateTime
+from service.auth.models import User
+from service.db.base import AnyRow, Id, UtcDateTime
+from service.db.query import Lookup, Query
+from service.db.read_session import fetch, look_up
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
-from service.posts.totals import Proof, Proofs, Standing
-from service.reading import Lookup, Query, fetch, look_up
+from service.posts.search_totals import Proof, Proofs, Standing
 from service.web.pagination import Position, Slice, follows, newest_first
 
 _posts: Final = Post.__table__.c

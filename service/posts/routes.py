@@ -7,8 +7,9 @@ from uuid import UUID
 from quart import Blueprint, Quart, Response, current_app
 from quart_schema import validate_querystring, validate_request
 
-from service.auth.principal import caller, login_required
-from service.database import Connect
+from service.auth.guards import login_required
+from service.auth.principal import caller
+from service.db.engine import Connect
 from service.errors import Unavailable
 from service.posts import posts, queries, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
@@ -22,17 +23,11 @@ from service.posts.schemas import (
     post_tag,
     show_post,
 )
+from service.posts.search_totals import Proofs
 from service.posts.stream import PostStream
-from service.posts.totals import Proofs
 from service.web import idempotency, sse
-from service.web.conditional import (
-    InvalidEntityTag,
-    PreconditionFailed,
-    if_match,
-    tagged,
-    weak_tag,
-)
-from service.web.json import dumps, json_bytes, json_response, no_content
+from service.web.conditional import InvalidEntityTag, PreconditionFailed, if_match, tagged, weak_tag
+from service.web.db_session import session
 from service.web.openapi import answers, reads
 from service.web.openapi.headers import (
     BUFFERING,
@@ -54,8 +49,8 @@ from service.web.pagination import (
     position,
 )
 from service.web.ratelimit import limit
-from service.web.shutdown import shutdown
-from service.web.transaction import session
+from service.web.responses import dumps, json_bytes, json_response, no_content
+from service.web.server.shutdown import shutdown
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 

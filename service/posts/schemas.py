@@ -9,12 +9,12 @@ from zlib import crc32
 
 from pydantic import BaseModel, Field
 
+from service.db.query import Record
 from service.posts.models import CONTENT_MAX, TITLE_MAX
-from service.reading import Record
 from service.web.conditional import EntityTag, TagCondition
+from service.web.fields import NonBlank, Text
 from service.web.openapi import PartialModel, example
 from service.web.pagination import PageQuery
-from service.web.text import NonBlank, Text
 
 _TAG: Final = re.compile(r"([0-9]{1,9})-[0-9a-f]{8}")
 

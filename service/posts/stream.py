@@ -19,17 +19,10 @@ import asyncpg
 import structlog
 
 from service import clock
-from service.cancellation import end_if_cancelled
-from service.database import DRIVER_FAILURES, Connect, one_server
+from service.db.engine import Connect, one_server
+from service.db.errors import DRIVER_FAILURES, end_if_cancelled
 from service.errors import Unavailable
-from service.posts.events import (
-    CHANNEL,
-    Page,
-    Position,
-    is_known,
-    newest_position,
-    read_page,
-)
+from service.posts.events import CHANNEL, Page, Position, is_known, newest_position, read_page
 from service.web import sse
 from service.web.broadcast import Broadcast, Client, Message
 

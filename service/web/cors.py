@@ -10,7 +10,7 @@ from typing import Final
 from quart import Quart, Response, request
 from quart_cors import cors
 
-from service.web.json import no_content
+from service.web.responses import no_content
 
 # For which browsers remember a preflight; Chromium does for two hours at most.
 MAX_AGE: Final = timedelta(hours=2)

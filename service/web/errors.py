@@ -15,11 +15,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
-from service.database import as_unavailable
+from service.db.errors import as_unavailable
 from service.errors import BadRequest, FieldErrors, ServiceError
-from service.web import transaction
-from service.web.json import json_response
-from service.web.requestid import request_id
+from service.web import db_session
+from service.web.request_id import request_id
+from service.web.responses import json_response
 
 Handler: TypeAlias = Callable[[Any], Awaitable[Response]]
 
@@ -58,7 +58,7 @@ def error_response(
 
 async def _service_error(error: ServiceError) -> Response:
     if error.keeps_changes:
-        transaction.keep_changes()
+        db_session.keep_changes()
     return error_response(error.status, error.message, errors=error.errors, headers=error.headers)
 
 

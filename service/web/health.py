@@ -6,13 +6,13 @@ from pydantic import BaseModel
 from quart import Blueprint, Response, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.db.schema_version import schema_problem
 from service.errors import Unavailable
-from service.schema import schema_problem
-from service.web import transaction
-from service.web.json import json_response
+from service.web import db_session
 from service.web.openapi import answers, example
 from service.web.ratelimit import unlimited
-from service.web.shutdown import shutdown
+from service.web.responses import json_response
+from service.web.server.shutdown import shutdown
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
@@ -56,6 +56,6 @@ async def _database_problem() -> str | None:
         return await connection.run_sync(schema_problem)
 
     try:
-        return await transaction.database().observe(read)
+        return await db_session.database().observe(read)
     except Unavailable:
         return "the database does not answer"

@@ -1,8 +1,4 @@
-"""Idempotency keys: a write that is sent again answers as it did the first time.
-
-The key is claimed in the write's own transaction and the answer stored in it: a failure or a
-crash leaves neither. (draft-ietf-httpapi-idempotency-key-header)
-"""
+"""The tables of HTTP mechanisms."""
 
 import hashlib
 import json
@@ -14,14 +10,45 @@ from uuid import UUID
 
 from pydantic import BaseModel
 from quart import Response, request
-from sqlalchemy import bindparam, delete, func, select, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    String,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
 from service import clock
+from service.db.base import Base, Id, UtcDateTime
 from service.errors import BadRequest, Conflict, ServiceError
-from service.web.models import IdempotencyKey
-from service.web.transaction import session
+from service.web.db_session import session
+
+
+class IdempotencyKey(Base):
+    """The stored answer to a user's write."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: Mapped[UUID] = mapped_column(
+        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    status: Mapped[int] = mapped_column(SmallInteger)
+    headers: Mapped[dict[str, str]] = mapped_column(JSONB)
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index(None, created_at),)
+
 
 HEADER: Final = "Idempotency-Key"
 LIFE: Final = timedelta(hours=24)

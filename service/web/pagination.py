@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_va
 from quart import current_app, request
 from sqlalchemy import ColumnElement, UnaryExpression, bindparam, tuple_
 
-from service.database import Id, UtcDateTime
+from service.db.base import Id, UtcDateTime
 from service.errors import BadRequest
 
 PER_PAGE_MAX: Final = 100

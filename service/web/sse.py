@@ -8,7 +8,7 @@ from typing import Final
 
 from quart import Response, request
 
-from service.web.exchange import exchange
+from service.web.request_state import exchange
 
 # Makes the stream for a client that has this Last-Event-ID, or none: from now on. It also gets what
 # ends the client's connection by force, as if the client had gone.

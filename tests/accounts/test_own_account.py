@@ -11,9 +11,9 @@ from service import clock
 from service.accounts.accounts import delete_retired_accounts
 from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
-from service.database import Database, finish
+from service.db.database import Database, finish
 from service.settings import Settings
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import PASSWORD, Client
 from tests.moving import hold
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service import migrations
+from service.db import migrations
 from service.ids import new_id
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

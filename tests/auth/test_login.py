@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import PASSWORD, Client, faults, refused
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.auth.passwords import Passwords
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import Client
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from argon2 import PasswordHasher
 
-from service.auth.foreign_hashes import verify_foreign
-from service.auth.weak_passwords import common_passwords
+from service.auth.password_policy import common_passwords
+from service.auth.werkzeug_hashes import verify_foreign
 from tests.client import PASSWORD, Client
 from tests.conftest import QUICK_HASHER
 

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.audit.events import INTERNAL
 from service.auth import callers, sessions
 from service.auth.errors import RefreshReused
 from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import Claims
-from service.database import Database, finish
+from service.db.database import Database, finish
 from service.errors import ServiceError
-from service.web.application import Service
+from service.web.client import INTERNAL
+from service.web.server.application import Service
 from tests.client import Client
 from tests.moving import Clock
 

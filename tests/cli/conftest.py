@@ -12,7 +12,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from service.cli import main
-from service.embedded import EmbeddedPostgres
+from service.embedded_postgres import EmbeddedPostgres
 from tests.cli.process import FROM_OUTSIDE
 
 Invoke = Callable[..., Result]

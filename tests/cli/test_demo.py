@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from service.settings import Settings
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.cli.conftest import Invoke
 from tests.client import Client
 

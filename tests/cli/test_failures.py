@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from click.testing import Result
 
-from service import embedded
-from service.embedded import EmbeddedPostgres
+from service import embedded_postgres
+from service.embedded_postgres import EmbeddedPostgres
 from tests.cli.conftest import Invoke
 
 PASSWORD = "hunter2-is-secret"
@@ -104,7 +104,7 @@ async def guard(server: EmbeddedPostgres) -> str:
 @pytest.fixture
 async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
     """A database that wants another password."""
-    with embedded.start(tmp_path / "guarded", durable=False) as server:
+    with embedded_postgres.start(tmp_path / "guarded", durable=False) as server:
         yield await guard(server)
 
 

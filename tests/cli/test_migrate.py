@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from service.schema import head_revision
+from service.db.schema_version import head_revision
 from tests.cli.conftest import Invoke
 from tests.cli.process import started
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from service import clock
-from service.database import Database
+from service.db.database import Database
 from service.posts.events import (
     PAGE_BYTES,
     PAGE_EVENTS,

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from service.clock import now
-from service.database import Database
+from service.db.database import Database
 from service.ids import new_id
 from service.posts.queries import Filters, read_on, read_page
-from service.posts.totals import Proofs
+from service.posts.search_totals import Proofs
 from service.settings import Settings
 from service.web.pagination import Position
 from tests.client import Client

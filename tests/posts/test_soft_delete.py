@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from service import clock
-from service.database import finish
+from service.db.database import finish
 from service.posts import posts
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import Client
 
 POST = {"title": "Mine", "content": "Words"}

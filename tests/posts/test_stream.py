@@ -14,8 +14,8 @@ from service.posts import stream
 from service.posts.events import newest_position, read_page
 from service.settings import Settings
 from service.web import broadcast
-from service.web.application import Service
-from service.web.shutdown import begin_shutdown
+from service.web.server.application import Service
+from service.web.server.shutdown import begin_shutdown
 from tests.client import Client
 from tests.conftest import make_settings
 from tests.eventsource import EventSource, streaming

@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from service import migrations
 from service.app import create_app
-from service.database import make_engine
-from service.embedded import start
+from service.db import migrations
+from service.db.engine import make_engine
+from service.embedded_postgres import start
 from service.settings import Settings
 from tests.client import Client
 from tests.conftest import make_settings

@@ -7,11 +7,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from service.posts import search, totals
+from service.posts import search, search_totals
 from service.posts.search import Way
-from service.posts.totals import Proof, Proofs, Standing
+from service.posts.search_totals import Proof, Proofs, Standing
 from service.settings import Settings
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import PASSWORD, Client
 from tests.conftest import Trips, running
 
@@ -206,7 +206,7 @@ async def test_losses_of_many_posts_are_counted_as_fast_as_of_one(
 async def test_a_search_that_was_counted_is_one_statement(
     author: Client, db: "asyncpg.Connection", trips: Trips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(totals, "_GAINS", 3)
+    monkeypatch.setattr(search_totals, "_GAINS", 3)
     posts = await apples(db, author, ENOUGH)
     path = "/api/posts?q=apple"
     assert await trips.during(author.get(path)) == READ * 2

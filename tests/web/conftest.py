@@ -8,7 +8,7 @@ import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
 from playwright.async_api import BrowserContext, async_playwright
 
-from service.web.connections import patch_hypercorn
+from service.web.server.hypercorn_patches import patch_hypercorn
 
 _FLAGS = (
     "--no-sandbox",

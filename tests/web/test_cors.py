@@ -6,7 +6,7 @@ import pytest
 
 from service.settings import Settings, SettingsError, load_settings
 from service.web import cors
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import Answer, Client
 from tests.conftest import make_settings, running
 

@@ -8,11 +8,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from structlog.testing import capture_logs
 from werkzeug.exceptions import ImATeapot, RequestTimeout
 
-from service import context
 from service.app import create_app
 from service.errors import Unavailable
+from service.observability import context
 from service.settings import Settings
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.client import Client, refused
 
 INSIDE = "the inside: password=hunter2"

@@ -9,10 +9,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service import migrations
-from service.embedded import EmbeddedPostgres
-from service.web.application import Service
-from service.web.shutdown import begin_shutdown
+from service.db import migrations
+from service.embedded_postgres import EmbeddedPostgres
+from service.web.server.application import Service
+from service.web.server.shutdown import begin_shutdown
 from tests.client import Client, refused
 from tests.conftest import make_settings, running
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.web.json import dumps
+from service.web.responses import dumps
 
 MOMENT = datetime(2026, 11, 22, 10, 0, 0, 123456, UTC)
 

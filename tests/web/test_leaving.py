@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from quart import Response
 
-from service.web.application import Service
+from service.web.server.application import Service
 from tests.asgi import http_scope
 
 END = {"type": "http.request", "body": b"", "more_body": False}

@@ -8,7 +8,7 @@ from hypercorn.asyncio.tcp_server import TCPServer
 
 from service.app import create_app
 from service.settings import Settings
-from service.web.exchange import Exchange
+from service.web.request_state import Exchange
 from tests.server import connected, exchange, head, serving
 
 REQUESTS = 20

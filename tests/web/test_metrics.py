@@ -18,9 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.app import create_app
 from service.auth.passwords import Passwords
+from service.observability.metrics import Labels, Metrics
 from service.settings import Settings
-from service.web.application import Service
-from service.web.metrics import Labels, Metrics, metrics
+from service.web.metrics import metrics
+from service.web.server.application import Service
 from tests.client import Client
 from tests.conftest import make_settings, running
 from tests.processes import Connection, ask, service_process

@@ -10,8 +10,8 @@ from openapi_spec_validator import validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from service.web.application import Service
 from service.web.openapi import document
+from service.web.server.application import Service
 from tests.client import Client, refused
 
 Operation = dict[str, Any]

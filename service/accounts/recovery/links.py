@@ -22,12 +22,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.accounts.models import MailLink, User
-from service.database import AnyRow
+from service.accounts.models import MailLink
+from service.auth.models import User
+from service.db.base import AnyRow
 from service.errors import BadRequest
 from service.ids import new_id
 from service.jobs.queue import enqueue
-from service.web.text import comparable_email
+from service.web.fields import comparable_email
 
 LETTER_JOB: Final = "mail link"
 RESET_REQUEST_JOB: Final = "password reset request"

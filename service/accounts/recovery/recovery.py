@@ -7,11 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.accounts import accounts
-from service.accounts.models import User
 from service.accounts.recovery import links
 from service.accounts.recovery.links import Purpose
-from service.audit.events import Kind, Origin, record
+from service.audit.events import Kind, record
+from service.auth.models import User
 from service.auth.sessions import end_sessions
+from service.web.client import Origin
 
 
 async def verify_email(session: AsyncSession, token: str, origin: Origin) -> None:

@@ -8,14 +8,15 @@ from quart_schema import validate_request
 from service.accounts.recovery import links, recovery
 from service.accounts.recovery.links import InvalidLink, Purpose
 from service.accounts.recovery.schemas import LinkToken, MailRequested, PasswordReset, ResetRequest
-from service.auth.principal import caller, login_required, passwords
-from service.auth.weak_passwords import refuse_names
-from service.web.caching import never_store
-from service.web.json import json_response, no_content
+from service.auth.guards import login_required
+from service.auth.password_policy import refuse_names
+from service.auth.principal import caller, passwords
+from service.web.client import origin
+from service.web.db_session import release, session
+from service.web.limiter import DEFAULT
 from service.web.openapi import answers
-from service.web.origin import origin
-from service.web.ratelimit import DEFAULT, limit, within
-from service.web.transaction import release, session
+from service.web.ratelimit import limit, within
+from service.web.responses import json_response, never_store, no_content
 
 blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth"))
 

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 from pydantic import BaseModel, Field
 
 from service.accounts.schemas import Password
+from service.web.fields import EMAIL_MAX, Text
 from service.web.openapi import Told, example
-from service.web.text import EMAIL_MAX, Text
 
 TOKEN_EXAMPLE: Final = {"token": "Zm9yIHRoZSBleGFtcGxlLCBub3QgZm9yIGFuIGFjY291"}
 

@@ -9,10 +9,10 @@ from quart import Blueprint, Quart, Response, current_app
 from service.errors import NotFound
 from service.web.conditional import EntityTag, InvalidEntityTag, tagged
 from service.web.docs.assets import load_assets, load_page
-from service.web.json import dumps
 from service.web.openapi import Header, answers, document, reads
 from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
 from service.web.ratelimit import unlimited
+from service.web.responses import dumps
 
 blueprint: Final = Blueprint("docs", __name__)
 

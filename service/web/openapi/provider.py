@@ -22,6 +22,7 @@ from werkzeug.routing import BaseConverter, Rule
 
 from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests
 from service.web.converters import IdConverter
+from service.web.db_session import SAFE_METHODS
 from service.web.openapi import responses
 from service.web.openapi.declarations import (
     FORM,
@@ -34,7 +35,6 @@ from service.web.openapi.declarations import (
 )
 from service.web.openapi.headers import SENT_REQUEST_ID
 from service.web.openapi.models import Mode, Schemas
-from service.web.transaction import SAFE_METHODS
 
 View = Callable[..., Any]
 Object = dict[str, Any]

@@ -20,7 +20,7 @@ from service.web.openapi.headers import (
     SET_COOKIE,
 )
 from service.web.openapi.models import Schema, Schemas
-from service.web.request import ContentTooLarge, UnsupportedMediaType
+from service.web.server.request import ContentTooLarge, UnsupportedMediaType
 
 COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
 

@@ -1,0 +1,83 @@
+"""The letters that carry links, and the jobs that send them."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any, Final
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from service.accounts.recovery import links
+from service.accounts.recovery.links import OpenLink, Purpose
+from service.jobs.context import Tools
+from service.mail import Letter
+
+_SUBJECTS: Final = {
+    Purpose.VERIFY_EMAIL: "Please confirm your email address",
+    Purpose.RESET_PASSWORD: "Choose a new password",
+}
+_TEXTS: Final = {
+    Purpose.VERIFY_EMAIL: (
+        "Hello,\n\nthis address was given for an account at {host}. "
+        "If it was you, please confirm it:",
+        "The link works once, for three days. If you have no account at {host}, somebody may have "
+        "mistyped their address: you need not do anything.",
+    ),
+    Purpose.RESET_PASSWORD: (
+        "Hello,\n\nsomebody asked for a new password for your account at {host}. "
+        "If it was you, choose it here:",
+        "The link works once, for one hour. If you did not ask for it, you need not do anything: "
+        "your password stays as it is.",
+    ),
+}
+_HTML: Final = """\
+<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{subject}</title></head>
+<body>
+{before}
+<p><a href="{url}">{url}</a></p>
+{after}
+</body>
+</html>
+"""
+
+
+def write_letter(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: str) -> Letter:
+    """Write the letter with the link."""
+    url = f"{public_address}/{purpose.value}?token={link.token}"
+    host = urlsplit(public_address).netloc
+    before, after = (text.format(host=host) for text in _TEXTS[purpose])
+    subject = _SUBJECTS[purpose]
+    return Letter(
+        id=str(link_id),
+        to=link.email,
+        subject=subject,
+        text=f"{before}\n\n{url}\n\n{after}\n",
+        html=_HTML.format(
+            subject=escape(subject),
+            before=_paragraphs(before),
+            url=escape(url),
+            after=_paragraphs(after),
+        ),
+    )
+
+
+def _paragraphs(text: str) -> str:
+    return "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
+
+
+async def send_letter(tools: Tools, payload: Mapping[str, Any]) -> None:
+    """Send the mail of a link (a job); nothing when the link has ended meanwhile."""
+    link_id, purpose = UUID(payload["link"]), Purpose(payload["purpose"])
+    secret = tools.settings.secret_key.get_secret_value()
+    async with tools.transaction() as session:
+        link = await links.open_link(session, link_id, purpose, secret)
+    if link is not None:
+        letter = write_letter(link_id, purpose, link, tools.settings.public_address)
+        await tools.mailer.send(letter)
+
+
+async def answer_reset_request(tools: Tools, payload: Mapping[str, Any]) -> None:
+    """Have a link mailed to the owner of an address (a job); nothing when nobody has it."""
+    async with tools.transaction() as session:
+        await links.answer_reset_request(session, payload["email"], UUID(payload["link"]))

@@ -1,0 +1,146 @@
+"""The two small pages that mailed links lead to, for services without a front end.
+
+They work without scripts. Opening one changes nothing: a mail scanner that follows links spends
+no token; the button posts it. A front end at PUBLIC_URL may take their place.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+from quart import Blueprint, Response, request
+from quart_schema import DataSource, document_querystring, document_request
+
+from service.accounts.recovery import html, recovery
+from service.accounts.recovery.routes import replace_password
+from service.accounts.recovery.schemas import LinkToken, PasswordReset
+from service.errors import BadRequest
+from service.web.client import origin
+from service.web.db_session import session
+from service.web.errors import field_errors
+from service.web.limiter import DEFAULT
+from service.web.openapi import Header, answers
+from service.web.ratelimit import limit
+
+blueprint: Final = Blueprint("pages", __name__)
+
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            f"style-src '{html.STYLE_HASH}'",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        )
+    ),
+    # The address holds the token.
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_HTML: Final = "text/html"
+
+_TOLD: Final = (
+    Header("Cache-Control", "No cache keeps the page."),
+    Header("Content-Security-Policy", "Nothing but the page itself."),
+)
+
+Route = TypeVar("Route", bound=Callable[..., object])
+
+
+def _shows_page(route: Route) -> Route:
+    """Declare the answers of every page."""
+    for status, words in ((400, "The page, saying what is wrong."), (200, "The page.")):
+        route = answers(status, media_type=_HTML, headers=_TOLD, description=words)(route)
+    return route
+
+
+VERIFY: Final = "Confirm your email address"
+RESET: Final = "Choose a new password"
+INCOMPLETE: Final = "The link is incomplete: please copy it whole from the mail."
+
+
+def _page(title: str, content: str, status: int = 200) -> Response:
+    text = html.page(title, content)
+    return Response(text, status, _HEADERS, content_type=f"{_HTML}; charset=utf-8")
+
+
+def _token() -> str | None:
+    """The token in the address; None when there is none that could be one."""
+    try:
+        return LinkToken.model_validate(request.args.to_dict()).token
+    except ValidationError:
+        return None
+
+
+@blueprint.get("/verify-email")
+@limit(DEFAULT)
+@document_querystring(LinkToken)
+@_shows_page
+async def read_verification_page() -> Response:
+    """Open the page that confirms an address."""
+    token = _token()
+    if token is None:
+        return _page(VERIFY, html.alert(INCOMPLETE), 400)
+    return _page(VERIFY, html.form("verify-email", token, "<button>Confirm</button>"))
+
+
+@blueprint.post("/verify-email")
+@limit(DEFAULT)
+@document_request(LinkToken, source=DataSource.FORM)
+@_shows_page
+async def submit_verification_page() -> Response:
+    """Confirm an address with the page's form."""
+    try:
+        data = LinkToken.model_validate((await request.form).to_dict())
+        await recovery.verify_email(session(), data.token, origin())
+    except (BadRequest, ValidationError) as error:
+        return _failed(VERIFY, error)
+    return _page(VERIFY, "<p>Thank you: your email address is confirmed.</p>")
+
+
+@blueprint.get("/reset-password")
+@limit(DEFAULT)
+@document_querystring(LinkToken)
+@_shows_page
+async def read_reset_page() -> Response:
+    """Open the page that asks for a new password."""
+    token = _token()
+    if token is None:
+        return _page(RESET, html.alert(INCOMPLETE), 400)
+    return _page(RESET, html.form("reset-password", token, html.NEW_PASSWORD))
+
+
+@blueprint.post("/reset-password")
+@limit(DEFAULT)
+@document_request(PasswordReset, source=DataSource.FORM)
+@_shows_page
+async def submit_reset_page() -> Response:
+    """Choose a new password with the page's form."""
+    form = (await request.form).to_dict()
+    try:
+        await replace_password(PasswordReset.model_validate(form))
+    except (BadRequest, ValidationError) as error:
+        # The password can be chosen once more where it is what was refused.
+        again = html.form("reset-password", form.get("token", ""), html.NEW_PASSWORD)
+        return _failed(RESET, error, again if "password" in _refused(error) else "")
+    return _page(RESET, "<p>Your password is changed. Please sign in with it.</p>")
+
+
+def _refused(error: BadRequest | ValidationError) -> dict[str, list[str]]:
+    if isinstance(error, ValidationError):
+        return field_errors(error)
+    return {field: list(messages) for field, messages in (error.errors or {}).items()}
+
+
+def _failed(title: str, error: BadRequest | ValidationError, content: str = "") -> Response:
+    refused = _refused(error)
+    if "password" in refused:
+        message = f"Please choose another password: {'; '.join(refused['password'])}."
+    elif isinstance(error, BadRequest):
+        message = f"{error.message}."
+    else:
+        message = INCOMPLETE
+    return _page(title, f"{html.alert(message)}\n{content}", 400)

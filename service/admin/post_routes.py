@@ -1,0 +1,41 @@
+"""Posts for operators, under /admin/posts."""
+
+from typing import Final
+from uuid import UUID
+
+from quart import Blueprint, Response
+
+from service.admin import posts
+from service.auth.guards import admin_required
+from service.auth.principal import caller
+from service.posts.posts import PostNotFound
+from service.posts.schemas import PostOut, post_tag, show_post
+from service.web.client import origin
+from service.web.conditional import tagged
+from service.web.db_session import session
+from service.web.openapi import answers
+from service.web.openapi.headers import ETAG
+from service.web.ratelimit import limit
+from service.web.responses import json_response, never_store, no_content
+
+blueprint: Final = never_store(Blueprint("admin_posts", __name__, url_prefix="/admin/posts"))
+
+
+@blueprint.delete("/<id:post_id>")
+@limit("ADMIN")
+@admin_required
+@answers(204, errors=[PostNotFound])
+async def remove_post(post_id: UUID) -> Response:
+    """Remove anybody's post; only operators restore it."""
+    await posts.remove_post(session(), caller().user_id, post_id, origin())
+    return no_content()
+
+
+@blueprint.post("/<id:post_id>/restore")
+@limit("ADMIN")
+@admin_required
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
+async def restore_removed_post(post_id: UUID) -> Response:
+    """Restore a deleted post, whoever deleted it."""
+    post = await posts.restore_post(session(), caller().user_id, post_id, origin())
+    return tagged(json_response(show_post(post)), post_tag(post))

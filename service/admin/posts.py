@@ -1,0 +1,62 @@
+"""What operators do with posts."""
+
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.audit.events import Kind, record
+from service.auth.models import User
+from service.db.base import AnyRow
+from service.posts.models import Post
+from service.posts.posts import PostNotFound, read_post
+from service.posts.search import VISIBLE
+from service.web.client import Origin
+
+
+async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin) -> None:
+    """Hide anybody's post, so that only operators restore it. Raises PostNotFound."""
+    remove = (
+        update(Post)
+        .where(Post.id == post_id, VISIBLE)
+        .values(deleted_at=func.now(), deleted_by_operator=True)
+        .returning(Post.author_id)
+    )
+    author_id = (await session.execute(remove)).scalar_one_or_none()
+    if author_id is None:
+        raise PostNotFound
+    await _record(session, Kind.POST_REMOVED, author_id, actor_id, post_id, origin)
+
+
+async def restore_post(
+    session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin
+) -> AnyRow:
+    """Show a deleted post again, whoever deleted it; one that is not deleted stays as it is.
+
+    Raises PostNotFound, also when its author's account is gone.
+    """
+    # With a lock: an account that is being deleted hides its posts, and would miss this one.
+    living = select(User.id).where(User.deleted_at.is_(None), User.id == Post.author_id)
+    restore = (
+        update(Post)
+        .where(Post.id == post_id, ~VISIBLE)
+        .where(Post.author_id.in_(living.with_for_update(read=True, key_share=True)))
+        .values(deleted_at=None, deleted_by_operator=False)
+        .returning(Post.author_id)
+    )
+    author_id = (await session.execute(restore)).scalar_one_or_none()
+    if author_id is not None:
+        await _record(session, Kind.POST_RESTORED, author_id, actor_id, post_id, origin)
+    return await read_post(session, post_id)
+
+
+async def _record(
+    session: AsyncSession,
+    kind: Kind,
+    author_id: UUID,
+    actor_id: UUID,
+    post_id: UUID,
+    origin: Origin,
+) -> None:
+    detail = {"post_id": str(post_id)}
+    await record(session, kind, user_id=author_id, actor_id=actor_id, origin=origin, detail=detail)

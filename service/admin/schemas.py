@@ -1,0 +1,118 @@
+"""What operators ask and see."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from service.audit.events import Kind
+from service.auth.schemas import USER_EXAMPLE, UserOut, show_user
+from service.ids import parse_id
+from service.web.fields import Text
+from service.web.openapi import PartialModel, example
+from service.web.pagination import CursorQuery
+
+
+def _check_id(text: str) -> str:
+    if parse_id(text) is None:
+        raise ValueError("must be an id")
+    return text
+
+
+class EventQuery(CursorQuery):
+    """Which events: of an account, of a kind."""
+
+    user: Annotated[str, AfterValidator(_check_id)] | None = None
+    kind: Kind | None = None
+
+
+EVENT_EXAMPLE: Final = {
+    "id": "019ab2f9-31c0-7d52-b0a4-6f1e2d3c4b5a",
+    "kind": "login.succeeded",
+    "user_id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "actor_id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
+    "created_at": "2026-11-22T10:00:00.123456Z",
+    "ip": "192.0.2.1",
+    "user_agent": "curl/8.14",
+    "detail": {},
+}
+
+
+class EventOut(BaseModel):
+    """What happened to an account, who did it, and from where."""
+
+    model_config = example(EVENT_EXAMPLE)
+
+    id: UUID
+    kind: Kind
+    user_id: UUID | None
+    actor_id: UUID | None
+    created_at: datetime
+    ip: str | None
+    user_agent: str | None
+    detail: dict[str, Any]
+
+
+class EventList(BaseModel):
+    """Events, newest first."""
+
+    model_config = example({"events": [EVENT_EXAMPLE], "next_cursor": None})
+
+    events: list[EventOut]
+    next_cursor: str | None
+
+
+def show_event(event: Any) -> Mapping[str, object]:
+    """Show a row of an event."""
+    return {
+        "id": event.id,
+        "kind": event.kind,
+        "user_id": event.user_id,
+        "actor_id": event.actor_id,
+        "created_at": event.created_at,
+        "ip": event.ip,
+        "user_agent": event.user_agent,
+        "detail": event.detail,
+    }
+
+
+class AccountQuery(CursorQuery):
+    """Which accounts: those with a part in their email or username, in any case."""
+
+    q: Annotated[Text, Field(max_length=254)] | None = None
+
+
+class AccountChange(PartialModel):
+    """What an operator changes of an account; what is left out stays."""
+
+    model_config = example({"is_active": False})
+
+    is_active: Annotated[bool, Field(strict=True)] = False
+    is_admin: Annotated[bool, Field(strict=True)] = False
+
+
+ACCOUNT_EXAMPLE: Final = {**USER_EXAMPLE, "is_admin": False}
+
+
+class AccountOut(UserOut):
+    """An account, as operators see it."""
+
+    model_config = example(ACCOUNT_EXAMPLE)
+
+    is_admin: bool
+
+
+class AccountList(BaseModel):
+    """Accounts, newest first."""
+
+    model_config = example({"users": [ACCOUNT_EXAMPLE], "next_cursor": None})
+
+    users: list[AccountOut]
+    next_cursor: str | None
+
+
+def show_account(user: Any) -> Mapping[str, object]:
+    """Show a row of a user to an operator."""
+    return {**show_user(user), "is_admin": user.is_admin}

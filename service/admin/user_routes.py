@@ -1,0 +1,60 @@
+"""Accounts for operators, under /admin/users."""
+
+from typing import Final
+from uuid import UUID
+
+from quart import Blueprint, Response
+from quart_schema import validate_querystring, validate_request
+
+from service.accounts.accounts import LastAdmin
+from service.admin import users
+from service.admin.schemas import AccountChange, AccountList, AccountOut, AccountQuery, show_account
+from service.admin.users import AccountNotFound
+from service.auth.guards import admin_required
+from service.auth.principal import caller
+from service.web.client import origin
+from service.web.db_session import session
+from service.web.openapi import answers
+from service.web.openapi.headers import LINK
+from service.web.pagination import InvalidCursor, cursor_links, position
+from service.web.ratelimit import limit
+from service.web.responses import json_response, never_store
+
+blueprint: Final = never_store(Blueprint("admin_users", __name__, url_prefix="/admin/users"))
+
+CURSORS: Final = "users"
+
+
+@blueprint.get("")
+@limit("ADMIN")
+@admin_required
+@validate_querystring(AccountQuery)
+@answers(200, AccountList, headers=[LINK], errors=[InvalidCursor])
+async def list_users(query_args: AccountQuery) -> Response:
+    """List accounts, newest first."""
+    found = await users.list_accounts(
+        session(), query_args.q, limit=query_args.per_page, after=position(CURSORS, query_args)
+    )
+    next_cursor = found.next_cursor(CURSORS)
+    payload = {"users": [show_account(row) for row in found.rows], "next_cursor": next_cursor}
+    return json_response(payload, headers=cursor_links(query_args, next_cursor))
+
+
+@blueprint.get("/<id:user_id>")
+@limit("ADMIN")
+@admin_required
+@answers(200, AccountOut, errors=[AccountNotFound])
+async def read_user(user_id: UUID) -> Response:
+    """Read an account."""
+    return json_response(show_account(await users.read_account(session(), user_id)))
+
+
+@blueprint.patch("/<id:user_id>")
+@limit("ADMIN")
+@admin_required
+@validate_request(AccountChange)
+@answers(200, AccountOut, errors=[AccountNotFound, LastAdmin])
+async def change_user(user_id: UUID, data: AccountChange) -> Response:
+    """Disable or enable an account, grant or revoke an operator's rights."""
+    account = await users.change_account(session(), caller().user_id, user_id, data, origin())
+    return json_response(show_account(account))

@@ -1,0 +1,96 @@
+"""What operators do with accounts."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.accounts.accounts import guard_last_admin
+from service.admin.schemas import AccountChange
+from service.audit.events import Kind, record
+from service.auth.credentials import COLUMNS
+from service.auth.models import User
+from service.db.base import AnyRow
+from service.errors import NotFound
+from service.web.client import INTERNAL, Origin
+from service.web.pagination import Position, Slice, follows, newest_first
+
+
+class AccountNotFound(NotFound):
+    """There is no such account."""
+
+    default_message = "Account not found"
+
+
+_accounts = select(*COLUMNS).where(User.deleted_at.is_(None))
+
+
+async def list_accounts(
+    session: AsyncSession, part: str | None, *, limit: int, after: Position | None
+) -> Slice:
+    """Read accounts, newest first; `part` of the email or the username, in any case."""
+    statement = _accounts.order_by(*newest_first(User)).limit(limit + 1)
+    if part:
+        named = User.email.icontains(part, autoescape=True)
+        statement = statement.where(named | User.username.icontains(part, autoescape=True))
+    if after is not None:
+        statement = statement.where(follows(User))
+    rows = await session.execute(statement, after.values if after else {})
+    return Slice.cut(list(rows.all()), limit)
+
+
+async def read_account(session: AsyncSession, user_id: UUID) -> AnyRow:
+    """Read an account. Raises AccountNotFound."""
+    account = (await session.execute(_accounts.where(User.id == user_id))).one_or_none()
+    if account is None:
+        raise AccountNotFound
+    return account
+
+
+async def change_account(
+    session: AsyncSession, actor_id: UUID, user_id: UUID, change: AccountChange, origin: Origin
+) -> AnyRow:
+    """Disable or enable an account, make it an operator's or an ordinary one.
+
+    Raises AccountNotFound or LastAdmin.
+    """
+    values = change.given()
+    if False in values.values():
+        await guard_last_admin(session, user_id)
+    locked = _accounts.where(User.id == user_id).with_for_update()
+    before = (await session.execute(locked)).one_or_none()
+    if before is None:
+        raise AccountNotFound
+    kinds = list(_kinds(before, values))
+    if not kinds:
+        return before
+    statement = update(User).where(User.id == user_id).values(**values).returning(*COLUMNS)
+    account = (await session.execute(statement)).one()
+    for kind in kinds:
+        await record(session, kind, user_id=user_id, actor_id=actor_id, origin=origin)
+    return account
+
+
+def _kinds(before: AnyRow, values: dict[str, bool]) -> Iterator[Kind]:
+    """Name what a change does."""
+    if values.get("is_active", before.is_active) != before.is_active:
+        yield Kind.ACCOUNT_ENABLED if values["is_active"] else Kind.ACCOUNT_DISABLED
+    if values.get("is_admin", before.is_admin) != before.is_admin:
+        yield Kind.ADMIN_GRANTED if values["is_admin"] else Kind.ADMIN_REVOKED
+
+
+async def grant_admin(
+    session: AsyncSession, user_id: UUID, *, actor_id: UUID | None = None, origin: Origin = INTERNAL
+) -> bool:
+    """Make an account an administrator's; False when it was one already, or is deleted."""
+    statement = (
+        update(User)
+        .where(User.id == user_id, User.deleted_at.is_(None), User.is_admin.is_(False))
+        .values(is_admin=True)
+        .returning(User.id)
+    )
+    if (await session.execute(statement)).one_or_none() is None:
+        return False
+    await record(session, Kind.ADMIN_GRANTED, user_id=user_id, actor_id=actor_id, origin=origin)
+    return True

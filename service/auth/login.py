@@ -1,0 +1,67 @@
+"""Logging in: what happens around the password check, and the events it leaves."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.audit.events import Kind, record
+from service.auth.credentials import replace_hash
+from service.auth.errors import InvalidCredentials, LoginDisabled
+from service.auth.models import EMAIL_MAX
+from service.auth.sessions import RefreshToken, Rules, open_session
+from service.db.base import AnyRow
+from service.web.client import Origin
+
+WRONG_PASSWORD: Final = "wrong password"  # noqa: S105
+UNKNOWN_EMAIL: Final = "unknown email"
+DISABLED: Final = "account disabled"
+
+
+async def log_in(
+    session: AsyncSession,
+    user: AnyRow,
+    rules: Rules,
+    origin: Origin,
+    *,
+    new_hash: str | None,
+) -> RefreshToken:
+    """Open a session for an account whose password was found right.
+
+    `new_hash` replaces the password's hash, unless the password changed meanwhile. Raises
+    LoginDisabled, or InvalidCredentials when the account changed since it was looked at.
+    """
+    if not user.is_active:
+        await record_failure(session, origin, user.email, user.id, DISABLED)
+        raise LoginDisabled
+    if new_hash is not None:
+        await replace_hash(session, user.id, user.password_hash, new_hash)
+    token = await open_session(
+        session, user.id, rules, origin, password_changed_at=user.password_changed_at
+    )
+    if token is None:
+        await record_failure(session, origin, user.email, user.id, WRONG_PASSWORD)
+        raise InvalidCredentials
+    await record(
+        session,
+        Kind.LOGIN_SUCCEEDED,
+        user_id=user.id,
+        actor_id=user.id,
+        origin=origin,
+        detail={"session_id": str(token.session_id)},
+    )
+    return token
+
+
+async def record_failure(
+    session: AsyncSession, origin: Origin, email: str, user_id: UUID | None, reason: str
+) -> None:
+    """Record a refused login; what was typed as email is kept, cut to an address's length."""
+    await record(
+        session,
+        Kind.LOGIN_FAILED,
+        user_id=user_id,
+        actor_id=None,
+        origin=origin,
+        detail={"email": email[:EMAIL_MAX], "reason": reason},
+    )

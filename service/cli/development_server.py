@@ -1,0 +1,96 @@
+"""The development server's process: migrations, then Hypercorn and a worker until it is stopped."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import hypercorn.asyncio
+import uvloop
+from hypercorn.config import Config
+
+from service.app import create_app
+from service.cli.database import tell, upgrade
+from service.settings import Settings
+from service.web.server.hypercorn_patches import patch_hypercorn
+from service.web.server.shutdown import shutdown
+from service.worker.worker import run_worker
+
+# Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.
+GRACEFUL_TIMEOUT: Final = 0.5  # seconds
+WORKER_PATIENCE: Final = 1.0  # seconds
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
+    """Serve on the socket, which is closed at the end; `announce` is called when all is ready.
+
+    SIGINT and SIGTERM end it. Raises ClickException when the database can't be brought to head.
+    """
+    # Links in mails name the port that is really listened on.
+    settings = settings.model_copy(update={"port": listener.getsockname()[1]})
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_serve(settings, listener, announce))
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            return  # told to stop before it served
+
+
+async def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in a task
+    _on_stop(task.cancel)
+    tell(await upgrade(settings))
+    asyncio.get_running_loop().set_exception_handler(_report)
+    stop = asyncio.Event()
+    _on_stop(stop.set)
+    patch_hypercorn()
+    app = create_app(settings)
+
+    @app.while_serving
+    async def ready() -> AsyncGenerator[None, None]:
+        shutdown(app).takes_signals = False
+        announce()
+        yield
+
+    jobs = asyncio.create_task(run_worker(settings, stop))
+    # Should it fail, all ends, so that it is seen.
+    jobs.add_done_callback(lambda _: stop.set())
+    try:
+        await hypercorn.asyncio.serve(app, _config(listener), shutdown_trigger=stop.wait)
+    finally:
+        stop.set()
+        await _end(jobs)
+
+
+async def _end(worker: asyncio.Task[None]) -> None:
+    _, late = await asyncio.wait([worker], timeout=WORKER_PATIENCE)
+    for task in late:
+        task.cancel()  # it puts back what it has in hand
+    with suppress(asyncio.CancelledError):
+        await worker
+
+
+def _on_stop(callback: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, callback)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Python 3.11 complains of every connection that is cut off at the end.
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
+
+
+def _config(listener: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.graceful_timeout = GRACEFUL_TIMEOUT
+    config.include_server_header = False
+    config.errorlog = logging.getLogger("hypercorn.error")  # through our handlers, not its own
+    config.errorlog.setLevel(logging.WARNING)  # where it runs is told already
+    return config

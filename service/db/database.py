@@ -1,0 +1,148 @@
+"""The database: declarative base, engine, one session per request and THE one commit.
+
+Features get an AsyncSession, execute and flush; they never commit. `finish` is the only place
+that does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncSession,
+    async_sessionmaker,
+)
+
+from service.db import pool
+from service.db.batching import BATCH_MAX, Loader
+from service.db.engine import make_engine, one_server
+from service.db.errors import _CONNECTION, _LOST, DRIVER_FAILURES, _passes_by_itself
+from service.db.query import Lookup, Query, Record
+from service.db.read_session import ReadingSession
+from service.errors import Unavailable
+from service.observability import tracing
+from service.settings import Settings
+
+OBSERVATION_TIMEOUT: Final = 2.0  # seconds
+
+T = TypeVar("T")
+
+log: Final = structlog.get_logger(__name__)
+
+
+class Database:
+    """The engine and the sessions of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = make_engine(settings)
+        self._pgbouncer = settings.database_pgbouncer
+        # A connection beside the pool, made at first use: a full pool must not hide how things are.
+        beside = make_engine(settings.model_copy(update={"database_pool_size": 1}), pool.SparedPool)
+        self._observing: set[asyncio.Task[Any]] = set()
+        # Reads need no BEGIN and ROLLBACK: two round trips less each. Behind PgBouncer they do: a
+        # statement takes more than one message, which only a transaction brings to one server.
+        autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
+        self._beside = beside.execution_options(**autocommit)
+        self._loader = Loader(self._fetch, BATCH_MAX * settings.database_pool_size)
+        reading = self.engine.execution_options(**autocommit)
+        self._idle: set[ReadingSession] = set()
+        self._readers = async_sessionmaker(
+            reading, class_=ReadingSession, fetch=self.fetch, load=self.load, idle=self._idle
+        )
+        self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    def session(self, *, read_only: bool = False) -> AsyncSession:
+        """Make a session; it takes a connection from the pool at its first statement."""
+        if not read_only:
+            return self._writers()
+        return self._idle.pop() if self._idle else self._readers()
+
+    async def fetch(self, query: Query, values: Mapping[str, Any]) -> list[Record]:
+        """Read rows by the driver alone, on a connection that is given back at once.
+
+        Raises Unavailable when the database does not answer.
+        """
+        return await self._fetch(query, lambda: values)
+
+    async def load(self, lookup: Lookup, key: UUID) -> Record | None:
+        """Read the row that has a key, if there is one, together with what others look up.
+
+        Raises Unavailable when the database does not answer.
+        """
+        if tracing.active():
+            with tracing.statement(lookup.query.text):
+                return await self._loader.load(lookup, key)
+        return await self._loader.load(lookup, key)
+
+    async def _fetch(self, query: Query, values: Callable[[], Mapping[str, Any]]) -> list[Record]:
+        pooled = await self.engine.raw_connection()
+        try:
+            driver: Any = pooled.driver_connection
+            arguments = query.arguments(values())
+            async with one_server(driver, self._pgbouncer):
+                rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
+        except DRIVER_FAILURES as error:
+            state = getattr(error, "sqlstate", None) or ""
+            if isinstance(error, ValueError) or (state and not _passes_by_itself(state)):
+                raise  # the statement's fault: for the driver a ValueError, for the server a state
+            if not state or state[:2] == _CONNECTION or state in _LOST:
+                pooled.invalidate(error)
+            log.warning("database unavailable", reason=type(error).__name__)
+            raise Unavailable("The database is unavailable") from error
+        finally:
+            pooled.close()
+        return rows
+
+    def usage(self) -> pool.Usage:
+        """Tell how much of the pool is in use."""
+        used = cast(pool.BoundedPool, self.engine.pool).usage()
+        return used._replace(waiting=used.waiting + self._loader.joined)
+
+    async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Read on a connection that no request uses, in 2 s at most.
+
+        Raises Unavailable when the database does not answer in that time.
+        """
+        task = asyncio.create_task(self._observe(read))
+        # Waited for but not awaited: a frozen server would hold up its cancellation, too.
+        self._observing.add(task)
+        task.add_done_callback(self._observed)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=OBSERVATION_TIMEOUT)
+        finally:
+            task.cancel()
+        if not done:
+            raise Unavailable("The database does not answer")
+        return task.result()
+
+    async def _observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        try:
+            async with self._beside.connect() as connection:
+                return await read(connection)
+        except (SQLAlchemyError, Unavailable, OSError) as error:
+            log.warning("database not observed", reason=type(error).__name__)
+            raise Unavailable("The database does not answer") from error
+
+    def _observed(self, task: asyncio.Task[Any]) -> None:
+        self._observing.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: it may be nobody waits for it any more
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._loader.close()
+        await self.engine.dispose()
+        await self._beside.dispose()
+
+
+async def finish(session: AsyncSession, *, keep: bool) -> None:
+    """End the session's transaction, by commit or rollback, and give its connection back."""
+    try:
+        if keep:
+            await session.commit()
+    finally:
+        await session.close()

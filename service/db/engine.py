@@ -1,0 +1,105 @@
+"""The engine, and what opens connections."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any, Final
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    create_async_engine,
+)
+
+from service.db import pool
+from service.db.errors import DRIVER_FAILURES
+from service.errors import Unavailable
+from service.settings import Settings
+
+CONNECT_TIMEOUT: Final = 5  # seconds
+# Seconds past the statement's time after which its server is taken for dead.
+SILENCE: Final = 1
+# A transaction left open by a stalled client must not hold its locks for ever.
+IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
+
+
+def make_engine(
+    settings: Settings,
+    pool_class: type[pool.SparedPool] = pool.BoundedPool,
+    *,
+    patient: bool = False,
+) -> AsyncEngine:
+    """Make the engine; nothing connects before the first statement.
+
+    A patient one is for migrations, which lift DATABASE_STATEMENT_TIMEOUT.
+    """
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        connect_args=_adapter_options(settings, patient=patient),
+        poolclass=pool_class,
+        pool_size=settings.database_pool_size,
+        # A fixed pool: connections made under load and thrown away cost more than they give.
+        max_overflow=0,
+        pool_timeout=settings.database_pool_timeout,
+        pool_recycle=1800,
+        # The connection used last: its server process is the one that is still in the caches.
+        pool_use_lifo=True,
+        # Errors are logged with their statement: not with the values in it.
+        hide_parameters=True,
+    )
+    pool.watch(engine)
+    return engine
+
+
+def _adapter_options(settings: Settings, *, patient: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"async_creator_fn": connector(settings, patient=patient)}
+    if settings.database_pgbouncer:
+        # Another server connection may come with every transaction, so nothing is prepared for
+        # longer: unnamed statements, of which no two can clash.
+        options |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    return options
+
+
+Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+
+
+def one_server(
+    connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]", pgbouncer: bool
+) -> AbstractAsyncContextManager[object]:
+    """Run what the block asks on one server; behind PgBouncer, only a transaction does.
+
+    There even one statement needs it: it takes more than one message.
+    """
+    return connection.transaction() if pgbouncer else nullcontext()
+
+
+def connector(settings: Settings, *, patient: bool = False) -> Connect:
+    """Make what opens a connection, for the pool or beside it; raises Unavailable.
+
+    Unless patient, statements end with a TimeoutError when the server does not answer at all.
+    """
+    # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
+    dsn = settings.database_dsn
+    options: dict[str, Any] = {
+        "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
+        "command_timeout": None if patient else settings.database_statement_timeout + SILENCE,
+        "server_settings": {"application_name": "service"},
+    }
+    if settings.database_pgbouncer:
+        # It refuses the settings below: the role must have them (docs/operations.md).
+        options["statement_cache_size"] = 0
+    else:
+        options["server_settings"] |= {
+            "statement_timeout": str(int(settings.database_statement_timeout * 1000)),
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),
+        }
+
+    async def connect() -> "asyncpg.Connection[Any]":
+        try:
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
+            return connection
+        # ValueError: an address that can't be read.
+        except (ValueError, *DRIVER_FAILURES) as error:
+            raise Unavailable("The database is unavailable") from error
+
+    return connect

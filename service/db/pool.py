@@ -1,0 +1,166 @@
+"""The pool of database connections: fixed, its queue bounded, and spared by clients that leave."""
+
+import asyncio
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple, Self
+
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util import await_only
+
+from service.db.semaphore import Turns
+from service.errors import Unavailable
+
+# Requests that may wait for each connection. At 2 ms a statement the last one waits 40 ms; when
+# statements take seconds, a longer queue would only fail later.
+WAITING_PER_CONNECTION: Final = 20
+
+
+class Usage(NamedTuple):
+    """The pool at this moment: its connections, those in use, and the requests that wait."""
+
+    size: int
+    in_use: int
+    waiting: int
+
+
+class Hold:
+    """The connections that one request has taken, or is opening."""
+
+    def __init__(self) -> None:
+        self._ended = False
+        self._count = 0
+        self._released: asyncio.Future[None] | None = None
+
+    @classmethod
+    def of_this_task(cls) -> Self:
+        """Count for this task and those that it starts from now on."""
+        hold = cls()
+        _hold.set(hold)
+        return hold
+
+    def has_ended(self) -> bool:
+        """Whether no more can be taken: the request is given up."""
+        return self._ended
+
+    def take(self) -> None:
+        self._count += 1
+
+    def give_back(self) -> None:
+        self._count -= 1
+        if self._count == 0 and self._released is not None and not self._released.done():
+            self._released.set_result(None)
+
+    async def end(self, seconds: float) -> None:
+        """Wait until none is held, or so long; from then on no more can be taken."""
+        if self._count:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._until_released()
+        self._ended = True
+
+    async def _until_released(self) -> None:
+        while self._count:
+            self._released = asyncio.get_running_loop().create_future()
+            await self._released
+
+
+_hold: Final[ContextVar[Hold | None]] = ContextVar("hold", default=None)
+
+
+class SparedPool(AsyncAdaptedQueuePool):
+    """A pool that knows which request holds a connection, so that none is given up half-way.
+
+    Who comes first is served first (see Turns). Whoever has a turn may still have to open the
+    connection; others wait, and may leave.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.turns = Turns(self.size())
+
+    def connect(self) -> PoolProxiedConnection:
+        """Take a connection. Raises TimeoutError after the pool's timeout."""
+        self._await_turn()
+        hold = _hold.get()
+        try:
+            connection = super().connect() if hold is None else self._connect_for(hold)
+        except BaseException:
+            self.turns.give_back()
+            raise
+        connection.record_info["taken"] = (self.turns, hold)  # type: ignore[index]
+        return connection
+
+    def _await_turn(self) -> None:
+        if self.turns.take_at_once():
+            return
+        try:
+            await_only(self.turns.take(self.timeout()))
+        except TimeoutError:
+            raise PoolTimeoutError("all connections are in use") from None
+
+    def _connect_for(self, hold: Hold) -> PoolProxiedConnection:
+        if hold.has_ended():
+            raise asyncio.CancelledError
+        hold.take()
+        try:
+            return super().connect()
+        except BaseException:
+            hold.give_back()
+            raise
+
+
+class BoundedPool(SparedPool):
+    """A pool that refuses at once when too many wait for it already."""
+
+    def connect(self) -> PoolProxiedConnection:
+        """Take a connection. Raises Unavailable, or TimeoutError after the pool's timeout."""
+        if self.turns.waiting >= WAITING_PER_CONNECTION * self.size():
+            raise Unavailable("The service is busy")
+        return super().connect()
+
+    def usage(self) -> Usage:
+        """Tell how much of it is in use."""
+        return Usage(self.size(), self.checkedout(), self.turns.waiting)
+
+
+def watch(engine: AsyncEngine) -> None:
+    """Count what requests give back, and leave connections that no longer answer."""
+    event.listen(engine.sync_engine, "checkout", _check)
+    event.listen(engine.sync_engine, "checkin", _given_back)
+    # What happens to a connection that the collector finds: somebody forgot to give it back.
+    event.listen(engine.sync_engine, "detach", _given_back)
+    event.listen(engine.sync_engine, "handle_error", _failed)
+
+
+def _check(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+    # The server was restarted meanwhile: the pool then opens another connection instead.
+    if driver.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+def _given_back(_driver: Any, record: ConnectionPoolEntry) -> None:
+    if record.record_info and (taken := record.record_info.pop("taken", None)):
+        turns, hold = taken
+        turns.give_back()
+        if hold is not None:
+            hold.give_back()
+
+
+def _failed(context: ExceptionContext) -> Unavailable | None:
+    """Leave a server that is silent (not one that is slow: that one answers with an error).
+
+    The driver would ask it to cancel the statement, and wait for that as long again.
+    """
+    if not isinstance(context.original_exception, TimeoutError) or context.connection is None:
+        return None
+    driver = context.connection.connection.driver_connection
+    if driver is not None:
+        driver.terminate()
+    context.is_disconnect = True
+    return Unavailable("The database is unavailable")

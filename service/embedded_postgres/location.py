@@ -1,0 +1,139 @@
+"""Where a cluster lies: in DATA_DIR, or for root, where its stand-in can't get there, elsewhere."""
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from service.embedded_postgres.errors import EmbeddedError
+from service.embedded_postgres.os_user import Account, ourselves, stand_in
+from service.embedded_postgres.supervisor import data_of, read_postmaster
+
+ELSEWHERE = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - its owner and mode are checked
+SHARED = "service-postgres"
+SOCKET = ".s.PGSQL.5432"
+SOCKET_PATH_LIMIT = 103  # bytes: 107 on Linux, 103 on macOS
+
+
+def find_home(data_dir: Path) -> tuple[Path, Account]:
+    """The folder of the cluster, its log and its locks, made when new, and who runs the server.
+
+    Raises EmbeddedError when the folder is another user's or can't be made.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    return _root_home(data_dir) if os.geteuid() == 0 else _own_home(data_dir)
+
+
+def _own_home(data_dir: Path) -> tuple[Path, Account]:
+    account = ourselves()
+    home = data_dir / "postgres"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.lstat().st_uid != account.uid:
+        raise EmbeddedError(
+            f"The database in {home} belongs to another user: run as that user, "
+            "or set DATA_DIR to another folder."
+        )
+    return home, account
+
+
+def _root_home(data_dir: Path) -> tuple[Path, Account]:
+    home = data_dir / "postgres"
+    if home.is_symlink():
+        home = _linked_home(home)
+        return home, stand_in(data_of(home), data_dir)
+    account = stand_in(data_of(home), data_dir)
+    if not account.reaches(data_dir) and not home.exists():
+        return _home_elsewhere(home, account), account
+    owner = data_dir.stat()
+    home.mkdir(mode=0o711, exist_ok=True)
+    os.chown(home, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    if owner.st_uid == 0:
+        home.chmod(0o711)
+    if not account.reaches(home):
+        raise EmbeddedError(
+            f"The database in {home} can't be reached by the user {account.name}, who runs it: "
+            "open the folders above it, or set DATA_DIR to another folder."
+        )
+    return home, account
+
+
+def _linked_home(link: Path) -> Path:
+    home = link.readlink()
+    if home.parent not in [base / SHARED for base in ELSEWHERE] or not _is_roots_own(home):
+        raise EmbeddedError(
+            f"{link} does not lead to a database that root made: remove it, "
+            "or set DATA_DIR to another folder."
+        )
+    return home
+
+
+def _is_roots_own(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and not found.st_mode & 0o022
+
+
+def shared_folder(account: Account) -> Path:
+    """Root's own folder, open to the account, for what can't lie at its usual place."""
+    for base in ELSEWHERE:
+        folder = base / SHARED
+        try:
+            folder.mkdir(exist_ok=True)
+            if _is_roots_own(folder):
+                folder.chmod(0o755)
+                if account.reaches(folder):
+                    return folder
+        except OSError:
+            continue
+    raise EmbeddedError(
+        f"The user {account.name} can't reach the database's folder, and {SHARED} can be made in "
+        f"none of {', '.join(map(str, ELSEWHERE))}: set DATA_DIR or DATABASE_URL."
+    )
+
+
+def _home_elsewhere(link: Path, account: Account) -> Path:
+    home = Path(tempfile.mkdtemp(prefix="data-", dir=shared_folder(account)))
+    home.chmod(0o711)
+    try:
+        link.symlink_to(home)
+    except FileExistsError:  # another process was faster
+        shutil.rmtree(home)
+        return _linked_home(link)
+    return home
+
+
+def socket_folder(home: Path, account: Account) -> Path:
+    """A folder of mode 0700 for the socket, whose path fits into an address."""
+    folder = home / "socket"
+    if _fits(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        account.give(folder)
+        return folder
+    last = read_postmaster(home)
+    if last is not None and _is_private(last.socket_dir, account):
+        return last.socket_dir  # those who use it know no other
+    for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
+        if _fits(base / "service-pg-12345678") and base.is_dir() and account.reaches(base):
+            folder = Path(tempfile.mkdtemp(prefix="service-pg-", dir=base))
+            account.give(folder)
+            return folder
+    raise EmbeddedError(f"There is no folder for temporary files that {account.name} can reach.")
+
+
+def _fits(folder: Path) -> bool:
+    """Short enough, and free of what clients split or quote, such as the comma between hosts."""
+    path = str(folder / SOCKET)
+    return len(path) <= SOCKET_PATH_LIMIT and re.fullmatch(r"[\w/.+-]+", path, re.ASCII) is not None
+
+
+def _is_private(folder: Path, account: Account) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    mine = found.st_uid == account.uid and stat.S_IMODE(found.st_mode) == 0o700
+    return stat.S_ISDIR(found.st_mode) and mine and _fits(folder)

@@ -1,0 +1,91 @@
+"""The operating-system user who runs the server: PostgreSQL refuses to run as root."""
+
+import os
+import pwd
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.embedded_postgres.errors import EmbeddedError
+from service.embedded_postgres.supervisor import ENVIRONMENT
+
+UNPRIVILEGED = "nobody"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user by number and name; `dropped` when root steps down to it."""
+
+    uid: int
+    gid: int
+    name: str
+    dropped: bool
+
+    def run(
+        self, command: Sequence[str | Path], text: str = "", seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program as this user with `text` as its input; stderr goes into stdout."""
+        return subprocess.run(  # noqa: S603 - our own programs
+            command,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+            cwd="/",
+            env=ENVIRONMENT,
+            **self._identity(),
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        if not self.dropped:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    def reaches(self, folder: Path) -> bool:
+        """Whether this user can pass through the folder and all those above it."""
+        if not self.dropped:
+            return True
+        return self.run(["/bin/sh", "-c", 'test -x "$1"', "sh", folder]).returncode == 0
+
+    def give(self, folder: Path) -> None:
+        """Make root's new folder this user's own."""
+        if self.dropped:
+            os.chown(folder, self.uid, self.gid, follow_symlinks=False)
+
+
+def ourselves() -> Account:
+    """The account of this process, which is not root. Raises EmbeddedError when it has no name."""
+    uid = os.geteuid()
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise EmbeddedError(
+            f"The embedded PostgreSQL can't run as user id {uid}, which has no entry in "
+            "/etc/passwd: add one, or set DATABASE_URL."
+        ) from None
+    return Account(uid, os.getegid(), entry.pw_name, dropped=False)
+
+
+def stand_in(*folders: Path) -> Account:
+    """The account root steps down to: the first folder's owner who is not root, else nobody."""
+    for folder in folders:
+        if folder.is_dir() and (uid := folder.lstat().st_uid) != 0:
+            try:
+                return _dropped(pwd.getpwuid(uid))
+            except KeyError:
+                continue
+    try:
+        return _dropped(pwd.getpwnam(UNPRIVILEGED))
+    except KeyError:
+        raise EmbeddedError(
+            f"PostgreSQL can't run as root and there is no user {UNPRIVILEGED} to run it: "
+            "start the service as an ordinary user, or set DATABASE_URL."
+        ) from None
+
+
+def _dropped(entry: pwd.struct_passwd) -> Account:
+    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name, dropped=True)

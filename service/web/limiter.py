@@ -1,0 +1,154 @@
+"""How often a caller may ask: the counting, without HTTP."""
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import structlog
+from limits import RateLimitItem, parse_many
+from limits.aio.storage import SlidingWindowCounterSupport
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+
+from service.settings import Settings
+from service.web.limiter_storage import BoundedMemoryStorage
+
+log: Final = structlog.get_logger(__name__)
+
+# Seconds for which a server that did not answer is left alone, so that requests do not wait.
+PAUSE: Final = 1.0
+DEFAULT: Final = "DEFAULT"
+NAMES: Final = (
+    "READ", "CREATE", "WRITE", "STREAM", "REGISTER", "LOGIN", "LOGIN_ACCOUNT", "REFRESH",
+    "MAIL", "ADMIN", DEFAULT,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a limit says of a hit: `reset` is the time in seconds until there is room again."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+
+
+class Limiter:
+    """Counts hits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._items: dict[str, list[RateLimitItem]] = {}
+        if settings.ratelimit_enabled:
+            self._items = {
+                name: parse_many(text)
+                for name in NAMES
+                if (text := getattr(settings, f"ratelimit_{name.lower()}"))
+            }
+        self._own = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
+        self._shared = _shared_limiter(settings)
+        self._down = False
+        self._ask_again_at = 0.0
+        self.failures = 0
+        self.refused = Counter(dict.fromkeys(self._items, 0))
+
+    def counts(self, name: str) -> bool:
+        """Whether a limit is on."""
+        return name in self._items
+
+    async def hit(
+        self, name: str, key: str, *, cost: int = 1, strict: bool = False
+    ) -> Verdict | None:
+        """Count a hit; None when nothing limits it. A negative cost takes hits back.
+
+        While the shared server is down a hit passes; a strict one is counted in this process.
+        """
+        items = self._items.get(name)
+        if not items:
+            return None
+        verdict = await self._hit_shared(items, name, key, cost)
+        if verdict is None and (strict or self._shared is None):
+            verdict = await _hit(self._own, items, name, key, cost)
+        if verdict is not None and not verdict.allowed:
+            self.refused[name] += 1
+        return verdict
+
+    async def _hit_shared(
+        self, items: list[RateLimitItem], name: str, key: str, cost: int
+    ) -> Verdict | None:
+        if self._shared is None:
+            return None
+        if time.monotonic() < self._ask_again_at:
+            self.failures += 1
+            return None
+        try:
+            verdict = await _hit(self._shared, items, name, key, cost)
+        except StorageError:
+            self._note_failure()
+            return None
+        self._note_success()
+        return verdict
+
+    def _note_failure(self) -> None:
+        self.failures += 1
+        self._ask_again_at = time.monotonic() + PAUSE
+        if not self._down:
+            self._down = True
+            log.warning("limits are not counted: the server of REDIS_URL does not answer")
+
+    def _note_success(self) -> None:
+        if self._down:
+            self._down = False
+            log.info("limits are counted again")
+
+
+def _shared_limiter(settings: Settings) -> SlidingWindowCounterRateLimiter | None:
+    if settings.redis_url is None:
+        return None
+    url = settings.redis_url.get_secret_value()
+    storage: Any = storage_from_string(
+        f"async+{url}", wrap_exceptions=True, implementation="valkey",
+        socket_timeout=0.5, socket_connect_timeout=0.5,
+    )  # fmt: skip
+    return SlidingWindowCounterRateLimiter(storage)
+
+
+async def _hit(
+    limiter: SlidingWindowCounterRateLimiter,
+    items: list[RateLimitItem],
+    name: str,
+    key: str,
+    cost: int,
+) -> Verdict:
+    verdicts = [await _hit_one(limiter, item, name, key, cost) for item in items]
+    # The one that has least room is what the caller must know of.
+    return min(verdicts, key=_room)
+
+
+def _room(verdict: Verdict) -> tuple[bool, int]:
+    return verdict.allowed, verdict.remaining
+
+
+async def _hit_one(
+    limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, name: str, key: str, cost: int
+) -> Verdict:
+    allowed = await limiter.hit(item, name, key, cost=cost)
+    expiry = item.get_expiry()
+    storage = cast("SlidingWindowCounterSupport", limiter.storage)
+    window = await storage.get_sliding_window(item.key_for(name, key), expiry)
+    return Verdict(allowed, item.amount, *_remaining_and_reset(item.amount, expiry, *window))
+
+
+def _remaining_and_reset(
+    limit: int, expiry: int, previous: int, previous_left: float, current: int, current_left: float
+) -> tuple[int, int]:
+    # As the library's get_window_stats, which takes a window that began in this millisecond for
+    # one that ends now.
+    remaining = limit - math.floor(previous * previous_left / expiry + current)
+    reset = current_left - expiry
+    if previous:
+        reset = min(reset, previous_left % (expiry / previous))
+    return max(0, remaining), max(1, math.ceil(reset))

@@ -1,0 +1,1 @@
+"""What replaces a piece of Quart or Hypercorn."""

@@ -1,0 +1,50 @@
+"""What the worker does: jobs by name, and the clean-ups. Features are entered here."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.accounts import accounts
+from service.accounts.recovery import emails, links
+from service.auth import sessions
+from service.jobs import queue
+from service.jobs.context import Handler
+from service.posts import events, posts
+from service.settings import Settings
+from service.web import idempotency
+
+# Deletes some of what is past its time, in the session's transaction, and tells how much. It is
+# called again until nothing is left.
+Cleanup = Callable[[AsyncSession, datetime], Awaitable[int]]
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    links.LETTER_JOB: emails.send_letter,
+    links.RESET_REQUEST_JOB: emails.answer_reset_request,
+}
+
+
+def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
+    """Every clean-up by the name that the log gives it."""
+    retention = timedelta(days=settings.retention_days)
+
+    async def delete_retired_accounts(session: AsyncSession, now: datetime) -> int:
+        return await accounts.delete_retired_accounts(session, now - retention)
+
+    async def delete_old_events(session: AsyncSession, now: datetime) -> int:
+        return await events.delete_old_events(session, now - events.RETENTION)
+
+    async def delete_retired_posts(session: AsyncSession, now: datetime) -> int:
+        return await posts.delete_retired_posts(session, now - retention)
+
+    return {
+        "accounts": delete_retired_accounts,
+        "sessions": sessions.delete_expired_sessions,
+        "mail links": links.delete_expired_links,
+        "job records": queue.delete_old_records,
+        "idempotency keys": idempotency.delete_expired_keys,
+        "posts": delete_retired_posts,
+        "post counts": posts.delete_orphaned_counts,
+        "post events": delete_old_events,
+    }

@@ -1,0 +1,208 @@
+"""The worker: takes jobs from the queue and does them, until it is told to stop.
+
+Any number of workers may run; each job is one worker's at a time. A worker that dies leaves its
+jobs to the others: they take over what has not been heard of for `heartbeat_timeout`.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import asyncpg
+import structlog
+from pgqueuer.core.applications import PgQueuer
+from pgqueuer.domain.errors import FailingListenerError, RetryRequested
+from pgqueuer.domain.models import Job, Schedule
+from pgqueuer.domain.types import Channel
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.db.database import Database
+from service.db.schema_version import schema_problem
+from service.errors import Unavailable
+from service.jobs import queue
+from service.jobs.context import Handler, Tools
+from service.mail import Undeliverable, make_mailer
+from service.observability import propagation
+from service.settings import Settings
+from service.worker.cleanup import CLEANUP_TIMES, clean_up
+from service.worker.driver import CONNECTION_ERRORS, LONGEST_WAIT, PatientDriver, open_pool, pause
+from service.worker.handlers import HANDLERS
+
+BATCH: Final = 5
+CONCURRENCY: Final = 10  # jobs at a time in one worker; pgqueuer wants at least two batches
+
+DATABASE_ERRORS: Final = (
+    *CONNECTION_ERRORS,
+    asyncpg.PostgresError,
+    SQLAlchemyError,
+    Unavailable,
+)
+
+log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the worker is, in seconds.
+
+    A job that fails is tried again after `first_retry`, then twice as long each time, up to
+    `longest_retry`; half of each wait is chance. After `attempts`, about three days, it is kept
+    as failed.
+    """
+
+    first_retry: float = 1
+    longest_retry: float = 3600
+    attempts: int = 84
+    # How often an older job for the same address is asked after.
+    order: float = 0.5
+    # How often the queue is looked at unasked: a notification may be lost.
+    poll: float = 5
+    heartbeat_timeout: float = 30
+
+    def wait(self, attempts: int) -> timedelta:
+        """How long to wait after so many failures before this one."""
+        longest = min(self.first_retry * 2 ** min(attempts, 30), self.longest_retry)
+        return timedelta(seconds=random.uniform(longest / 2, longest))  # noqa: S311
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
+    """Do jobs until `stop` is set, then finish those in hand and return; cancelled, put them back.
+
+    What ends a run early (the database restarts, its schema is behind) is logged; the worker
+    starts again.
+    """
+    database = Database(settings)
+    tools = Tools(settings, database, make_mailer(settings))
+    wait = 1.0
+    try:
+        while not stop.is_set():
+            try:
+                if await _schema_is_ready(database, stop):
+                    await _Run(tools, pace or Pace()).work(stop)
+                wait = 1.0
+                continue
+            except (FailingListenerError, *DATABASE_ERRORS) as error:
+                if stop.is_set():
+                    break
+                log.warning("database away, worker starts again", reason=type(error).__name__)
+            await pause(stop, wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+    finally:
+        await database.close()
+
+
+async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
+    """Wait for the schema to be at head; False when told to stop before it was."""
+    while not stop.is_set():
+        async with database.session(read_only=True) as session:
+            connection = await session.connection()
+            problem = await connection.run_sync(schema_problem)
+        if problem is None:
+            return True
+        log.warning("worker waits", reason=problem)
+        await pause(stop, LONGEST_WAIT)
+    return False
+
+
+class _Run:
+    """One life of pgqueuer's machinery, from a good database to its loss or the end."""
+
+    def __init__(self, tools: Tools, pace: Pace) -> None:
+        self._tools = tools
+        self._pace = pace
+        self._in_hand: set[asyncio.Task[Any]] = set()
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Raises what ended it before."""
+        settings = self._tools.settings
+        async with open_pool(settings) as pool:
+            driver = PatientDriver(pool, stop, pgbouncer=settings.database_pgbouncer)
+            application = self._application(driver)
+            # An event of its own: pgqueuer also ends a run when its listener fails.
+            stopping = asyncio.create_task(_pass_on(stop, application.shutdown))
+            running = asyncio.create_task(self._run(application))
+            log.info("worker ready")
+            try:
+                # Never cancelled itself, for it would drop its jobs.
+                await asyncio.shield(running)
+            finally:
+                stopping.cancel()
+                application.shutdown.set()
+                for task in self._in_hand:
+                    task.cancel()
+                await asyncio.wait([running])
+
+    def _application(self, driver: PatientDriver) -> PgQueuer:
+        application = PgQueuer(
+            driver, channel=Channel(queue.NAMES.channel), queries=queue.make_queries(driver)
+        )
+        for name, handler in HANDLERS.items():
+            application.entrypoint(name, on_failure="hold")(self._entrypoint(handler))
+
+        async def run_clean_ups(_schedule: Schedule) -> None:
+            await clean_up(self._tools)
+
+        application.schedule("cleanup", CLEANUP_TIMES)(run_clean_ups)
+        return application
+
+    async def _run(self, application: PgQueuer) -> None:
+        await application.run(
+            dequeue_timeout=timedelta(seconds=self._pace.poll),
+            batch_size=BATCH,
+            max_concurrent_tasks=CONCURRENCY,
+            heartbeat_timeout=timedelta(seconds=self._pace.heartbeat_timeout),
+            # Through a transaction-mode PgBouncer no notification comes; then polling does.
+            shutdown_on_listener_failure=not self._tools.settings.database_pgbouncer,
+            log_aggregation_interval=timedelta(minutes=5),
+        )
+
+    def _entrypoint(self, handler: Handler) -> Callable[[Job], Awaitable[None]]:
+        async def run(job: Job) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine runs in a task
+            self._in_hand.add(task)
+            try:
+                with propagation.resumed(job.entrypoint, job.id, job.headers or {}):
+                    await self._do(job, handler)
+            finally:
+                self._in_hand.discard(task)
+
+        return run
+
+    async def _do(self, job: Job, handler: Handler) -> None:
+        """Do a job. Raises RetryRequested, or what it failed of for good."""
+        try:
+            await self._await_turn(job)
+            await handler(self._tools, json.loads(job.payload or b"{}"))
+        except (RetryRequested, Undeliverable):
+            raise
+        except asyncio.CancelledError:
+            # pgqueuer would drop the job as cancelled; it goes back instead.
+            raise RetryRequested(timedelta(0), "the worker was stopped") from None
+        except Exception as error:
+            if job.attempts + 1 >= self._pace.attempts:
+                raise
+            wait = self._pace.wait(job.attempts)
+            seconds = round(wait.total_seconds(), 1)
+            log.warning("job failed, trying again", reason=repr(error), wait=seconds)
+            raise RetryRequested(wait, repr(error)) from error
+
+    async def _await_turn(self, job: Job) -> None:
+        """Put the job back while an older one for the same address is not done."""
+        to: Any = (job.headers or {}).get("to")
+        if to is None:
+            return
+        async with self._tools.database.session(read_only=True) as session:
+            due = await queue.older_job_waits(session, job.entrypoint, job.id, to)
+        if due is not None:
+            wait = timedelta(seconds=due + self._pace.order)
+            raise RetryRequested(wait, "an older job comes first")
+
+
+async def _pass_on(source: asyncio.Event, target: asyncio.Event) -> None:
+    await source.wait()
+    target.set()
