@@ -13,7 +13,7 @@ import service.posts.models
 import service.web.idempotency  # noqa: F401 - imported for their tables
 from service.cli.database import provided
 from service.db.base import Base
-from service.db.engine import make_engine
+from service.db.engine import create_engine
 from service.settings import load_settings
 
 # Tables whose schema belongs to a library.
@@ -48,7 +48,7 @@ def run_migrations(connection: Connection) -> None:
 async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
     with provided(load_settings()) as place:
-        engine = make_engine(place.settings, patient=True)
+        engine = create_engine(place.settings, patient=True)
         try:
             async with engine.connect() as connection:
                 await connection.run_sync(run_migrations)

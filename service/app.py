@@ -19,7 +19,7 @@ from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
 from service.auth.tokens import Tokens
 from service.db.database import Database
-from service.db.engine import connector
+from service.db.engine import connection_factory
 from service.observability import tracing
 from service.posts import routes as posts_routes
 from service.posts.routes import blueprint as posts_blueprint
@@ -70,7 +70,7 @@ def create_app(settings: Settings | None = None) -> Service:
     db_session.init_app(app, database)
     metrics.init_app(app, database)
     shutdown.init_app(app)
-    posts_routes.init_app(app, connector(settings), pgbouncer=settings.database_pgbouncer)
+    posts_routes.init_app(app, connection_factory(settings), pgbouncer=settings.database_pgbouncer)
     principal.init_app(app, Tokens(settings), CsrfTokens(settings))
     ratelimit.init_app(app, limiter.Limiter(settings), principal.user_key)
     openapi.init_app(app)

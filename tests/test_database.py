@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.db.errors import as_unavailable, violated_constraint
+from service.db.errors import to_unavailable, violated_constraint
 from service.errors import NotFound, Unavailable
 
 
@@ -26,27 +26,27 @@ def failed(sqlstate: str | None, driver_exception: Exception | None = None) -> D
     ["08006", "53300", "57014", "57P01", "25006", "40001", "40P01", "55P03"],
 )
 def test_passing_failure_is_unavailable(sqlstate: str) -> None:
-    assert as_unavailable(failed(sqlstate)) is not None
+    assert to_unavailable(failed(sqlstate)) is not None
 
 
 @pytest.mark.parametrize("sqlstate", ["22021", "23505", "42P01", "XX000", "", None])
 def test_lasting_failure_is_not(sqlstate: str | None) -> None:
-    assert as_unavailable(failed(sqlstate)) is None
+    assert to_unavailable(failed(sqlstate)) is None
 
 
 @pytest.mark.parametrize("lost", [ConnectionResetError(), TimeoutError()])
 def test_lost_connection_is_unavailable(lost: Exception) -> None:
-    assert as_unavailable(failed(None, lost)) is not None
+    assert to_unavailable(failed(None, lost)) is not None
 
 
 def test_full_pool_is_unavailable() -> None:
-    assert as_unavailable(PoolTimeoutError()) is not None
+    assert to_unavailable(PoolTimeoutError()) is not None
 
 
 def test_service_errors_stay_what_they_are() -> None:
     error = Unavailable()
-    assert as_unavailable(error) is error
-    assert as_unavailable(NotFound()) is None
+    assert to_unavailable(error) is error
+    assert to_unavailable(NotFound()) is None
 
 
 def test_violation_without_a_name_has_none() -> None:

@@ -20,7 +20,7 @@ import asyncpg
 import pytest
 
 from service.db import migrations
-from service.db.engine import SILENCE, make_engine
+from service.db.engine import SILENCE, create_engine
 from service.db.pool import WAITING_PER_CONNECTION
 from service.embedded_postgres import EmbeddedPostgres, start
 from tests.conftest import make_settings
@@ -91,7 +91,7 @@ async def serving(
     server: Faulty, folder: Path, pool_timeout: float, statement_timeout: float
 ) -> AsyncIterator[ServiceProcess]:
     """A service on that server, with a small pool."""
-    engine = make_engine(make_settings(database_url=server.url))
+    engine = create_engine(make_settings(database_url=server.url))
     await migrations.upgrade(engine)
     await engine.dispose()
     async with service_process(

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Uuid, column, func, select, table, text, values
 
 from service.auth import callers
-from service.db.batching import BATCH_MAX, Loader
+from service.db.batching import BATCH_MAX, BatchLoader
 from service.db.database import Database
-from service.db.pool import WAITING_PER_CONNECTION, Hold
-from service.db.query import Lookup, Query, Record
-from service.db.read_session import look_up
+from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
+from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.read_session import fetch_by_key
 from service.errors import Unavailable
 from service.ids import new_id
 from service.observability import context
@@ -30,9 +30,9 @@ from tests.waiting import until
 KNOWN = [new_id() for _ in range(BATCH_MAX + 1)]
 UNKNOWN = new_id()
 _known = values(column("id", Uuid), name="known").data([(key,) for key in KNOWN])
-LOOKUP = Lookup(select(_known.c.id), _known.c.id)
+LOOKUP = KeyedQuery(select(_known.c.id), _known.c.id)
 _written = table("written", column("id", Uuid))
-SLOW = Lookup(select(func.pg_sleep(60)).select_from(_known), _known.c.id)
+SLOW = KeyedQuery(select(func.pg_sleep(60)).select_from(_known), _known.c.id)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def sent(database: Database) -> list[str]:
 
 
 async def all_of(database: Database, keys: Sequence[UUID]) -> list[Any]:
-    rows = await asyncio.gather(*(database.load(LOOKUP, key) for key in keys))
+    rows = await asyncio.gather(*(database.fetch_by_key(LOOKUP, key) for key in keys))
     await asyncio.sleep(0)  # the driver tells its statements in the loop's next turn
     return [row and row["id"] for row in rows]
 
@@ -99,7 +99,7 @@ async def test_beyond_its_limit_nobody_waits(database: Database) -> None:
         waiting = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
         await until(lambda: waits(database, BATCH_MAX))
         with pytest.raises(Unavailable):
-            await database.load(LOOKUP, KNOWN[0])
+            await database.fetch_by_key(LOOKUP, KNOWN[0])
     assert await waiting == KNOWN[:BATCH_MAX]
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
 
@@ -120,7 +120,9 @@ async def test_who_leaves_makes_room(database: Database) -> None:
 
 
 async def test_who_leaves_takes_nobody_along(database: Database) -> None:
-    leaving, staying = (asyncio.create_task(database.load(LOOKUP, key)) for key in KNOWN[:2])
+    leaving, staying = (
+        asyncio.create_task(database.fetch_by_key(LOOKUP, key)) for key in KNOWN[:2]
+    )
     await asyncio.sleep(0)
     leaving.cancel()
     row = await staying
@@ -141,7 +143,7 @@ async def test_when_all_leave_the_connection_is_not_lost(database: Database) -> 
 
 async def test_the_end_waits_for_nobody(settings: Settings) -> None:
     database = Database(settings)
-    waiting = asyncio.create_task(database.load(SLOW, KNOWN[0]))
+    waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
     await until(lambda: uses_it(database))
     async with asyncio.timeout(15):
         await database.close()
@@ -156,7 +158,7 @@ async def uses_it(database: Database) -> bool:
 async def test_all_are_told_when_the_connection_is_lost(
     database: Database, db: "asyncpg.Connection"
 ) -> None:
-    waiting = [asyncio.create_task(database.load(SLOW, key)) for key in KNOWN[:3]]
+    waiting = [asyncio.create_task(database.fetch_by_key(SLOW, key)) for key in KNOWN[:3]]
     await until(
         lambda: db.fetchval(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -173,16 +175,16 @@ async def test_all_are_told_when_the_connection_is_lost(
 async def test_a_statement_belongs_to_no_request(database: Database) -> None:
     knew = []
 
-    async def read(_query: Query, values: Callable[[], object]) -> list[Record]:
+    async def read(_query: CompiledQuery, values: Callable[[], object]) -> list[Record]:
         knew.append(dict(context.known()))
         values()
         return []
 
     context.begin({"request_id": "the-first"})
-    assert await Loader(read, 1).load(LOOKUP, KNOWN[0]) is None
+    assert await BatchLoader(read, 1).load(LOOKUP, KNOWN[0]) is None
     assert knew == [{}]
-    hold = Hold.of_this_task()
-    waiting = asyncio.create_task(database.load(SLOW, KNOWN[0]))
+    hold = ConnectionTracker.install()
+    waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
     await until(lambda: uses_it(database))
     await ends_at_once(hold)
     waiting.cancel()
@@ -196,10 +198,10 @@ class OddError(Exception):
 
 
 async def test_all_are_told_of_any_error() -> None:
-    async def read(_query: Query, _values: object) -> list[Record]:
+    async def read(_query: CompiledQuery, _values: object) -> list[Record]:
         raise OddError("one", "two")
 
-    loader = Loader(read, 2)
+    loader = BatchLoader(read, 2)
     waiting = [asyncio.create_task(loader.load(LOOKUP, key)) for key in KNOWN[:2]]
     async with asyncio.timeout(15):
         told = await asyncio.gather(*waiting, return_exceptions=True)
@@ -207,12 +209,12 @@ async def test_all_are_told_of_any_error() -> None:
 
 
 async def test_errors_leave_nothing_for_the_collector(database: Database) -> None:
-    broken = Lookup(select(text("nothing")).select_from(_known), _known.c.id)
+    broken = KeyedQuery(select(text("nothing")).select_from(_known), _known.c.id)
 
     async def fail() -> None:
         for _ in range(3):
             try:
-                await database.load(broken, KNOWN[0])
+                await database.fetch_by_key(broken, KNOWN[0])
             except asyncpg.UndefinedColumnError:
                 continue
             raise AssertionError
@@ -233,11 +235,11 @@ async def test_a_transaction_finds_what_it_wrote(database: Database) -> None:
     async with database.session() as session:
         await session.execute(text("CREATE TEMPORARY TABLE written (id uuid) ON COMMIT DROP"))
         await session.execute(text(f"INSERT INTO written VALUES ('{UNKNOWN}')"))
-        written = Lookup(select(_written.c.id), _written.c.id)
-        row = await look_up(session, written, UNKNOWN)
+        written = KeyedQuery(select(_written.c.id), _written.c.id)
+        row = await fetch_by_key(session, written, UNKNOWN)
         assert row is not None
         assert row.id == UNKNOWN
-        assert await look_up(session, written, KNOWN[0]) is None
+        assert await fetch_by_key(session, written, KNOWN[0]) is None
 
 
 FILL = """
@@ -255,7 +257,7 @@ FILL = """
     ("lookup", "table"), [(queries._one_post, "posts"), (callers._caller, "sessions")]
 )
 async def test_rows_are_found_by_key_also_without_statistics(
-    lookup: Lookup, table: str, db: "asyncpg.Connection"
+    lookup: KeyedQuery, table: str, db: "asyncpg.Connection"
 ) -> None:
     await db.execute(FILL)
     await db.execute("SET plan_cache_mode = force_generic_plan")
@@ -270,7 +272,7 @@ async def test_nobody_joins_a_statement_under_way(
     database: Database, db: "asyncpg.Connection", sent: list[str]
 ) -> None:
     await db.execute("CREATE TABLE written (id uuid)")
-    lookup = Lookup(select(_written.c.id), _written.c.id)
+    lookup = KeyedQuery(select(_written.c.id), _written.c.id)
 
     async def blocked(count: int) -> bool:
         found: int = await db.fetchval(
@@ -280,9 +282,9 @@ async def test_nobody_joins_a_statement_under_way(
 
     async with db.transaction():
         await db.execute("LOCK TABLE written")
-        first = asyncio.create_task(database.load(lookup, KNOWN[0]))
+        first = asyncio.create_task(database.fetch_by_key(lookup, KNOWN[0]))
         await until(lambda: blocked(1))
-        second = asyncio.create_task(database.load(lookup, KNOWN[0]))
+        second = asyncio.create_task(database.fetch_by_key(lookup, KNOWN[0]))
         await until(lambda: blocked(2))
         await db.execute("INSERT INTO written VALUES ($1)", KNOWN[0])
     assert await second is not None

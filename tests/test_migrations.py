@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import migrations
-from service.db.engine import SILENCE, make_engine
-from service.db.schema_version import head_revision, schema_problem
+from service.db.engine import SILENCE, create_engine
+from service.db.schema_version import head_revision, schema_mismatch
 from service.embedded_postgres import EmbeddedPostgres
 from service.settings import PROJECT
 from tests.conftest import SECRET, make_settings
@@ -40,7 +40,7 @@ async def empty_url(postgres: EmbeddedPostgres, admin: "asyncpg.Connection") -> 
 @pytest.fixture
 async def engine(empty_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database without a schema."""
-    made = make_engine(make_settings(database_url=empty_url))
+    made = create_engine(make_settings(database_url=empty_url))
     yield made
     await made.dispose()
 
@@ -71,7 +71,7 @@ async def alembic(engine: AsyncEngine, run: Callable[..., Any], *values: object)
 
 async def problem(engine: AsyncEngine) -> str | None:
     async with engine.connect() as connection:
-        return await connection.run_sync(schema_problem)
+        return await connection.run_sync(schema_mismatch)
 
 
 def test_the_head_is_alembic_s() -> None:
@@ -148,7 +148,7 @@ async def test_upgrade_may_take_longer_than_a_request(
 ) -> None:
     """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT, and as long as it takes."""
     settings = make_settings(database_url=empty_url, database_statement_timeout=0.05)
-    engine = make_engine(settings, patient=True)
+    engine = create_engine(settings, patient=True)
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with inside.transaction():
         await inside.execute("SELECT pg_advisory_xact_lock(7042001)")

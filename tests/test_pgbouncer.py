@@ -14,8 +14,8 @@ from sqlalchemy import Integer, bindparam, cast, select, text
 
 from service.app import create_app
 from service.db.database import Database
-from service.db.engine import connector
-from service.db.query import Query
+from service.db.engine import connection_factory
+from service.db.query import CompiledQuery
 from service.settings import Settings
 from service.web.server.application import Service
 from tests.client import Client
@@ -25,7 +25,7 @@ from tests.smtp import SmtpServer
 
 POST = {"title": "a", "content": "b"}
 READ = ["BEGIN", "COMMIT", "SELECT"]
-ONE: Final = Query(select(cast(bindparam("a"), Integer)))
+ONE: Final = CompiledQuery(select(cast(bindparam("a"), Integer)))
 PREPARED = "SELECT count(*) FROM pg_prepared_statements"
 LIMITS = ("statement_timeout", "idle_in_transaction_session_timeout")
 
@@ -49,7 +49,7 @@ def direct(settings: Settings) -> Settings:
 
 async def limits(settings: Settings) -> list[str]:
     """What the server says of a new connection's time limits."""
-    connection = await connector(settings)()
+    connection = await connection_factory(settings)()
     try:
         return [await connection.fetchval(f"SHOW {name}") for name in LIMITS]
     finally:
@@ -71,7 +71,7 @@ async def prepared(settings: Settings) -> int:
             for read_only in (True, False):
                 async with database.session(read_only=read_only) as session:
                     await session.execute(text("SELECT CAST(:a AS integer)"), {"a": 1})
-            await database.fetch(ONE, {"a": 1})
+            await database.fetch_all(ONE, {"a": 1})
         async with database.session(read_only=True) as session:
             left: int = (await session.execute(text(PREPARED))).scalar_one()
     finally:

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import literal, select, text
 
 from service.db.database import Database
-from service.db.pool import WAITING_PER_CONNECTION, Hold
-from service.db.query import Query
+from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
+from service.db.query import CompiledQuery
 from service.errors import Unavailable
 from service.settings import Settings
 from tests.waiting import until
@@ -30,46 +30,46 @@ async def waits(database: Database, count: int) -> bool:
     return database.usage().waiting == count
 
 
-async def ends_at_once(hold: Hold) -> None:
+async def ends_at_once(tracker: ConnectionTracker) -> None:
     async with asyncio.timeout(LONG / 2):
-        await hold.end(LONG)
+        await tracker.drain(LONG)
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 async def test_a_session_gives_back_what_it_took(database: Database, read_only: bool) -> None:
-    hold = Hold.of_this_task()
+    tracker = ConnectionTracker.install()
     async with database.session(read_only=read_only) as session:
         assert (await session.execute(ONE)).scalar_one() == 1
-    await ends_at_once(hold)
+    await ends_at_once(tracker)
 
 
 async def test_so_does_what_only_reads(database: Database) -> None:
-    hold = Hold.of_this_task()
-    await database.fetch(Query(select(literal(1))), {})
-    await ends_at_once(hold)
+    tracker = ConnectionTracker.install()
+    await database.fetch_all(CompiledQuery(select(literal(1))), {})
+    await ends_at_once(tracker)
 
 
 async def test_the_end_waits_for_a_statement_under_way(database: Database) -> None:
-    hold = Hold.of_this_task()
+    tracker = ConnectionTracker.install()
     async with database.session() as session:
         await session.execute(ONE)
-        ending = asyncio.create_task(hold.end(LONG))
+        ending = asyncio.create_task(tracker.drain(LONG))
         await asyncio.sleep(0)
         assert not ending.done()
     await ending
 
 
 async def test_it_does_not_wait_for_ever(database: Database) -> None:
-    hold = Hold.of_this_task()
+    tracker = ConnectionTracker.install()
     async with database.session() as session:
         await session.execute(ONE)
-        await hold.end(0.01)
-        assert hold.has_ended()
+        await tracker.drain(0.01)
+        assert tracker.closed()
 
 
 async def test_who_was_given_up_gets_no_connection(database: Database) -> None:
-    hold = Hold.of_this_task()
-    await hold.end(LONG)
+    tracker = ConnectionTracker.install()
+    await tracker.drain(LONG)
     async with database.session() as session:
         with pytest.raises(asyncio.CancelledError):
             await session.execute(ONE)
@@ -79,11 +79,11 @@ async def test_who_was_given_up_gets_no_connection(database: Database) -> None:
 async def test_nor_does_who_was_given_up_while_waiting(database: Database) -> None:
     async with database.session() as first:
         await first.execute(ONE)
-        hold = Hold.of_this_task()
+        tracker = ConnectionTracker.install()
         async with database.session() as second:
             waiting = asyncio.create_task(second.execute(ONE))
             await asyncio.sleep(0)
-            await hold.end(LONG)
+            await tracker.drain(LONG)
             await first.rollback()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
@@ -109,7 +109,7 @@ async def test_nobody_passes_who_waits(database: Database) -> None:
     served = []
 
     async def ask(name: str) -> None:
-        await database.fetch(Query(select(literal(1))), {})
+        await database.fetch_all(CompiledQuery(select(literal(1))), {})
         served.append(name)
 
     async with database.session() as session:
@@ -126,7 +126,8 @@ async def test_whose_turn_comes_too_late_passes_it_on(database: Database) -> Non
     async with database.session() as session:
         await session.execute(ONE)
         leaving, waiting = (
-            asyncio.create_task(database.fetch(Query(select(literal(1))), {})) for _ in range(2)
+            asyncio.create_task(database.fetch_all(CompiledQuery(select(literal(1))), {}))
+            for _ in range(2)
         )
         await until(lambda: waits(database, 2))
         await session.rollback()
@@ -142,5 +143,5 @@ async def test_what_is_forgotten_is_given_back(database: Database) -> None:
         forgotten = await database.engine.raw_connection()
         del forgotten
         gc.collect()
-    assert len(await database.fetch(Query(select(literal(1))), {})) == 1
+    assert len(await database.fetch_all(CompiledQuery(select(literal(1))), {})) == 1
     assert database.usage() == (1, 0, 0)

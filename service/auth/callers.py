@@ -12,7 +12,7 @@ from service import clock
 from service.auth.models import LoginSession, User
 from service.auth.tokens import Claims
 from service.db.database import Database
-from service.db.query import Lookup
+from service.db.query import KeyedQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ _table: Final = cast(Table, LoginSession.__table__)
 _sessions: Final = _table.c
 _users: Final = User.__table__.c
 
-_caller: Final = Lookup(
+_caller: Final = KeyedQuery(
     select(
         _users.id,
         _users.email,
@@ -54,7 +54,7 @@ _columns_of_caller: Final = itemgetter(*(field.name for field in fields(Caller))
 
 async def find_caller(database: Database, claims: Claims) -> Caller | None:
     """Read the account of a live session, disabled or not; None when there is no such session."""
-    found = await database.load(_caller, claims.session_id)
+    found = await database.fetch_by_key(_caller, claims.session_id)
     if found is None or found.id != claims.user_id:
         return None
     if found.deleted_at is not None or found.expires_at <= clock.now():

@@ -14,7 +14,7 @@ from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
 from service.cli.database import provided
 from service.db.base import AnyRow
-from service.db.database import Database, finish
+from service.db.database import Database, close_session
 from service.errors import BadRequest
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
@@ -59,7 +59,7 @@ async def _grant(
         granted = await grant_admin(session, user.id)
         keep = True
     finally:
-        await finish(session, keep=keep)
+        await close_session(session, keep=keep)
     if new:
         return f"Made the administrator {user.email}, with the username {user.username}."
     return f"{user.email} is an administrator {'now' if granted else 'already'}."

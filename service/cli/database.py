@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli.messages import connection_failure, database_address
 from service.db import migrations
-from service.db.engine import make_engine
+from service.db.engine import create_engine
 from service.errors import Unavailable
 from service.settings import Settings
 
@@ -57,7 +57,7 @@ async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
 
     Raises ClickException saying what failed.
     """
-    engine = make_engine(settings, patient=True)
+    engine = create_engine(settings, patient=True)
     try:
         await _connect(engine, settings, wait)
         return await migrations.upgrade(engine)

@@ -11,8 +11,8 @@ import click
 
 from service.cli.database import provided, tell, upgrade
 from service.cli.messages import connection_failure, database_address
-from service.db.engine import make_engine
-from service.db.schema_version import schema_problem
+from service.db.engine import create_engine
+from service.db.schema_version import schema_mismatch
 from service.importing.copying import Tally, copy_posts, copy_users
 from service.importing.destination import Destination
 from service.importing.dry_run import Rehearsal
@@ -96,10 +96,10 @@ async def _prepare(settings: Settings, dry_run: bool) -> None:
     if not (settings.production or dry_run):
         tell(await upgrade(settings))
         return
-    engine = make_engine(settings)
+    engine = create_engine(settings)
     try:
         async with engine.connect() as connection:
-            problem = await connection.run_sync(schema_problem)
+            problem = await connection.run_sync(schema_mismatch)
     finally:
         await engine.dispose()
     if problem:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from service.db.query import Lookup, Query, Record
+from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.errors import Unavailable
 
 # Keys in a statement: with more, a row costs no less, and all of them wait for the slowest.
@@ -22,10 +22,10 @@ BATCH_MAX: Final = 100
 CLOSING: Final = 1.0  # seconds for statements that are given up to end
 
 Rows = Sequence[Record]
-Read = Callable[[Query, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
+Read = Callable[[CompiledQuery, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
 
 
-class Loader:
+class BatchLoader:
     """Loads rows by their keys for many, of whom only so many may wait.
 
     `read` runs a query; it asks for the parameters once it has a connection. Until then whoever
@@ -34,32 +34,32 @@ class Loader:
     committed since.
     """
 
-    def __init__(self, read: Read, most_waiting: int) -> None:
+    def __init__(self, read: Read, max_waiting: int) -> None:
         self._read = read
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
         self._waiting = 0
-        self._open: dict[Lookup, _Batch] = {}
+        self._open: dict[KeyedQuery, _Batch] = {}
         self._unasked: set[_Batch] = set()
         self._tasks: set[asyncio.Task[Rows]] = set()
 
     @property
-    def joined(self) -> int:
+    def queued(self) -> int:
         """How many wait for a connection behind the first of their batch, whom the pool counts."""
         return sum(max(len(batch) - 1, 0) for batch in self._unasked)
 
-    async def load(self, lookup: Lookup, key: UUID) -> Record | None:
+    async def load(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Load the row that has the key, if there is one. Raises Unavailable, or what `read` does.
 
         It is waited for as long as the first of the batch would.
         """
-        if self._waiting >= self._most_waiting:
+        if self._waiting >= self._max_waiting:
             raise Unavailable("The service is busy")
         batch = self._open.get(lookup)
         if batch is None or len(batch) >= BATCH_MAX:
             batch = self._begin(lookup)
         self._waiting += 1
         try:
-            return await batch.join(key)
+            return await batch.wait(key)
         finally:
             self._waiting -= 1
 
@@ -72,7 +72,7 @@ class Loader:
             # The driver tells the server, which may be silent.
             await asyncio.wait(tasks, timeout=CLOSING)
 
-    def _begin(self, lookup: Lookup) -> "_Batch":
+    def _begin(self, lookup: KeyedQuery) -> "_Batch":
         batch = _Batch()
 
         def values() -> Mapping[str, Any]:
@@ -89,15 +89,15 @@ class Loader:
         self._open[lookup] = batch
         return batch
 
-    def _close(self, lookup: Lookup, batch: "_Batch") -> None:
+    def _close(self, lookup: KeyedQuery, batch: "_Batch") -> None:
         self._unasked.discard(batch)
         if self._open.get(lookup) is batch:
             del self._open[lookup]
 
-    def _end(self, lookup: Lookup, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
+    def _end(self, lookup: KeyedQuery, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
         self._tasks.discard(task)
         self._close(lookup, batch)
-        batch.answer(task)
+        batch.resolve(task)
 
 
 class _Batch:
@@ -114,7 +114,7 @@ class _Batch:
     def keys(self) -> set[UUID]:
         return set(self._waiting.values())
 
-    async def join(self, key: UUID) -> Record | None:
+    async def wait(self, key: UUID) -> Record | None:
         found: asyncio.Future[Record | None] = self._loop.create_future()
         self._waiting[found] = key
         try:
@@ -125,7 +125,7 @@ class _Batch:
         finally:
             del found  # an error's traceback leads here; from here to the error were a cycle
 
-    def answer(self, task: asyncio.Task[Rows]) -> None:
+    def resolve(self, task: asyncio.Task[Rows]) -> None:
         """Hand out what the statement came to; who has left needs nothing."""
         waiting = [(found, key) for found, key in self._waiting.items() if not found.done()]
         self._waiting.clear()

@@ -18,16 +18,16 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from service.db import pool
-from service.db.batching import BATCH_MAX, Loader
-from service.db.engine import make_engine, one_server
-from service.db.errors import _CONNECTION, _LOST, DRIVER_FAILURES, _passes_by_itself
-from service.db.query import Lookup, Query, Record
-from service.db.read_session import ReadingSession
+from service.db.batching import BATCH_MAX, BatchLoader
+from service.db.engine import create_engine, pin_server
+from service.db.errors import _CONNECTION, _LOST, DRIVER_ERRORS, _passes_by_itself
+from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.read_session import ReadSession
 from service.errors import Unavailable
 from service.observability import tracing
 from service.settings import Settings
 
-OBSERVATION_TIMEOUT: Final = 2.0  # seconds
+PROBE_TIMEOUT: Final = 2.0  # seconds
 
 T = TypeVar("T")
 
@@ -38,20 +38,26 @@ class Database:
     """The engine and the sessions of one process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.engine = make_engine(settings)
+        self.engine = create_engine(settings)
         self._pgbouncer = settings.database_pgbouncer
         # A connection beside the pool, made at first use: a full pool must not hide how things are.
-        beside = make_engine(settings.model_copy(update={"database_pool_size": 1}), pool.SparedPool)
-        self._observing: set[asyncio.Task[Any]] = set()
+        beside = create_engine(
+            settings.model_copy(update={"database_pool_size": 1}), pool.TrackedPool
+        )
+        self._probing: set[asyncio.Task[Any]] = set()
         # Reads need no BEGIN and ROLLBACK: two round trips less each. Behind PgBouncer they do: a
         # statement takes more than one message, which only a transaction brings to one server.
         autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
-        self._loader = Loader(self._fetch, BATCH_MAX * settings.database_pool_size)
+        self._loader = BatchLoader(self._fetch, BATCH_MAX * settings.database_pool_size)
         reading = self.engine.execution_options(**autocommit)
-        self._idle: set[ReadingSession] = set()
+        self._idle: set[ReadSession] = set()
         self._readers = async_sessionmaker(
-            reading, class_=ReadingSession, fetch=self.fetch, load=self.load, idle=self._idle
+            reading,
+            class_=ReadSession,
+            fetch_all=self.fetch_all,
+            fetch_by_key=self.fetch_by_key,
+            idle=self._idle,
         )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
@@ -61,14 +67,14 @@ class Database:
             return self._writers()
         return self._idle.pop() if self._idle else self._readers()
 
-    async def fetch(self, query: Query, values: Mapping[str, Any]) -> list[Record]:
+    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> list[Record]:
         """Read rows by the driver alone, on a connection that is given back at once.
 
         Raises Unavailable when the database does not answer.
         """
         return await self._fetch(query, lambda: values)
 
-    async def load(self, lookup: Lookup, key: UUID) -> Record | None:
+    async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key, if there is one, together with what others look up.
 
         Raises Unavailable when the database does not answer.
@@ -78,14 +84,16 @@ class Database:
                 return await self._loader.load(lookup, key)
         return await self._loader.load(lookup, key)
 
-    async def _fetch(self, query: Query, values: Callable[[], Mapping[str, Any]]) -> list[Record]:
+    async def _fetch(
+        self, query: CompiledQuery, values: Callable[[], Mapping[str, Any]]
+    ) -> list[Record]:
         pooled = await self.engine.raw_connection()
         try:
             driver: Any = pooled.driver_connection
             arguments = query.arguments(values())
-            async with one_server(driver, self._pgbouncer):
+            async with pin_server(driver, self._pgbouncer):
                 rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
-        except DRIVER_FAILURES as error:
+        except DRIVER_ERRORS as error:
             state = getattr(error, "sqlstate", None) or ""
             if isinstance(error, ValueError) or (state and not _passes_by_itself(state)):
                 raise  # the statement's fault: for the driver a ValueError, for the server a state
@@ -97,29 +105,29 @@ class Database:
             pooled.close()
         return rows
 
-    def usage(self) -> pool.Usage:
+    def usage(self) -> pool.PoolUsage:
         """Tell how much of the pool is in use."""
         used = cast(pool.BoundedPool, self.engine.pool).usage()
-        return used._replace(waiting=used.waiting + self._loader.joined)
+        return used._replace(waiting=used.waiting + self._loader.queued)
 
-    async def observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def probe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.
 
         Raises Unavailable when the database does not answer in that time.
         """
-        task = asyncio.create_task(self._observe(read))
+        task = asyncio.create_task(self._probe(read))
         # Waited for but not awaited: a frozen server would hold up its cancellation, too.
-        self._observing.add(task)
-        task.add_done_callback(self._observed)
+        self._probing.add(task)
+        task.add_done_callback(self._on_probe_done)
         try:
-            done, _ = await asyncio.wait({task}, timeout=OBSERVATION_TIMEOUT)
+            done, _ = await asyncio.wait({task}, timeout=PROBE_TIMEOUT)
         finally:
             task.cancel()
         if not done:
             raise Unavailable("The database does not answer")
         return task.result()
 
-    async def _observe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _probe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         try:
             async with self._beside.connect() as connection:
                 return await read(connection)
@@ -127,8 +135,8 @@ class Database:
             log.warning("database not observed", reason=type(error).__name__)
             raise Unavailable("The database does not answer") from error
 
-    def _observed(self, task: asyncio.Task[Any]) -> None:
-        self._observing.discard(task)
+    def _on_probe_done(self, task: asyncio.Task[Any]) -> None:
+        self._probing.discard(task)
         if not task.cancelled():
             task.exception()  # looked at: it may be nobody waits for it any more
 
@@ -139,7 +147,7 @@ class Database:
         await self._beside.dispose()
 
 
-async def finish(session: AsyncSession, *, keep: bool) -> None:
+async def close_session(session: AsyncSession, *, keep: bool) -> None:
     """End the session's transaction, by commit or rollback, and give its connection back."""
     try:
         if keep:

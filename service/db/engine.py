@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from service.db import pool
-from service.db.errors import DRIVER_FAILURES
+from service.db.errors import DRIVER_ERRORS
 from service.errors import Unavailable
 from service.settings import Settings
 
@@ -23,9 +23,9 @@ SILENCE: Final = 1
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
 
 
-def make_engine(
+def create_engine(
     settings: Settings,
-    pool_class: type[pool.SparedPool] = pool.BoundedPool,
+    pool_class: type[pool.TrackedPool] = pool.BoundedPool,
     *,
     patient: bool = False,
 ) -> AsyncEngine:
@@ -47,12 +47,12 @@ def make_engine(
         # Errors are logged with their statement: not with the values in it.
         hide_parameters=True,
     )
-    pool.watch(engine)
+    pool.listen(engine)
     return engine
 
 
 def _adapter_options(settings: Settings, *, patient: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {"async_creator_fn": connector(settings, patient=patient)}
+    options: dict[str, Any] = {"async_creator_fn": connection_factory(settings, patient=patient)}
     if settings.database_pgbouncer:
         # Another server connection may come with every transaction, so nothing is prepared for
         # longer: unnamed statements, of which no two can clash.
@@ -63,7 +63,7 @@ def _adapter_options(settings: Settings, *, patient: bool) -> dict[str, Any]:
 Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
 
 
-def one_server(
+def pin_server(
     connection: "asyncpg.Connection[Any] | PoolConnectionProxy[Any]", pgbouncer: bool
 ) -> AbstractAsyncContextManager[object]:
     """Run what the block asks on one server; behind PgBouncer, only a transaction does.
@@ -73,7 +73,7 @@ def one_server(
     return connection.transaction() if pgbouncer else nullcontext()
 
 
-def connector(settings: Settings, *, patient: bool = False) -> Connect:
+def connection_factory(settings: Settings, *, patient: bool = False) -> Connect:
     """Make what opens a connection, for the pool or beside it; raises Unavailable.
 
     Unless patient, statements end with a TimeoutError when the server does not answer at all.
@@ -99,7 +99,7 @@ def connector(settings: Settings, *, patient: bool = False) -> Connect:
             connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
             return connection
         # ValueError: an address that can't be read.
-        except (ValueError, *DRIVER_FAILURES) as error:
+        except (ValueError, *DRIVER_ERRORS) as error:
             raise Unavailable("The database is unavailable") from error
 
     return connect

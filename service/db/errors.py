@@ -11,8 +11,8 @@ from service.errors import Unavailable
 
 # What the driver raises, without a state from the server, for a connection that is lost; the last
 # one when that comes between two messages of a statement.
-SIGNS_OF_LOSS: Final = (OSError, asyncpg.InternalClientError)
-DRIVER_FAILURES: Final = (*SIGNS_OF_LOSS, asyncpg.PostgresError, asyncpg.InterfaceError)
+CONNECTION_LOST: Final = (OSError, asyncpg.InternalClientError)
+DRIVER_ERRORS: Final = (*CONNECTION_LOST, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
@@ -22,7 +22,7 @@ _LOST: Final = frozenset({"57P01", "57P02", "57P03"})
 _TRANSIENT_CODES: Final = frozenset({"25006", "40001", "40P01", "55P03"})
 
 
-def as_unavailable(error: BaseException) -> Unavailable | None:
+def to_unavailable(error: BaseException) -> Unavailable | None:
     """Translate a database failure that passes by itself; None for every other error."""
     if isinstance(error, Unavailable):
         return error
@@ -31,7 +31,7 @@ def as_unavailable(error: BaseException) -> Unavailable | None:
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         lost = error.connection_invalidated or isinstance(
-            getattr(error.orig, "driver_exception", None), SIGNS_OF_LOSS
+            getattr(error.orig, "driver_exception", None), CONNECTION_LOST
         )
         if lost or _passes_by_itself(state):
             return Unavailable("The database is unavailable")
@@ -48,7 +48,7 @@ def violated_constraint(error: IntegrityError) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def end_if_cancelled() -> None:
+def raise_if_cancelled() -> None:
     """Raise CancelledError if this task is to end, whatever error it was told instead.
 
     A driver that is cancelled as its connection is lost raises the loss: whoever then tries again

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import await_only
 
-from service.db.semaphore import Turns
+from service.db.semaphore import FairSemaphore
 from service.errors import Unavailable
 
 # Requests that may wait for each connection. At 2 ms a statement the last one waits 40 ms; when
@@ -21,7 +21,7 @@ from service.errors import Unavailable
 WAITING_PER_CONNECTION: Final = 20
 
 
-class Usage(NamedTuple):
+class PoolUsage(NamedTuple):
     """The pool at this moment: its connections, those in use, and the requests that wait."""
 
     size: int
@@ -29,40 +29,40 @@ class Usage(NamedTuple):
     waiting: int
 
 
-class Hold:
+class ConnectionTracker:
     """The connections that one request has taken, or is opening."""
 
     def __init__(self) -> None:
-        self._ended = False
+        self._closed = False
         self._count = 0
         self._released: asyncio.Future[None] | None = None
 
     @classmethod
-    def of_this_task(cls) -> Self:
+    def install(cls) -> Self:
         """Count for this task and those that it starts from now on."""
-        hold = cls()
-        _hold.set(hold)
-        return hold
+        tracker = cls()
+        _tracker.set(tracker)
+        return tracker
 
-    def has_ended(self) -> bool:
+    def closed(self) -> bool:
         """Whether no more can be taken: the request is given up."""
-        return self._ended
+        return self._closed
 
-    def take(self) -> None:
+    def acquired(self) -> None:
         self._count += 1
 
-    def give_back(self) -> None:
+    def released(self) -> None:
         self._count -= 1
         if self._count == 0 and self._released is not None and not self._released.done():
             self._released.set_result(None)
 
-    async def end(self, seconds: float) -> None:
+    async def drain(self, seconds: float) -> None:
         """Wait until none is held, or so long; from then on no more can be taken."""
         if self._count:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._until_released()
-        self._ended = True
+        self._closed = True
 
     async def _until_released(self) -> None:
         while self._count:
@@ -70,89 +70,89 @@ class Hold:
             await self._released
 
 
-_hold: Final[ContextVar[Hold | None]] = ContextVar("hold", default=None)
+_tracker: Final[ContextVar[ConnectionTracker | None]] = ContextVar("tracker", default=None)
 
 
-class SparedPool(AsyncAdaptedQueuePool):
+class TrackedPool(AsyncAdaptedQueuePool):
     """A pool that knows which request holds a connection, so that none is given up half-way.
 
-    Who comes first is served first (see Turns). Whoever has a turn may still have to open the
-    connection; others wait, and may leave.
+    Who comes first is served first (see FairSemaphore). The caller served may still
+    have to open the connection; others wait, and may leave.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.turns = Turns(self.size())
+        self.semaphore = FairSemaphore(self.size())
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises TimeoutError after the pool's timeout."""
-        self._await_turn()
-        hold = _hold.get()
+        self._acquire_slot()
+        tracker = _tracker.get()
         try:
-            connection = super().connect() if hold is None else self._connect_for(hold)
+            connection = super().connect() if tracker is None else self._connect_for(tracker)
         except BaseException:
-            self.turns.give_back()
+            self.semaphore.release()
             raise
-        connection.record_info["taken"] = (self.turns, hold)  # type: ignore[index]
+        connection.record_info["taken"] = (self.semaphore, tracker)  # type: ignore[index]
         return connection
 
-    def _await_turn(self) -> None:
-        if self.turns.take_at_once():
+    def _acquire_slot(self) -> None:
+        if self.semaphore.acquire_nowait():
             return
         try:
-            await_only(self.turns.take(self.timeout()))
+            await_only(self.semaphore.acquire(self.timeout()))
         except TimeoutError:
             raise PoolTimeoutError("all connections are in use") from None
 
-    def _connect_for(self, hold: Hold) -> PoolProxiedConnection:
-        if hold.has_ended():
+    def _connect_for(self, tracker: ConnectionTracker) -> PoolProxiedConnection:
+        if tracker.closed():
             raise asyncio.CancelledError
-        hold.take()
+        tracker.acquired()
         try:
             return super().connect()
         except BaseException:
-            hold.give_back()
+            tracker.released()
             raise
 
 
-class BoundedPool(SparedPool):
+class BoundedPool(TrackedPool):
     """A pool that refuses at once when too many wait for it already."""
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises Unavailable, or TimeoutError after the pool's timeout."""
-        if self.turns.waiting >= WAITING_PER_CONNECTION * self.size():
+        if self.semaphore.waiting >= WAITING_PER_CONNECTION * self.size():
             raise Unavailable("The service is busy")
         return super().connect()
 
-    def usage(self) -> Usage:
+    def usage(self) -> PoolUsage:
         """Tell how much of it is in use."""
-        return Usage(self.size(), self.checkedout(), self.turns.waiting)
+        return PoolUsage(self.size(), self.checkedout(), self.semaphore.waiting)
 
 
-def watch(engine: AsyncEngine) -> None:
+def listen(engine: AsyncEngine) -> None:
     """Count what requests give back, and leave connections that no longer answer."""
-    event.listen(engine.sync_engine, "checkout", _check)
-    event.listen(engine.sync_engine, "checkin", _given_back)
+    event.listen(engine.sync_engine, "checkout", _on_checkout)
+    event.listen(engine.sync_engine, "checkin", _on_release)
     # What happens to a connection that the collector finds: somebody forgot to give it back.
-    event.listen(engine.sync_engine, "detach", _given_back)
-    event.listen(engine.sync_engine, "handle_error", _failed)
+    event.listen(engine.sync_engine, "detach", _on_release)
+    event.listen(engine.sync_engine, "handle_error", _on_error)
 
 
-def _check(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+def _on_checkout(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
     # The server was restarted meanwhile: the pool then opens another connection instead.
     if driver.driver_connection.is_closed():
         raise DisconnectionError
 
 
-def _given_back(_driver: Any, record: ConnectionPoolEntry) -> None:
+def _on_release(_driver: Any, record: ConnectionPoolEntry) -> None:
     if record.record_info and (taken := record.record_info.pop("taken", None)):
-        turns, hold = taken
-        turns.give_back()
-        if hold is not None:
-            hold.give_back()
+        semaphore, tracker = taken
+        semaphore.released()
+        if tracker is not None:
+            tracker.released()
 
 
-def _failed(context: ExceptionContext) -> Unavailable | None:
+def _on_error(context: ExceptionContext) -> Unavailable | None:
     """Leave a server that is silent (not one that is slow: that one answers with an error).
 
     The driver would ask it to cancel the statement, and wait for that as long again.

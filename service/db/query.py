@@ -34,7 +34,7 @@ class Record(asyncpg.Record):
             raise AttributeError(name) from None
 
 
-class Query:
+class CompiledQuery:
     """A SELECT made once, of columns that the driver reads as they are meant: no JSON, no enums."""
 
     def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
@@ -50,7 +50,7 @@ class Query:
         return [values[name] if name in values else constants[name] for name in self._names]
 
 
-class Lookup:
+class KeyedQuery:
     """A SELECT made once, of rows that a key tells apart; each row says its own as `key`.
 
     Its statement takes many keys and looks up each as if it were alone: of a table without
@@ -64,7 +64,7 @@ class Lookup:
         keys = func.unnest(sql_cast(sent, ARRAY(Uuid(as_uuid=True))))
         sought = keys.table_valued("key").render_derived("sought")
         one = statement.where(key == sought.c.key).limit(literal_column("1")).lateral("one")
-        self.query = Query(select(*one.c, sought.c.key).join_from(sought, one, true()))
+        self.query = CompiledQuery(select(*one.c, sought.c.key).join_from(sought, one, true()))
 
     @staticmethod
     def values(keys: Iterable[UUID]) -> Mapping[str, Any]:

@@ -1,8 +1,8 @@
 """The session of safe methods: each statement on a connection of its own, given back at once.
 
-What many requests ask is a Query: a SELECT that is compiled once and then handed to the driver,
-at a third of the CPU time that SQLAlchemy's way to execute it takes. What they ask by a key is a
-Lookup, which loader.py answers for many at once.
+What many requests ask is a CompiledQuery: a SELECT that is compiled once and then handed to the
+driver, at a third of the CPU time that SQLAlchemy's way to execute it takes. What they ask by a
+key is a KeyedQuery, which batching.py answers for many at once.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,13 +17,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
-from service.db.query import Lookup, Query, Record
+from service.db.query import CompiledQuery, KeyedQuery, Record
 
-Fetch = Callable[[Query, Mapping[str, Any]], Awaitable[Sequence[Record]]]
-Load = Callable[[Lookup, UUID], Awaitable[Record | None]]
+FetchAll = Callable[[CompiledQuery, Mapping[str, Any]], Awaitable[Sequence[Record]]]
+FetchByKey = Callable[[KeyedQuery, UUID], Awaitable[Record | None]]
 
 
-class ReadingSession(AsyncSession):
+class ReadSession(AsyncSession):
     """A session that only reads columns, in autocommit.
 
     No transaction spans its statements, so that none needs to keep the connection of another:
@@ -31,11 +31,16 @@ class ReadingSession(AsyncSession):
     """
 
     def __init__(
-        self, *args: Any, fetch: Fetch, load: Load, idle: "set[ReadingSession]", **options: Any
+        self,
+        *args: Any,
+        fetch_all: FetchAll,
+        fetch_by_key: FetchByKey,
+        idle: "set[ReadSession]",
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.fetch = fetch
-        self.load = load
+        self.fetch_all = fetch_all
+        self.fetch_by_key = fetch_by_key
         self._idle = idle
 
     async def execute(  # type: ignore[override]
@@ -54,17 +59,19 @@ class ReadingSession(AsyncSession):
         self._idle.add(self)
 
 
-async def fetch(session: AsyncSession, query: Query, values: Mapping[str, Any]) -> Sequence[Any]:
+async def fetch_all(
+    session: AsyncSession, query: CompiledQuery, values: Mapping[str, Any]
+) -> Sequence[Any]:
     """Read rows, in the session's transaction when it has one."""
-    if isinstance(session, ReadingSession):
-        return await session.fetch(query, values)
+    if isinstance(session, ReadSession):
+        return await session.fetch_all(query, values)
     return (await session.execute(query.statement, values)).all()
 
 
-async def look_up(session: AsyncSession, lookup: Lookup, key: UUID) -> Any | None:
+async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> Any | None:
     """Read the row that has a key, if there is one, in the session's transaction if it has one."""
-    if isinstance(session, ReadingSession):
-        return await session.load(lookup, key)
+    if isinstance(session, ReadSession):
+        return await session.fetch_by_key(lookup, key)
     return (await session.execute(lookup.query.statement, lookup.values([key]))).one_or_none()
 
 

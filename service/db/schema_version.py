@@ -22,7 +22,7 @@ def head_revision() -> str:
     return max(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py"))
 
 
-def schema_problem(connection: Connection) -> str | None:
+def schema_mismatch(connection: Connection) -> str | None:
     """Tell what the schema lacks for this code; None when it is at head."""
     try:
         current = set(connection.scalars(_REVISIONS))

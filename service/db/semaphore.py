@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 
-class Turns:
+class FairSemaphore:
     """A semaphore that nobody passes, and that costs no task to wait for.
 
     `asyncio.Queue`, and so SQLAlchemy's pool, lets newcomers pass those who wait, and sends who was
@@ -20,14 +20,14 @@ class Turns:
         """How many wait."""
         return len(self._waiting)
 
-    def take_at_once(self) -> bool:
+    def acquire_nowait(self) -> bool:
         """Take a turn, if there is one."""
         if not self._free:
             return False
         self._free -= 1
         return True
 
-    async def take(self, seconds: float) -> None:
+    async def acquire(self, seconds: float) -> None:
         """Take a turn as soon as there is one. Raises TimeoutError when there is none in time."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
@@ -36,12 +36,12 @@ class Turns:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.give_back()  # it came when we were about to leave
+                self.release()  # it came when we were about to leave
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """End a turn: the next one's begins."""
         while self._waiting:
             turn = self._waiting.popleft()

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db.database import Database, finish
+from service.db.database import Database, close_session
 from service.mail import Mailer
 from service.settings import Settings
 
@@ -27,9 +27,9 @@ class Tools:
         try:
             yield session
         except BaseException:
-            await finish(session, keep=False)
+            await close_session(session, keep=False)
             raise
-        await finish(session, keep=True)
+        await close_session(session, keep=True)
 
 
 # A handler may run twice for one job: it must come to the same.

@@ -183,7 +183,7 @@ class _QueryGauge:
             if monotonic() - self._asked_at < QUERY_INTERVAL:
                 return
             self._asked_at = monotonic()
-            found = await database.observe(self._query)
+            found = await database.probe(self._query)
             self._told |= found.keys()
             for labels in self._told:
                 self._gauge.labels(*labels).set(found.get(labels, 0))

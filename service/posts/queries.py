@@ -30,8 +30,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.db.base import AnyRow, Id, UtcDateTime
-from service.db.query import Lookup, Query
-from service.db.read_session import fetch, look_up
+from service.db.query import CompiledQuery, KeyedQuery
+from service.db.read_session import fetch_all, fetch_by_key
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
 from service.posts.search import AnySelect, Way
@@ -56,7 +56,7 @@ _author: Final = (
 
 _place: Final = tuple_(_posts.created_at, _posts.id)
 
-_one_post: Final = Lookup(select(*SHOWN, _author, _posts.author_id).where(_VISIBLE), _posts.id)
+_one_post: Final = KeyedQuery(select(*SHOWN, _author, _posts.author_id).where(_VISIBLE), _posts.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Filters:
 
 async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
     """Read one visible post with its author."""
-    return await look_up(session, _one_post, post_id)
+    return await fetch_by_key(session, _one_post, post_id)
 
 
 async def read_page(
@@ -90,7 +90,7 @@ async def read_page(
         rows, total = await _search(session, filters, proofs, {**values, "limit": limit + 1})
     else:
         query = _page(filters.author is not None, limit + 1, first=offset == 0)
-        rows = await fetch(session, query, values)
+        rows = await fetch_all(session, query, values)
         total = rows[0].total
     # The total is there even when the page is empty: then the one row has no post.
     return Slice.cut([row for row in rows if row.id is not None], limit), total
@@ -102,12 +102,12 @@ async def _search(
     by_author = filters.author is not None
     proof = proofs.find(filters)
     if proof is not None:
-        rows = await fetch(session, _found(by_author, proof.way), values)
+        rows = await fetch_all(session, _found(by_author, proof.way), values)
         if proof.holds(_standing(rows[0])):
             return rows, search.TOTAL_CAP + 1
     way = await _choose_way(session, filters, values, on=False)
     counting = {**values, **search.counting()}
-    rows = await fetch(session, _found_and_counted(by_author, way), counting)
+    rows = await fetch_all(session, _found_and_counted(by_author, way), counting)
     proofs.keep(filters, Proof(rows[0].total, way, _standing(rows[0])))
     return rows, min(rows[0].total, search.TOTAL_CAP + 1)
 
@@ -123,9 +123,9 @@ async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after:
     if filters.words is not None:
         way = await _choose_way(session, filters, values, on=True)
         query = _found_further(by_author, way)
-        rows = await fetch(session, query, {**values, "limit": limit + 1})
+        rows = await fetch_all(session, query, {**values, "limit": limit + 1})
     else:
-        rows = await fetch(session, _following(by_author, limit + 1), values)
+        rows = await fetch_all(session, _following(by_author, limit + 1), values)
     return Slice.cut(list(rows), limit)
 
 
@@ -137,34 +137,34 @@ async def _choose_way(
 
 
 @cache
-def _page(by_author: bool, limit: int, *, first: bool) -> Query:
+def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
     conditions = _conditions(by_author, on=False)
     start = () if first else (_place <= _nth(conditions),)
     return _with(select(_total(by_author).label("total")), _newest(limit, *conditions, *start))
 
 
 @cache
-def _following(by_author: bool, limit: int) -> Query:
+def _following(by_author: bool, limit: int) -> CompiledQuery:
     there = _hidden(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
-    return Query(_newest(limit, *_conditions(by_author, on=False), _place < there))
+    return CompiledQuery(_newest(limit, *_conditions(by_author, on=False), _place < there))
 
 
 @cache
-def _found(by_author: bool, way: Way) -> Query:
+def _found(by_author: bool, way: Way) -> CompiledQuery:
     return _with(_stand(by_author), _matching(by_author, way))
 
 
 @cache
-def _found_and_counted(by_author: bool, way: Way) -> Query:
+def _found_and_counted(by_author: bool, way: Way) -> CompiledQuery:
     total = search.total(way, _conditions(by_author, on=False))
     facts = _stand(by_author).add_columns(total.label("total"))
     return _with(facts, _matching(by_author, way))
 
 
 @cache
-def _found_further(by_author: bool, way: Way) -> Query:
+def _found_further(by_author: bool, way: Way) -> CompiledQuery:
     ids = search.ids(way, _conditions(by_author, on=True))
-    return Query(_chosen(ids).order_by(*newest_first(_posts)))
+    return CompiledQuery(_chosen(ids).order_by(*newest_first(_posts)))
 
 
 def _matching(by_author: bool, way: Way) -> AnySelect:
@@ -172,12 +172,12 @@ def _matching(by_author: bool, way: Way) -> AnySelect:
     return _chosen(ids.offset(bindparam("offset")))
 
 
-def _with(facts: AnySelect, posts: AnySelect) -> Query:
+def _with(facts: AnySelect, posts: AnySelect) -> CompiledQuery:
     # Both of one snapshot, so that they tell of the same posts.
     counted, page = facts.subquery("counted"), posts.subquery("page")
     statement: AnySelect = select(counted, page)
     statement = statement.select_from(counted.outerjoin(page, true()))
-    return Query(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
+    return CompiledQuery(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
 
 
 def _stand(by_author: bool) -> AnySelect:

@@ -19,8 +19,8 @@ import asyncpg
 import structlog
 
 from service import clock
-from service.db.engine import Connect, one_server
-from service.db.errors import DRIVER_FAILURES, end_if_cancelled
+from service.db.engine import Connect, pin_server
+from service.db.errors import DRIVER_ERRORS, raise_if_cancelled
 from service.errors import Unavailable
 from service.posts.events import CHANNEL, Page, Position, is_known, newest_position, read_page
 from service.web import sse
@@ -142,14 +142,14 @@ class PostStream:
         try:
             async with self._resuming, self._reading() as connection:
                 return await read_page(connection, position)
-        except (Unavailable, *DRIVER_FAILURES):
+        except (Unavailable, *DRIVER_ERRORS):
             return None
 
     async def _knows(self, position: Position) -> bool:
         try:
             async with self._resuming, self._reading() as connection:
                 return await is_known(connection, position, clock.now())
-        except DRIVER_FAILURES as error:
+        except DRIVER_ERRORS as error:
             raise Unavailable("The database is unavailable") from error
 
     # What reads.
@@ -176,12 +176,12 @@ class PostStream:
                     self._ready.set()
                     retry = FIRST_RETRY
                     await self._follow()
-            except (Unavailable, *DRIVER_FAILURES) as error:
+            except (Unavailable, *DRIVER_ERRORS) as error:
                 reason = type(error.__cause__ or error).__name__
                 log.warning("stream has lost the database", reason=reason, wait=retry)
             except Exception:  # the next attempt may do better
                 log.exception("stream failed", wait=retry)
-            end_if_cancelled()
+            raise_if_cancelled()
             await asyncio.sleep(retry)
             retry = min(retry * 2, LAST_RETRY)
 
@@ -197,7 +197,7 @@ class PostStream:
         finally:
             self._ready.clear()
             self._connection = None
-            with suppress(*DRIVER_FAILURES):
+            with suppress(*DRIVER_ERRORS):
                 await connection.close(timeout=CLOSE_TIMEOUT)
 
     @asynccontextmanager
@@ -206,7 +206,7 @@ class PostStream:
         async with self._turn:
             if self._connection is None:
                 raise Unavailable("The database is unavailable")
-            async with asyncio.timeout(READ_TIMEOUT), one_server(self._connection, self._pgbouncer):
+            async with asyncio.timeout(READ_TIMEOUT), pin_server(self._connection, self._pgbouncer):
                 yield self._connection
 
     async def _settle(self) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from quart import Quart, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db.database import Database, finish
+from service.db.database import Database, close_session
 from service.web.request_state import exchange
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,7 +32,7 @@ async def release() -> None:
     """End the session without keeping anything, so that no connection is held while waiting."""
     opened = _take()
     if opened is not None:
-        await finish(opened, keep=False)
+        await close_session(opened, keep=False)
 
 
 def keep_changes() -> None:
@@ -53,7 +53,7 @@ async def _finish(response: Response) -> Response:
         keep = present.method not in SAFE_METHODS and (
             response.status_code < 400 or present.keep_changes
         )
-        await finish(opened, keep=keep)
+        await close_session(opened, keep=keep)
     return response
 
 

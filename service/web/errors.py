@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.http import HTTP_STATUS_CODES
 
-from service.db.errors import as_unavailable
+from service.db.errors import to_unavailable
 from service.errors import BadRequest, FieldErrors, ServiceError
 from service.web import db_session
 from service.web.request_id import request_id
@@ -91,7 +91,7 @@ def field_errors(error: Exception) -> dict[str, list[str]]:
 
 
 async def _database_error(error: Exception) -> Response:
-    unavailable = as_unavailable(error)
+    unavailable = to_unavailable(error)
     if unavailable is None:
         return await _unexpected(error)
     log.warning("database unavailable", reason=type(error).__name__)
@@ -101,7 +101,7 @@ async def _database_error(error: Exception) -> Response:
 async def _internal(error: InternalServerError) -> Response:
     # Also what failed after the route: the commit.
     cause = error.original_exception or error
-    unavailable = as_unavailable(cause)
+    unavailable = to_unavailable(cause)
     if unavailable is not None:
         return await _service_error(unavailable)
     if isinstance(cause, ServiceError):

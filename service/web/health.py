@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from quart import Blueprint, Response, current_app
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.db.schema_version import schema_problem
+from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.web import db_session
 from service.web.openapi import answers, example
@@ -53,9 +53,9 @@ async def read_readiness() -> Response:
 
 async def _database_problem() -> str | None:
     async def read(connection: AsyncConnection) -> str | None:
-        return await connection.run_sync(schema_problem)
+        return await connection.run_sync(schema_mismatch)
 
     try:
-        return await db_session.database().observe(read)
+        return await db_session.database().probe(read)
     except Unavailable:
         return "the database does not answer"

@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from quart import Blueprint, Quart, Response, current_app
 
 from service.db.database import Database
-from service.db.pool import Usage
+from service.db.pool import PoolUsage
 from service.observability.metrics import SAMPLE_INTERVAL, Metrics
 from service.web.openapi import answers
 from service.web.ratelimit import unlimited
@@ -62,7 +62,7 @@ def init_app(app: Quart, database: Database) -> None:
         app.while_serving(lambda: _keep_sampling(measured))
 
 
-def _part_of(usage: Callable[[], Usage], part: str) -> float:
+def _part_of(usage: Callable[[], PoolUsage], part: str) -> float:
     value: int = getattr(usage(), part)
     return value
 

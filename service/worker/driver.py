@@ -11,8 +11,8 @@ from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.ports.driver import NotifyCallback
 
-from service.db.engine import CONNECT_TIMEOUT, one_server
-from service.db.errors import SIGNS_OF_LOSS, end_if_cancelled
+from service.db.engine import CONNECT_TIMEOUT, pin_server
+from service.db.errors import CONNECTION_LOST, raise_if_cancelled
 from service.settings import Settings
 
 # One connection listens; the others fetch jobs, beat and record, one statement at a time.
@@ -22,7 +22,7 @@ LONGEST_WAIT: Final = 5.0  # seconds between two tries
 
 # The connection is lost, or the server is not (yet) there to make one.
 CONNECTION_ERRORS: Final = (
-    *SIGNS_OF_LOSS,
+    *CONNECTION_LOST,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
@@ -70,7 +70,7 @@ class PatientDriver(AsyncpgPoolDriver):
             await super().add_listener(channel, callback)
 
     async def _once(self, call: Call[T]) -> T:
-        async with self._pool.acquire() as connection, one_server(connection, self._pgbouncer):
+        async with self._pool.acquire() as connection, pin_server(connection, self._pgbouncer):
             return await call(connection)
 
     async def _persist(self, call: Call[T]) -> T:
@@ -81,7 +81,7 @@ class PatientDriver(AsyncpgPoolDriver):
             except CONNECTION_ERRORS as error:
                 if self._stop.is_set():
                     raise
-                end_if_cancelled()
+                raise_if_cancelled()
                 log.warning("database away, trying again", reason=type(error).__name__, wait=wait)
             await pause(self._stop, wait)
             wait = min(wait * 2, LONGEST_WAIT)

@@ -21,7 +21,7 @@ from pgqueuer.domain.types import Channel
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.db.database import Database
-from service.db.schema_version import schema_problem
+from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.jobs import queue
 from service.jobs.context import Handler, Tools
@@ -100,7 +100,7 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
     while not stop.is_set():
         async with database.session(read_only=True) as session:
             connection = await session.connection()
-            problem = await connection.run_sync(schema_problem)
+            problem = await connection.run_sync(schema_mismatch)
         if problem is None:
             return True
         log.warning("worker waits", reason=problem)

@@ -11,7 +11,7 @@ from service import clock
 from service.accounts.accounts import delete_retired_accounts
 from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
-from service.db.database import Database, finish
+from service.db.database import Database, close_session
 from service.settings import Settings
 from service.web.server.application import Service
 from tests.client import PASSWORD, Client
@@ -221,7 +221,7 @@ async def test_cleanup_removes_what_is_over(
         now = clock.now()
         ended = await delete_expired_sessions(session, now)
         retired = await delete_retired_accounts(session, now.replace(year=now.year - days))
-        await finish(session, keep=True)
+        await close_session(session, keep=True)
         return ended, retired
 
     assert await clean(1) == (2, 0)

@@ -19,7 +19,7 @@ from service.auth import callers, sessions
 from service.auth.errors import RefreshReused
 from service.auth.sessions import RefreshToken, Rules
 from service.auth.tokens import Claims
-from service.db.database import Database, finish
+from service.db.database import Database, close_session
 from service.errors import ServiceError
 from service.web.client import INTERNAL
 from service.web.server.application import Service
@@ -91,9 +91,9 @@ class World:
         try:
             result = await work(session)
         except ServiceError as error:
-            await finish(session, keep=error.keeps_changes)
+            await close_session(session, keep=error.keeps_changes)
             return error
-        await finish(session, keep=True)
+        await close_session(session, keep=True)
         return result
 
     async def login(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from service.app import create_app
 from service.db import migrations
-from service.db.engine import make_engine
+from service.db.engine import create_engine
 from service.embedded_postgres import start
 from service.settings import Settings
 from tests.client import Client
@@ -107,7 +107,7 @@ def short_path() -> Iterator[Path]:
 async def test_a_restart_of_the_database_leaves_no_gap(short_path: Path) -> None:
     server = start(short_path, durable=False)
     settings = make_settings(database_url=server.url())
-    engine = make_engine(settings)
+    engine = create_engine(settings)
     await migrations.upgrade(engine)
     await engine.dispose()
     app = create_app(settings)

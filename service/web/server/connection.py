@@ -10,7 +10,7 @@ from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 
-from service.db.pool import Hold
+from service.db.pool import ConnectionTracker
 from service.ids import new_id_text
 from service.web import telemetry
 from service.web.client import find_client_ip
@@ -38,7 +38,9 @@ class HTTPConnection(ASGIHTTPConnection):
 
     async def __call__(self, receive: Receive, send: Send) -> None:
         request = self._make_request()
-        client = DisconnectWatcher(request, receive, Hold.of_this_task(), shutdown(self.app))
+        client = DisconnectWatcher(
+            request, receive, ConnectionTracker.install(), shutdown(self.app)
+        )
         client.watch()
         try:
             await self._handle(Exchange(self.app, request, client.leave), send)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 
-from service.db.pool import Hold
+from service.db.pool import ConnectionTracker
 from service.web.server.request import ApiRequest
 from service.web.server.shutdown import Shutdown
 
@@ -22,12 +22,14 @@ WATCH_DELAY: Final = 0.2
 
 
 class DisconnectWatcher:
-    """Who sent the request: sends the body, may leave, and may be sent away."""
+    """Feeds a request its body, and cancels the request when its client leaves."""
 
-    def __init__(self, request: ApiRequest, receive: Receive, hold: Hold, ending: Shutdown) -> None:
+    def __init__(
+        self, request: ApiRequest, receive: Receive, tracker: ConnectionTracker, ending: Shutdown
+    ) -> None:
         self._request = request
         self._receive = receive
-        self._hold = hold
+        self._tracker = tracker
         self._ending = ending
         self._handling = asyncio.current_task()
         self._receiving: asyncio.Task[None] | None = None
@@ -60,7 +62,7 @@ class DisconnectWatcher:
             if not message.get("more_body", False):
                 body.set_complete()
         if not self._ending.begun:
-            await self._hold.end(DISCONNECT_GRACE)
+            await self._tracker.drain(DISCONNECT_GRACE)
 
     def leave(self) -> None:
         """Have the request given up; a second time does nothing."""
