@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Service:
     principal.init_app(app, Tokens(settings), CsrfTokens(settings))
     ratelimit.init_app(app, limiter.Limiter(settings), principal.user_key)
     openapi.init_app(app)
-    measures.watch(metrics.metrics(app), app.extensions)
+    measures.add_gauge(metrics.metrics(app), app.extensions)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     cors.init_app(app, settings.cors_origins)

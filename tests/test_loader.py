@@ -176,11 +176,11 @@ async def test_a_statement_belongs_to_no_request(database: Database) -> None:
     knew = []
 
     async def read(_query: CompiledQuery, values: Callable[[], object]) -> list[Record]:
-        knew.append(dict(context.known()))
+        knew.append(dict(context.current()))
         values()
         return []
 
-    context.begin({"request_id": "the-first"})
+    context.set({"request_id": "the-first"})
     assert await BatchLoader(read, 1).load(LOOKUP, KNOWN[0]) is None
     assert knew == [{}]
     hold = ConnectionTracker.install()

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from service.observability import propagation, tracing
-from service.observability.context import knowing, known
+from service.observability.context import bound, current
 from service.observability.otel import Tracing
 from tests.client import Client
 from tests.processes import ask, service_process
@@ -131,34 +131,34 @@ async def test_unmatched_paths_are_one_name(traces: Traces, client: Client) -> N
 
 
 async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
-    with tracing.span("GET", "SERVER", {"traceparent": PARENT}), knowing(request_id="a"):
-        headers = propagation.headers()
+    with tracing.span("GET", "SERVER", {"traceparent": PARENT}), bound(request_id="a"):
+        headers = propagation.inject()
     assert json.loads(json.dumps(headers)) == headers
-    with propagation.resumed("send_mail", 7, headers):
-        assert known() == {
+    with propagation.job_context("send_mail", 7, headers):
+        assert current() == {
             "job": "send_mail",
             "job_id": 7,
             "request_id": "a",
             "trace_id": TRACE_ID,
         }
-    assert known() == {}
+    assert current() == {}
     span = traces.one("job send_mail")
     assert (span.kind, trace_id(span)) == (SpanKind.CONSUMER, TRACE_ID)
     assert attributes(span) == {"job.id": 7, "request_id": "a"}
 
 
 async def test_failed_jobs_are_errors(traces: Traces) -> None:
-    with pytest.raises(RuntimeError), propagation.resumed("send_mail", 7, {}):
+    with pytest.raises(RuntimeError), propagation.job_context("send_mail", 7, {}):
         raise RuntimeError
     assert traces.one("job send_mail").status.status_code is StatusCode.ERROR
 
 
 def test_jobs_without_traces() -> None:
-    with knowing(request_id="a"):
-        headers = propagation.headers()
+    with bound(request_id="a"):
+        headers = propagation.inject()
     assert headers == {"request_id": "a"}
-    with propagation.resumed("send_mail", 7, headers):
-        assert known() == {"job": "send_mail", "job_id": 7, "request_id": "a"}
+    with propagation.job_context("send_mail", 7, headers):
+        assert current() == {"job": "send_mail", "job_id": 7, "request_id": "a"}
 
 
 class Collector(ThreadingHTTPServer):

@@ -86,7 +86,7 @@ async def enqueue(
     Jobs with the same `to` (an address) are done one after the other, oldest first. The payload
     is JSON and holds no secret: it stays readable in the database until the job is done.
     """
-    headers = propagation.headers() | ({} if to is None else {"to": to})
+    headers = propagation.inject() | ({} if to is None else {"to": to})
     driver: Any = SessionDriver(session)
     await make_queries(driver).enqueue(name, json.dumps(payload).encode(), headers=headers)
 

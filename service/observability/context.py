@@ -12,17 +12,17 @@ from typing import Any, Final
 _known: Final[ContextVar[dict[str, Any] | None]] = ContextVar("known", default=None)
 
 
-def known() -> Mapping[str, Any]:
+def current() -> Mapping[str, Any]:
     """What is known now."""
     return _known.get() or {}
 
 
-def begin(values: dict[str, Any]) -> None:
+def set(values: dict[str, Any]) -> None:  # noqa: A001 - read as context.set
     """Know this and nothing else, from here on in this task and those that it starts."""
     _known.set(values)
 
 
-def add(name: str, value: object) -> None:
+def bind(name: str, value: object) -> None:
     """Know one thing more, everywhere in the request or job that has begun."""
     values = _known.get()
     if values is not None:
@@ -30,15 +30,17 @@ def add(name: str, value: object) -> None:
 
 
 @contextmanager
-def knowing(**values: object) -> Iterator[None]:
+def bound(**values: object) -> Iterator[None]:
     """Know more for a while."""
-    token = _known.set({**known(), **values})
+    token = _known.set({**current(), **values})
     try:
         yield
     finally:
         _known.reset(token)
 
 
-def tell(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def merge_context(
+    _logger: object, _method: str, line: MutableMapping[str, Any]
+) -> Mapping[str, Any]:
     """Let a log line tell it: a processor of structlog."""
-    return {**line, **known()}
+    return {**line, **current()}

@@ -19,7 +19,7 @@ from service.observability import context
 from service.settings import Settings
 
 _SHARED: Final[list[Any]] = [
-    context.tell,
+    context.merge_context,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

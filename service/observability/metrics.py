@@ -67,11 +67,11 @@ class Metrics:
         """Whether several processes put their figures together."""
         return self._folder is not None
 
-    def begin(self) -> None:
+    def request_started(self) -> None:
         """Count a request as under way."""
         self._in_flight.inc()
 
-    def end(self, exchange: Exchange) -> None:
+    def request_finished(self, exchange: Exchange) -> None:
         """Count a request as answered, or given up."""
         self._in_flight.dec()
         key = (exchange.method, exchange.route, exchange.status)
@@ -82,12 +82,12 @@ class Metrics:
         known[0].inc()
         known[1].observe(exchange.seconds)
 
-    def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+    def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Tell a value of this process that goes up and down; summed over processes."""
         gauge = self._gauge(name, documentation)
         self._samples.append(lambda: gauge.set(read()))
 
-    def watch_totals(
+    def add_counter(
         self,
         name: str,
         documentation: str,
@@ -105,7 +105,7 @@ class Metrics:
 
         self._samples.append(sample)
 
-    def watch_database(
+    def add_query_gauge(
         self, name: str, documentation: str, labels: Sequence[str], query: Query
     ) -> None:
         """Tell what a query finds, by label values; it is asked at most every few seconds."""
@@ -117,7 +117,7 @@ class Metrics:
         for sample in self._samples:
             sample()
 
-    async def text(self, database: Database) -> bytes:
+    async def render(self, database: Database) -> bytes:
         """Tell everything in Prometheus' text format."""
         self.sample()
         for query in self._queries:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from service.observability.context import knowing
+from service.observability.context import bound
 from service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
         return
     with (
         _active.span(name, kind, headers) as opened,
-        knowing(trace_id=f"{opened.get_span_context().trace_id:032x}"),
+        bound(trace_id=f"{opened.get_span_context().trace_id:032x}"),
     ):
         yield opened
 

@@ -35,7 +35,7 @@ def metrics(app: Quart) -> Metrics:
 @answers(200, media_type="text/plain", description="The metrics in Prometheus' text format.")
 async def read_metrics() -> Response:
     """Read the service's metrics."""
-    text = await metrics(current_app).text(current_app.extensions["database"])
+    text = await metrics(current_app).render(current_app.extensions["database"])
     return Response(text, content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
@@ -57,7 +57,7 @@ def init_app(app: Quart, database: Database) -> None:
         ("waiting", "Requests that wait for a connection."),
     ):
         read = partial(_part_of, database.usage, part)
-        measured.watch(f"database_pool_{part}", documentation, read)
+        measured.add_gauge(f"database_pool_{part}", documentation, read)
     if measured.shared:
         app.while_serving(lambda: _keep_sampling(measured))
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from service.observability import context, tracing
-from service.observability.context import known
+from service.observability.context import current
 from service.observability.metrics import Metrics
 from service.web.metrics import metrics
 from service.web.request_state import ROUTINE, Exchange
@@ -34,7 +34,7 @@ class _Observed:
         self._metrics: Metrics = metrics(exchange.app)
 
     def __enter__(self) -> None:
-        self._metrics.begin()
+        self._metrics.request_started()
 
     def __exit__(
         self,
@@ -43,7 +43,7 @@ class _Observed:
         _at: TracebackType | None,
     ) -> None:
         self._exchange.end()
-        self._metrics.end(self._exchange)
+        self._metrics.request_finished(self._exchange)
         tell(self._exchange)
 
 
@@ -62,7 +62,7 @@ def _traced(exchange: Exchange) -> Iterator[None]:
 
 
 def _attributes(exchange: Exchange) -> dict[str, str | int]:
-    values = known()
+    values = current()
     return {
         "http.request.method": exchange.method,
         "http.route": exchange.route,
@@ -76,12 +76,12 @@ def begin(exchange: Exchange) -> None:
     known: dict[str, Any] = {"request_id": exchange.request_id}
     if exchange.client_ip:
         known["client_ip"] = exchange.client_ip
-    context.begin(known)
+    context.set(known)
 
 
 def bind_user(user_id: str) -> None:
     """Name the caller in the request's log lines, from here on."""
-    context.add("user_id", user_id)
+    context.bind("user_id", user_id)
 
 
 def tell(exchange: Exchange) -> None:

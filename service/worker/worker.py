@@ -166,7 +166,7 @@ class _Run:
             assert task is not None  # noqa: S101 - a coroutine runs in a task
             self._in_hand.add(task)
             try:
-                with propagation.resumed(job.entrypoint, job.id, job.headers or {}):
+                with propagation.job_context(job.entrypoint, job.id, job.headers or {}):
                     await self._do(job, handler)
             finally:
                 self._in_hand.discard(task)

@@ -78,7 +78,7 @@ async def test_unexpected_failure_says_nothing_of_the_inside(client: Client, pat
 
 @pytest.mark.parametrize("kind", ["error", "operational", "statement"])
 async def test_log_has_the_failure_under_the_same_request_id(client: Client, kind: str) -> None:
-    with capture_logs(processors=[context.tell]) as logged:
+    with capture_logs(processors=[context.merge_context]) as logged:
         answer = await client.get(f"/fail/{kind}")
     (entry,) = [each for each in logged if each["log_level"] == "error"]
     assert INSIDE in str(entry["exc_info"])

@@ -35,10 +35,10 @@ class Scrape:
     """The samples of one scrape."""
 
     def __init__(self, body: bytes) -> None:
-        self.text = body.decode()
+        self.render = body.decode()
         self.samples = [
             sample
-            for family in text_string_to_metric_families(self.text)
+            for family in text_string_to_metric_families(self.render)
             for sample in family.samples
         ]
 
@@ -191,7 +191,7 @@ async def test_queries_are_asked_every_few_seconds(
 ) -> None:
     now = monotonic()
     monkeypatch.setattr("service.web.metrics.monotonic", lambda: now)
-    metrics(app).watch_database("posts", "Posts.", ("title",), count_posts)
+    metrics(app).add_query_gauge("posts", "Posts.", ("title",), count_posts)
     ada = await client.sign_up()
     path = (await ada.post("/api/posts", {"title": "one", "content": "."})).headers["Location"]
     assert (await scrape(client)).value("posts", title="one") == 1
@@ -209,7 +209,7 @@ async def test_scrape_without_a_database(tmp_path: Path) -> None:
 
 def test_totals_of_others_are_told_as_their_growth() -> None:
     measured, total = Metrics(), 3
-    measured.watch_totals("failures", "Failures.", (), lambda: {(): total})
+    measured.add_counter("failures", "Failures.", (), lambda: {(): total})
     measured.sample()
     total = 5
     measured.sample()
