@@ -15,7 +15,7 @@ from service.auth.principal import caller, forget_cookies, passwords
 from service.auth.schemas import UserOut, show_user
 from service.db.base import AnyRow
 from service.web.client import origin
-from service.web.db_session import release, session
+from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
 from service.web.openapi import answers
 from service.web.openapi.headers import SET_COOKIE
@@ -33,7 +33,7 @@ async def register(data: Registration) -> Response:
     """Make an account."""
     refuse_names(data.password, email=data.email, username=data.username)
     password_hash = await passwords().hash(data.password)
-    user = await accounts.register(session(), data, password_hash, origin())
+    user = await accounts.register(db_session(), data, password_hash, origin())
     return json_response(show_user(user), 201, {"Location": "/auth/me"})
 
 
@@ -53,7 +53,7 @@ async def read_me() -> Response:
 @answers(200, UserOut, errors=[EmailTaken, UsernameTaken])
 async def change_me(data: ProfileChange) -> Response:
     """Change one's own username or email; a new email must be verified again."""
-    user = await accounts.change_profile(session(), caller().account, data, origin())
+    user = await accounts.change_profile(db_session(), caller().account, data, origin())
     return json_response(show_user(user))
 
 
@@ -65,7 +65,7 @@ async def change_me(data: ProfileChange) -> Response:
 async def delete_me(data: AccountDeletion) -> Response:
     """Delete one's own account and all that it wrote."""
     seen = await _check_password(data.password)
-    await accounts.delete_account(session(), seen, origin())
+    await accounts.delete_account(db_session(), seen, origin())
     return forget_cookies(no_content())
 
 
@@ -83,13 +83,13 @@ async def change_password(data: PasswordChange) -> Response:
     seen = await _check_password(data.current_password)
     new_hash = await passwords().hash(data.new_password)
     keep = caller().claims.session_id
-    await accounts.change_password(session(), seen, new_hash, origin(), keep=keep)
+    await accounts.change_password(db_session(), seen, new_hash, origin(), keep=keep)
     return no_content()
 
 
 async def _check_password(password: str) -> AnyRow:
     """Tell whether it is the caller's; no connection is held meanwhile. Raises WrongPassword."""
-    seen = await credentials.find_password(session(), caller().user_id)
+    seen = await credentials.find_password(db_session(), caller().user_id)
     await release()
     if not await passwords().verify(password, seen.password_hash if seen else None) or seen is None:
         raise WrongPassword

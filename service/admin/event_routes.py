@@ -9,7 +9,7 @@ from service.admin.schemas import EventList, EventQuery, show_event
 from service.audit import events
 from service.auth.guards import admin_required
 from service.ids import parse_id
-from service.web.db_session import session
+from service.web.db_session import db_session
 from service.web.openapi import answers
 from service.web.openapi.headers import LINK
 from service.web.pagination import InvalidCursor, cursor_links, position
@@ -29,7 +29,7 @@ CURSORS: Final = "events"
 async def list_events(query_args: EventQuery) -> Response:
     """List security events, newest first."""
     found = await events.list_events(
-        session(),
+        db_session(),
         user_id=parse_id(query_args.user),
         kind=query_args.kind,
         limit=query_args.per_page,

@@ -12,7 +12,7 @@ from service.posts.posts import PostNotFound
 from service.posts.schemas import PostOut, post_tag, show_post
 from service.web.client import origin
 from service.web.conditional import tagged
-from service.web.db_session import session
+from service.web.db_session import db_session
 from service.web.openapi import answers
 from service.web.openapi.headers import ETAG
 from service.web.ratelimit import limit
@@ -27,7 +27,7 @@ blueprint: Final = never_store(Blueprint("admin_posts", __name__, url_prefix="/a
 @answers(204, errors=[PostNotFound])
 async def remove_post(post_id: UUID) -> Response:
     """Remove anybody's post; only operators restore it."""
-    await posts.remove_post(session(), caller().user_id, post_id, origin())
+    await posts.remove_post(db_session(), caller().user_id, post_id, origin())
     return no_content()
 
 
@@ -37,5 +37,5 @@ async def remove_post(post_id: UUID) -> Response:
 @answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
 async def restore_removed_post(post_id: UUID) -> Response:
     """Restore a deleted post, whoever deleted it."""
-    post = await posts.restore_post(session(), caller().user_id, post_id, origin())
+    post = await posts.restore_post(db_session(), caller().user_id, post_id, origin())
     return tagged(json_response(show_post(post)), post_tag(post))

@@ -13,7 +13,7 @@ from service.admin.users import AccountNotFound
 from service.auth.guards import admin_required
 from service.auth.principal import caller
 from service.web.client import origin
-from service.web.db_session import session
+from service.web.db_session import db_session
 from service.web.openapi import answers
 from service.web.openapi.headers import LINK
 from service.web.pagination import InvalidCursor, cursor_links, position
@@ -33,7 +33,7 @@ CURSORS: Final = "users"
 async def list_users(query_args: AccountQuery) -> Response:
     """List accounts, newest first."""
     found = await users.list_accounts(
-        session(), query_args.q, limit=query_args.per_page, after=position(CURSORS, query_args)
+        db_session(), query_args.q, limit=query_args.per_page, after=position(CURSORS, query_args)
     )
     next_cursor = found.next_cursor(CURSORS)
     payload = {"users": [show_account(row) for row in found.rows], "next_cursor": next_cursor}
@@ -46,7 +46,7 @@ async def list_users(query_args: AccountQuery) -> Response:
 @answers(200, AccountOut, errors=[AccountNotFound])
 async def read_user(user_id: UUID) -> Response:
     """Read an account."""
-    return json_response(show_account(await users.read_account(session(), user_id)))
+    return json_response(show_account(await users.read_account(db_session(), user_id)))
 
 
 @blueprint.patch("/<id:user_id>")
@@ -56,5 +56,5 @@ async def read_user(user_id: UUID) -> Response:
 @answers(200, AccountOut, errors=[AccountNotFound, LastAdmin])
 async def change_user(user_id: UUID, data: AccountChange) -> Response:
     """Disable or enable an account, grant or revoke an operator's rights."""
-    account = await users.change_account(session(), caller().user_id, user_id, data, origin())
+    account = await users.change_account(db_session(), caller().user_id, user_id, data, origin())
     return json_response(show_account(account))

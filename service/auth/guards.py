@@ -10,13 +10,13 @@ from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.principal import caller
 from service.auth.security_schemes import ACCESS_COOKIE, ACCESS_TOKEN, REFRESH_COOKIE, REFRESH_TOKEN
 from service.errors import Unauthorized as NotSignedIn
-from service.web.openapi import secured
+from service.web.openapi import secured_by
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # Only tells; `refresh_caller` checks.
-refresh_token_required = secured(REFRESH_TOKEN, REFRESH_COOKIE, errors=[NotSignedIn])
+refresh_token_required = secured_by(REFRESH_TOKEN, REFRESH_COOKIE, errors=[NotSignedIn])
 
 
 def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -30,7 +30,7 @@ def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
         caller().confirm()
         return await route(*args, **kwargs)
 
-    told = secured(ACCESS_TOKEN, ACCESS_COOKIE, errors=[NotSignedIn, AccountDisabled])
+    told = secured_by(ACCESS_TOKEN, ACCESS_COOKIE, errors=[NotSignedIn, AccountDisabled])
     return told(authenticated(confirmed))
 
 
@@ -43,4 +43,4 @@ def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
             raise AdminRequired
         return await route(*args, **kwargs)
 
-    return secured(errors=[AdminRequired])(login_required(guarded))
+    return secured_by(errors=[AdminRequired])(login_required(guarded))

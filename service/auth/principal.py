@@ -33,7 +33,7 @@ from service.auth.tokens import (
 )
 from service.web.db_session import SAFE_METHODS, database
 from service.web.errors import error_response
-from service.web.request_state import exchange
+from service.web.request_state import request_state
 from service.web.telemetry import bind_user
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
@@ -111,7 +111,7 @@ class TokenAuth(QuartAuth):
 
     def read(self, kind: TokenType) -> Principal:
         """Read a token of one kind from the Authorization header, else from its cookie."""
-        headers = exchange().request.headers
+        headers = request_state().request.headers
         sent = headers.getlist("Authorization")
         if len(sent) > 1:
             return Principal(problem=INVALID)
@@ -137,14 +137,14 @@ class TokenAuth(QuartAuth):
 
     def load_user(self) -> Principal:
         """The caller, found at the first look."""
-        present = exchange()
-        if present.principal is None:
-            present.principal = self.resolve_user()
-        return cast(Principal, present.principal)
+        state = request_state()
+        if state.principal is None:
+            state.principal = self.resolve_user()
+        return cast(Principal, state.principal)
 
     def login_user(self, user: AuthUser) -> None:
         """Let it be this one."""
-        exchange().principal = user
+        request_state().principal = user
 
     async def after_request(self, response: Response) -> Response:
         """Nothing to do: the stock method would verify every token once more."""
@@ -153,17 +153,17 @@ class TokenAuth(QuartAuth):
 
 def tokens() -> Tokens:
     """The application's tokens."""
-    return cast(Tokens, exchange().extensions["tokens"])
+    return cast(Tokens, request_state().extensions["tokens"])
 
 
 def csrf_tokens() -> CsrfTokens:
     """The application's CSRF tokens."""
-    return cast(CsrfTokens, exchange().extensions["csrf_tokens"])
+    return cast(CsrfTokens, request_state().extensions["csrf_tokens"])
 
 
 def passwords() -> Passwords:
     """The application's password hashing."""
-    return cast(Passwords, exchange().extensions["passwords"])
+    return cast(Passwords, request_state().extensions["passwords"])
 
 
 def caller() -> Principal:
@@ -172,7 +172,7 @@ def caller() -> Principal:
 
 
 def _auth() -> TokenAuth:
-    return cast(TokenAuth, exchange().extensions["QUART_AUTH"][0])
+    return cast(TokenAuth, request_state().extensions["QUART_AUTH"][0])
 
 
 def user_key() -> str | None:

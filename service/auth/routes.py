@@ -40,9 +40,9 @@ from service.auth.tokens import TokenType
 from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.client import origin
-from service.web.db_session import release, session
+from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
-from service.web.openapi import answers, reads
+from service.web.openapi import answers, reads_headers
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.ratelimit import limit, unlimited
 from service.web.responses import json_response, never_store, no_content
@@ -57,24 +57,24 @@ PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
 @blueprint.post("/login")
 @limit("LOGIN")
 @validate_request(Credentials)
-@reads(TOKEN_TRANSPORT, errors=[UnknownTransport])
+@reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
 @answers(200, LoginAnswer, headers=PAIR_HEADERS, errors=[InvalidCredentials, AccountDisabled])
 async def login(data: Credentials) -> Response:
     """Open a session with email and password."""
     by_cookie = _wants_cookies()
     await ratelimit.enforce("LOGIN_ACCOUNT", data.email.lower(), strict=True)
-    user = await credentials.find_credentials(session(), data.email)
+    user = await credentials.find_credentials(db_session(), data.email)
     await release()
     matches = await passwords().verify(data.password, user.password_hash if user else None)
     if user is None or not matches:
         reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
-        await record_failure(session(), origin(), data.email, user_id, reason)
+        await record_failure(db_session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
     # Only failures count: this one was none.
-    await ratelimit.take_back("LOGIN_ACCOUNT", data.email.lower(), strict=True)
+    await ratelimit.refund("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     new_hash = await _upgrade(data.password, user.password_hash)
-    token = await log_in(session(), user, rules(), origin(), new_hash=new_hash)
+    token = await log_in(db_session(), user, rules(), origin(), new_hash=new_hash)
     return _answer(token, {"user": show_user(user)}, by_cookie=by_cookie)
 
 
@@ -89,14 +89,14 @@ async def _upgrade(password: str, hashed: str) -> str | None:
 @blueprint.post("/refresh")
 @limit("REFRESH")
 @refresh_token_required
-@reads(TOKEN_TRANSPORT, errors=[UnknownTransport])
+@reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
 @answers(200, RefreshAnswer, headers=PAIR_HEADERS, errors=[AccountDisabled])
 async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer or in its cookie, for a fresh pair."""
     known = refresh_caller()
     # What a cookie brought is never shown to scripts, whatever the request asks for.
     by_cookie = _wants_cookies() or known.by_cookie
-    token = await sessions.refresh(session(), known.claims, rules(), origin())
+    token = await sessions.refresh(db_session(), known.claims, rules(), origin())
     return _answer(token, {}, by_cookie=by_cookie)
 
 
@@ -108,7 +108,7 @@ async def logout() -> Response:
     """End this session."""
     with suppress(SessionNotFound):  # another request ended it meanwhile
         await sessions.end_session(
-            session(), caller().user_id, caller().claims.session_id, origin()
+            db_session(), caller().user_id, caller().claims.session_id, origin()
         )
     return forget_cookies(no_content())
 
@@ -119,7 +119,7 @@ async def logout() -> Response:
 @answers(200, SessionsOut)
 async def list_sessions() -> Response:
     """List one's own live sessions."""
-    rows = await sessions.list_sessions(session(), caller().user_id)
+    rows = await sessions.list_sessions(db_session(), caller().user_id)
     current = caller().claims.session_id
     return json_response({"sessions": [show_session(row, current) for row in rows]})
 
@@ -130,7 +130,7 @@ async def list_sessions() -> Response:
 @answers(204, headers=[SET_COOKIE], errors=[SessionNotFound])
 async def end_session(session_id: UUID) -> Response:
     """End one of one's own sessions."""
-    await sessions.end_session(session(), caller().user_id, session_id, origin())
+    await sessions.end_session(db_session(), caller().user_id, session_id, origin())
     ended_own = session_id == caller().claims.session_id
     return forget_cookies(no_content()) if ended_own else no_content()
 
@@ -141,7 +141,7 @@ async def end_session(session_id: UUID) -> Response:
 @answers(204, headers=[SET_COOKIE])
 async def end_sessions() -> Response:
     """End all of one's own sessions, this one too."""
-    await sessions.end_sessions(session(), caller().user_id, origin())
+    await sessions.end_sessions(db_session(), caller().user_id, origin())
     return forget_cookies(no_content())
 
 

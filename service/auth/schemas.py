@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, RootModel
 
 from service.web.fields import Text
-from service.web.openapi import Told, example
+from service.web.openapi import SchemaKeyword, example
 
 USER_EXAMPLE: Final = {
     "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
@@ -26,7 +26,7 @@ class UserOut(BaseModel):
     model_config = example(USER_EXAMPLE)
 
     id: UUID
-    email: Annotated[str, Told("format", "email")]
+    email: Annotated[str, SchemaKeyword("format", "email")]
     username: str
     is_active: bool
     email_verified: bool

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.db.database import Database
 from service.errors import Unavailable
-from service.web.request_state import Exchange
+from service.web.request_state import RequestState
 
 SAMPLE_INTERVAL: Final = 2.0  # seconds between a worker's samples for the others to tell
 QUERY_INTERVAL: Final = 5.0  # seconds for which a query's answer is good enough
@@ -71,16 +71,16 @@ class Metrics:
         """Count a request as under way."""
         self._in_flight.inc()
 
-    def request_finished(self, exchange: Exchange) -> None:
+    def request_finished(self, state: RequestState) -> None:
         """Count a request as answered, or given up."""
         self._in_flight.dec()
-        key = (exchange.method, exchange.route, exchange.status)
+        key = (state.method, state.route, state.status)
         known = self._known.get(key)
         if known is None:
             known = (self._requests.labels(*key), self._durations.labels(*key))
             self._known[key] = known
         known[0].inc()
-        known[1].observe(exchange.seconds)
+        known[1].observe(state.seconds)
 
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Tell a value of this process that goes up and down; summed over processes."""

@@ -27,8 +27,8 @@ from service.posts.search_totals import Proofs
 from service.posts.stream import PostStream
 from service.web import idempotency, sse
 from service.web.conditional import InvalidEntityTag, PreconditionFailed, if_match, tagged, weak_tag
-from service.web.db_session import session
-from service.web.openapi import answers, reads
+from service.web.db_session import db_session
+from service.web.openapi import answers, reads_headers
 from service.web.openapi.headers import (
     BUFFERING,
     ETAG,
@@ -68,7 +68,7 @@ CHANGE_ERRORS: Final = (
 @blueprint.get("")
 @limit("READ")
 @validate_querystring(PostQuery)
-@reads(IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
+@reads_headers(IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
 @answers(200, PostPage, headers=LIST_HEADERS, description="A page of posts.")
 @answers(304, headers=[ETAG], description="The list at hand is this one.")
 async def list_posts(query_args: PostQuery) -> Response:
@@ -78,7 +78,7 @@ async def list_posts(query_args: PostQuery) -> Response:
     if after is not None:
         return await _read_on(query_args, filters, after)
     found, total = await queries.read_page(
-        session(),
+        db_session(),
         filters,
         current_app.extensions["search_totals"],
         limit=query_args.per_page,
@@ -98,7 +98,7 @@ async def list_posts(query_args: PostQuery) -> Response:
 
 
 async def _read_on(query: PostQuery, filters: Filters, after: Position) -> Response:
-    payload = _list(await queries.read_on(session(), filters, limit=query.per_page, after=after))
+    payload = _list(await queries.read_on(db_session(), filters, limit=query.per_page, after=after))
     return _tagged_list(payload, cursor_links(query, payload["next_cursor"]))
 
 
@@ -118,13 +118,13 @@ def _tagged_list(payload: Mapping[str, Any], links: Mapping[str, str]) -> Respon
 @limit("CREATE")
 @login_required
 @validate_request(NewPost)
-@reads(IDEMPOTENCY_KEY)
+@reads_headers(IDEMPOTENCY_KEY)
 @answers(201, PostOut, headers=[ETAG, REPLAYED], errors=idempotency.ERRORS)
 async def create_post(data: NewPost) -> Response:
     """Write a post; with an Idempotency-Key, once."""
 
     async def write() -> Response:
-        post = await posts.create_post(session(), caller().user_id, data)
+        post = await posts.create_post(db_session(), caller().user_id, data)
         headers = {"Location": f"/api/posts/{post.id}"}
         return tagged(json_response(show_post(post), 201, headers), post_tag(post))
 
@@ -133,7 +133,7 @@ async def create_post(data: NewPost) -> Response:
 
 @blueprint.get("/stream")
 @limit("STREAM")
-@reads(LAST_EVENT_ID)
+@reads_headers(LAST_EVENT_ID)
 @answers(
     200,
     media_type="text/event-stream",
@@ -150,12 +150,12 @@ async def stream_posts() -> Response:
 
 @blueprint.get("/<id:post_id>")
 @limit("READ")
-@reads(IF_NONE_MATCH, errors=[InvalidEntityTag])
+@reads_headers(IF_NONE_MATCH, errors=[InvalidEntityTag])
 @answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
 @answers(304, headers=[ETAG], description="The post at hand is this one.")
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
-    return _show(await posts.read_post(session(), post_id), PUBLIC)
+    return _show(await posts.read_post(db_session(), post_id), PUBLIC)
 
 
 @blueprint.put("/<id:post_id>", endpoint="replace_post")
@@ -163,22 +163,22 @@ async def read_post(post_id: UUID) -> Response:
 @limit("WRITE")
 @login_required
 @validate_request(PostChange)
-@reads(IF_MATCH, errors=CHANGE_ERRORS)
+@reads_headers(IF_MATCH, errors=CHANGE_ERRORS)
 @answers(200, PostOut, headers=[ETAG])
 async def change_post(post_id: UUID, data: PostChange) -> Response:
     """Change the title or the content of one's own post."""
     condition = if_match()
-    return _show(await posts.change_post(session(), caller().user_id, post_id, data, condition))
+    return _show(await posts.change_post(db_session(), caller().user_id, post_id, data, condition))
 
 
 @blueprint.delete("/<id:post_id>")
 @limit("WRITE")
 @login_required
-@reads(IF_MATCH, errors=CHANGE_ERRORS)
+@reads_headers(IF_MATCH, errors=CHANGE_ERRORS)
 @answers(204)
 async def delete_post(post_id: UUID) -> Response:
     """Delete one's own post; it can be restored for a while."""
-    await posts.delete_post(session(), caller().user_id, post_id, if_match())
+    await posts.delete_post(db_session(), caller().user_id, post_id, if_match())
     return no_content()
 
 
@@ -188,7 +188,7 @@ async def delete_post(post_id: UUID) -> Response:
 @answers(200, PostOut, headers=[ETAG], errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
 async def restore_post(post_id: UUID) -> Response:
     """Restore one's own deleted post."""
-    return _show(await posts.restore_post(session(), caller().user_id, post_id))
+    return _show(await posts.restore_post(db_session(), caller().user_id, post_id))
 
 
 def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:

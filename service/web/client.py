@@ -8,7 +8,7 @@ from typing import Final
 from quart import Request, request
 
 from service.settings import Settings
-from service.web.request_state import exchange
+from service.web.request_state import request_state
 
 # One household or machine has all of an IPv6 network of this size.
 IPV6_NETWORK: Final = 64
@@ -44,7 +44,7 @@ def find_client_ip(request: Request, settings: Settings) -> str | None:
 
 def client_ip() -> str | None:
     """The present request's client."""
-    return exchange().client_ip
+    return request_state().client_ip
 
 
 def client_network() -> str:

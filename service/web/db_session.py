@@ -6,26 +6,26 @@ from quart import Quart, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db.database import Database, close_session
-from service.web.request_state import exchange
+from service.web.request_state import request_state
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def database() -> Database:
     """The application's database."""
-    found: Database = exchange().extensions["database"]
+    found: Database = request_state().extensions["database"]
     return found
 
 
-def session() -> AsyncSession:
+def db_session() -> AsyncSession:
     """The request's session; a request that never asks costs no connection.
 
     Safe methods read in autocommit; their session is for reading only.
     """
-    present = exchange()
-    if present.session is None:
-        present.session = database().session(read_only=present.method in SAFE_METHODS)
-    return present.session
+    state = request_state()
+    if state.session is None:
+        state.session = database().session(read_only=state.method in SAFE_METHODS)
+    return state.session
 
 
 async def release() -> None:
@@ -37,21 +37,21 @@ async def release() -> None:
 
 def keep_changes() -> None:
     """Commit at the end although the answer is an error."""
-    exchange().keep_changes = True
+    request_state().keep_changes = True
 
 
 def _take() -> AsyncSession | None:
-    present = exchange()
-    opened, present.session = present.session, None
+    state = request_state()
+    opened, state.session = state.session, None
     return opened
 
 
 async def _finish(response: Response) -> Response:
     opened = _take()
     if opened is not None:
-        present = exchange()
-        keep = present.method not in SAFE_METHODS and (
-            response.status_code < 400 or present.keep_changes
+        state = request_state()
+        keep = state.method not in SAFE_METHODS and (
+            response.status_code < 400 or state.keep_changes
         )
         await close_session(opened, keep=keep)
     return response

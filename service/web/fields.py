@@ -7,7 +7,7 @@ import email_validator
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, StringConstraints
 
-from service.web.openapi import Told
+from service.web.openapi import SchemaKeyword
 
 EMAIL_MAX: Final = 254
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -50,13 +50,15 @@ def comparable_email(text: str) -> str:
         return text
 
 
-Text = Annotated[str, AfterValidator(_refuse_unstorable), Told("pattern", r"^[^\u0000]*$")]
+Text = Annotated[str, AfterValidator(_refuse_unstorable), SchemaKeyword("pattern", r"^[^\u0000]*$")]
 NonBlank = Annotated[
-    Text, AfterValidator(_refuse_blank), Told("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$")
+    Text,
+    AfterValidator(_refuse_blank),
+    SchemaKeyword("pattern", r"^[^\u0000]*[^\s\u0000][^\u0000]*$"),
 ]
 Email = Annotated[
     Text,
     StringConstraints(max_length=EMAIL_MAX),
     AfterValidator(_check_email),
-    Told("format", "email"),
+    SchemaKeyword("format", "email"),
 ]

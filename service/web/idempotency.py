@@ -29,7 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from service import clock
 from service.db.base import Base, Id, UtcDateTime
 from service.errors import BadRequest, Conflict, ServiceError
-from service.web.db_session import session
+from service.web.db_session import db_session
 
 
 class IdempotencyKey(Base):
@@ -93,11 +93,11 @@ async def once(
     if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
         raise InvalidIdempotencyKey
     digest = hashlib.sha256(json.dumps(data.model_dump(), sort_keys=True).encode()).digest()
-    stored = await _claim_key(session(), user_id, keys[0])
+    stored = await _claim_key(db_session(), user_id, keys[0])
     if stored is not None:
         return _replay(stored, digest)
     response = await write()
-    await _store(session(), user_id, keys[0], digest, response)
+    await _store(db_session(), user_id, keys[0], digest, response)
     return response
 
 

@@ -28,7 +28,7 @@ NAMES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LimitResult:
     """What a limit says of a hit: `reset` is the time in seconds until there is room again."""
 
     allowed: bool
@@ -61,7 +61,7 @@ class Limiter:
 
     async def hit(
         self, name: str, key: str, *, cost: int = 1, strict: bool = False
-    ) -> Verdict | None:
+    ) -> LimitResult | None:
         """Count a hit; None when nothing limits it. A negative cost takes hits back.
 
         While the shared server is down a hit passes; a strict one is counted in this process.
@@ -69,28 +69,28 @@ class Limiter:
         items = self._items.get(name)
         if not items:
             return None
-        verdict = await self._hit_shared(items, name, key, cost)
-        if verdict is None and (strict or self._shared is None):
-            verdict = await _hit(self._own, items, name, key, cost)
-        if verdict is not None and not verdict.allowed:
+        result = await self._hit_shared(items, name, key, cost)
+        if result is None and (strict or self._shared is None):
+            result = await _hit(self._own, items, name, key, cost)
+        if result is not None and not result.allowed:
             self.refused[name] += 1
-        return verdict
+        return result
 
     async def _hit_shared(
         self, items: list[RateLimitItem], name: str, key: str, cost: int
-    ) -> Verdict | None:
+    ) -> LimitResult | None:
         if self._shared is None:
             return None
         if time.monotonic() < self._ask_again_at:
             self.failures += 1
             return None
         try:
-            verdict = await _hit(self._shared, items, name, key, cost)
+            result = await _hit(self._shared, items, name, key, cost)
         except StorageError:
             self._note_failure()
             return None
         self._note_success()
-        return verdict
+        return result
 
     def _note_failure(self) -> None:
         self.failures += 1
@@ -122,24 +122,24 @@ async def _hit(
     name: str,
     key: str,
     cost: int,
-) -> Verdict:
-    verdicts = [await _hit_one(limiter, item, name, key, cost) for item in items]
+) -> LimitResult:
+    results = [await _hit_one(limiter, item, name, key, cost) for item in items]
     # The one that has least room is what the caller must know of.
-    return min(verdicts, key=_room)
+    return min(results, key=_room)
 
 
-def _room(verdict: Verdict) -> tuple[bool, int]:
-    return verdict.allowed, verdict.remaining
+def _room(result: LimitResult) -> tuple[bool, int]:
+    return result.allowed, result.remaining
 
 
 async def _hit_one(
     limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, name: str, key: str, cost: int
-) -> Verdict:
+) -> LimitResult:
     allowed = await limiter.hit(item, name, key, cost=cost)
     expiry = item.get_expiry()
     storage = cast("SlidingWindowCounterSupport", limiter.storage)
     window = await storage.get_sliding_window(item.key_for(name, key), expiry)
-    return Verdict(allowed, item.amount, *_remaining_and_reset(item.amount, expiry, *window))
+    return LimitResult(allowed, item.amount, *_remaining_and_reset(item.amount, expiry, *window))
 
 
 def _remaining_and_reset(

@@ -15,7 +15,7 @@ from service.errors import TooManyRequests
 from service.web.client import client_network
 from service.web.limiter import DEFAULT, NAMES, Limiter, _room
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
-from service.web.request_state import exchange
+from service.web.request_state import request_state
 
 UNLIMITED: Final = ""
 # These are asked before anybody is known, or to become known: always by address.
@@ -44,28 +44,28 @@ def unlimited(route: Route) -> Route:
 
 def limiter() -> Limiter:
     """The application's limiter."""
-    found: Limiter = exchange().extensions["limiter"]
+    found: Limiter = request_state().extensions["limiter"]
     return found
 
 
 async def enforce(name: str, key: str, *, strict: bool = False) -> None:
     """Count a hit of a limit. Raises TooManyRequests."""
-    verdict = await limiter().hit(name, key, strict=strict)
-    if verdict is None:
+    result = await limiter().hit(name, key, strict=strict)
+    if result is None:
         return
-    present = exchange()
-    present.verdict = min(present.verdict or verdict, verdict, key=_room)
-    if not verdict.allowed:
-        raise TooManyRequests(retry_after=verdict.reset)
+    state = request_state()
+    state.limit_result = min(state.limit_result or result, result, key=_room)
+    if not result.allowed:
+        raise TooManyRequests(retry_after=result.reset)
 
 
-async def within(name: str, key: str) -> bool:
+async def try_hit(name: str, key: str) -> bool:
     """Count a hit of a limit that nobody is told of, and say whether there was room."""
-    verdict = await limiter().hit(name, key)
-    return verdict is None or verdict.allowed
+    result = await limiter().hit(name, key)
+    return result is None or result.allowed
 
 
-async def take_back(name: str, key: str, *, strict: bool = False) -> None:
+async def refund(name: str, key: str, *, strict: bool = False) -> None:
     """Take a hit back that was none, after all."""
     await limiter().hit(name, key, cost=-1, strict=strict)
 
@@ -75,8 +75,8 @@ def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) ->
     app.extensions["limiter"] = limits
 
     async def count() -> None:
-        rule = exchange().request.url_rule
-        if rule is None or exchange().method == "OPTIONS":
+        rule = request_state().request.url_rule
+        if rule is None or request_state().method == "OPTIONS":
             return
         route = app.view_functions[rule.endpoint]
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
@@ -85,15 +85,15 @@ def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) ->
         caller = None if name in BY_ADDRESS else user_key()
         key = caller or client_network()
         if name == DEFAULT:
-            key = f"{exchange().method} {rule.rule} {key}"
+            key = f"{request_state().method} {rule.rule} {key}"
         await enforce(name, key, strict=name == "LOGIN")
 
     async def tell(response: Response) -> Response:
-        verdict = exchange().verdict
-        if verdict is not None:
-            response.headers["RateLimit-Limit"] = str(verdict.limit)
-            response.headers["RateLimit-Remaining"] = str(verdict.remaining)
-            response.headers["RateLimit-Reset"] = str(verdict.reset)
+        result = request_state().limit_result
+        if result is not None:
+            response.headers["RateLimit-Limit"] = str(result.limit)
+            response.headers["RateLimit-Remaining"] = str(result.remaining)
+            response.headers["RateLimit-Reset"] = str(result.reset)
         return response
 
     app.before_request(count)

@@ -6,7 +6,7 @@ from typing import Final
 from quart import Request
 
 from service.ids import new_id_text
-from service.web.request_state import exchange
+from service.web.request_state import request_state
 
 HEADER: Final = "X-Request-ID"
 _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -20,4 +20,4 @@ def choose_request_id(request: Request) -> str:
 
 def request_id() -> str:
     """The id of the present request."""
-    return exchange().request_id
+    return request_state().request_id

@@ -10,7 +10,7 @@ from quart import Quart, Request
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from service.web.limiter import Verdict
+    from service.web.limiter import LimitResult
 
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "other"
@@ -21,15 +21,16 @@ CLIENT_CLOSED_REQUEST: Final = 499
 ROUTINE: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
-class Exchange:
+class RequestState:
     """One request with what belongs to it; Quart's `g` would do, at several times the cost."""
 
     __slots__ = (
+        "abort",
         "app",
         "client_ip",
         "complete",
-        "give_up",
         "keep_changes",
+        "limit_result",
         "method",
         "principal",
         "request",
@@ -38,15 +39,14 @@ class Exchange:
         "session",
         "started",
         "status",
-        "verdict",
     )
 
-    def __init__(self, app: Quart, request: Request, give_up: Callable[[], None]) -> None:
+    def __init__(self, app: Quart, request: Request, abort: Callable[[], None]) -> None:
         self.started = perf_counter()
         self.app = app
         self.request = request
         # Ends it as if the client had gone, also when it waits for a client that reads nothing.
-        self.give_up = give_up
+        self.abort = abort
         self.method = request.method if request.method in METHODS else OTHER
         self.request_id = ""
         self.client_ip: str | None = None
@@ -54,7 +54,7 @@ class Exchange:
         self.principal: Any = None
         self.session: AsyncSession | None = None
         self.keep_changes = False
-        self.verdict: Verdict | None = None
+        self.limit_result: LimitResult | None = None
         self.status = CLIENT_CLOSED_REQUEST
         self.complete = False
         self.seconds = 0.0
@@ -72,16 +72,16 @@ class Exchange:
 
     def begin(self) -> None:
         """Be what `exchange()` tells, in this task and those that it starts."""
-        _exchange.set(self)
+        _current.set(self)
 
     def end(self) -> None:
         """Note the time: the answer is sent, or never will be."""
         self.seconds = perf_counter() - self.started
 
 
-_exchange: Final[ContextVar[Exchange]] = ContextVar("exchange")
+_current: Final[ContextVar[RequestState]] = ContextVar("request_state")
 
 
-def exchange() -> Exchange:
+def request_state() -> RequestState:
     """The present request's exchange."""
-    return _exchange.get()
+    return _current.get()

@@ -8,7 +8,7 @@ from typing import Final
 
 from quart import Response, request
 
-from service.web.request_state import exchange
+from service.web.request_state import request_state
 
 # Makes the stream for a client that has this Last-Event-ID, or none: from now on. It also gets what
 # ends the client's connection by force, as if the client had gone.
@@ -43,7 +43,7 @@ async def event_stream(open_stream: Open) -> Response:
         response.headers.pop("Content-Length", None)
     else:
         after = request.headers.get("Last-Event-ID") or None
-        response = Response(await open_stream(after, exchange().give_up), 200, _HEADERS)
+        response = Response(await open_stream(after, request_state().abort), 200, _HEADERS)
     response.content_type = "text/event-stream"
     response.timeout = None
     return response

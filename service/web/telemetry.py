@@ -12,26 +12,26 @@ from service.observability import context, tracing
 from service.observability.context import current
 from service.observability.metrics import Metrics
 from service.web.metrics import metrics
-from service.web.request_state import ROUTINE, Exchange
+from service.web.request_state import ROUTINE, RequestState
 
 log: Final = structlog.get_logger(__name__)
 
 
-def observed(exchange: Exchange) -> AbstractContextManager[object]:
+def observed(state: RequestState) -> AbstractContextManager[object]:
     """Tell of a request once its answer is sent, or never will be."""
-    if tracing.active() and exchange.request.path not in ROUTINE:
-        return _traced(exchange)
-    return _Observed(exchange)
+    if tracing.active() and state.request.path not in ROUTINE:
+        return _traced(state)
+    return _Observed(state)
 
 
 class _Observed:
     # Not a generator: every request comes through here.
 
-    __slots__ = ("_exchange", "_metrics")
+    __slots__ = ("_metrics", "_state")
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._metrics: Metrics = metrics(exchange.app)
+    def __init__(self, state: RequestState) -> None:
+        self._state = state
+        self._metrics: Metrics = metrics(state.app)
 
     def __enter__(self) -> None:
         self._metrics.request_started()
@@ -42,40 +42,40 @@ class _Observed:
         _error: BaseException | None,
         _at: TracebackType | None,
     ) -> None:
-        self._exchange.end()
-        self._metrics.request_finished(self._exchange)
-        tell(self._exchange)
+        self._state.end()
+        self._metrics.request_finished(self._state)
+        tell(self._state)
 
 
 @contextmanager
-def _traced(exchange: Exchange) -> Iterator[None]:
-    with tracing.span(exchange.method, "SERVER", exchange.request.headers) as span:
+def _traced(state: RequestState) -> Iterator[None]:
+    with tracing.span(state.method, "SERVER", state.request.headers) as span:
         try:
-            with _Observed(exchange):
+            with _Observed(state):
                 yield
         finally:
             if span:
-                span.update_name(f"{exchange.method} {exchange.route}")
-                span.set_attributes(_attributes(exchange))
-                if exchange.status >= 500:
+                span.update_name(f"{state.method} {state.route}")
+                span.set_attributes(_attributes(state))
+                if state.status >= 500:
                     tracing.fail(span)
 
 
-def _attributes(exchange: Exchange) -> dict[str, str | int]:
+def _attributes(state: RequestState) -> dict[str, str | int]:
     values = current()
     return {
-        "http.request.method": exchange.method,
-        "http.route": exchange.route,
-        "http.response.status_code": exchange.status,
+        "http.request.method": state.method,
+        "http.route": state.route,
+        "http.response.status_code": state.status,
         **{name: values[name] for name in ("request_id", "user_id") if name in values},
     }
 
 
-def begin(exchange: Exchange) -> None:
+def begin(state: RequestState) -> None:
     """Let every line tell whose request it belongs to."""
-    known: dict[str, Any] = {"request_id": exchange.request_id}
-    if exchange.client_ip:
-        known["client_ip"] = exchange.client_ip
+    known: dict[str, Any] = {"request_id": state.request_id}
+    if state.client_ip:
+        known["client_ip"] = state.client_ip
     context.set(known)
 
 
@@ -84,15 +84,15 @@ def bind_user(user_id: str) -> None:
     context.bind("user_id", user_id)
 
 
-def tell(exchange: Exchange) -> None:
+def tell(state: RequestState) -> None:
     """Write the request's line. Status 499: the client went away before there was an answer."""
-    aborted = {} if exchange.complete else {"aborted": True}
+    aborted = {} if state.complete else {"aborted": True}
     log.log(
-        logging.DEBUG if exchange.route in ROUTINE else logging.INFO,
+        logging.DEBUG if state.route in ROUTINE else logging.INFO,
         "request",
-        method=exchange.method,
-        route=exchange.route,
-        status=exchange.status,
-        duration_ms=round(exchange.seconds * 1000, 3),
+        method=state.method,
+        route=state.route,
+        status=state.status,
+        duration_ms=round(state.seconds * 1000, 3),
         **aborted,
     )

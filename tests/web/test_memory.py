@@ -8,7 +8,7 @@ from hypercorn.asyncio.tcp_server import TCPServer
 
 from service.app import create_app
 from service.settings import Settings
-from service.web.request_state import Exchange
+from service.web.request_state import RequestState
 from tests.server import connected, exchange, head, serving
 
 REQUESTS = 20
@@ -58,7 +58,7 @@ async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: b
     async with serving(create_app(settings)) as port:
         for _ in range(REQUESTS):
             await exchange(port, request_)
-        assert found_by_the_collector(Exchange) < REQUESTS / 2
+        assert found_by_the_collector(RequestState) < REQUESTS / 2
 
 
 @pytest.mark.usefixtures("patched", "collector_off")

@@ -10,7 +10,14 @@ from quart_schema import validate_headers, validate_querystring, validate_reques
 
 from service.errors import Conflict, Forbidden, Unauthorized
 from service.web import openapi
-from service.web.openapi import Header, PartialModel, SecurityScheme, answers, reads, secured
+from service.web.openapi import (
+    Header,
+    PartialModel,
+    SecurityScheme,
+    answers,
+    reads_headers,
+    secured_by,
+)
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.openapi.headers import ETAG, IF_NONE_MATCH
 
@@ -55,7 +62,7 @@ blueprint = Blueprint("trees", __name__, url_prefix="/trees")
 
 
 @blueprint.get("/<int:number>")
-@reads(IF_NONE_MATCH)
+@reads_headers(IF_NONE_MATCH)
 @answers(200, Tree, headers=[ETAG])
 @answers(304, headers=[ETAG])
 async def read_tree(number: int) -> str:
@@ -68,7 +75,7 @@ async def read_tree(number: int) -> str:
 
 @blueprint.put("/<int:number>", endpoint="replace_tree")
 @blueprint.patch("/<int:number>")
-@secured(BEARER, COOKIE, errors=[Unauthorized, Forbidden])
+@secured_by(BEARER, COOKIE, errors=[Unauthorized, Forbidden])
 @validate_headers(Conditions)
 @validate_request(TreeChange)
 @answers(200, Tree, errors=[Conflict])

@@ -282,8 +282,8 @@ class TestShared:
 
     async def test_a_window_that_has_just_begun_does_not_end_now(self, app: Service) -> None:
         limiter: Limiter = app.extensions["limiter"]
-        verdicts = [await limiter.hit("READ", f"caller {number}") for number in range(100)]
-        assert {verdict and verdict.reset for verdict in verdicts} <= {59, 60}
+        results = [await limiter.hit("READ", f"caller {number}") for number in range(100)]
+        assert {result and result.reset for result in results} <= {59, 60}
 
     async def test_counters_end_by_themselves(self, client: Client, valkey: ValkeyServer) -> None:
         await client.get("/api/posts")

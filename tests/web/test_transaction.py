@@ -12,7 +12,7 @@ from sqlalchemy import text
 from service.app import create_app
 from service.errors import BadRequest, Unauthorized
 from service.settings import Settings
-from service.web.db_session import release, session
+from service.web.db_session import db_session, release
 from service.web.server.application import Service
 from tests.client import Client, refused
 from tests.conftest import Trips
@@ -38,7 +38,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def write(number: int) -> None:
-    await session().execute(text("INSERT INTO notes VALUES (:number)"), {"number": number})
+    await db_session().execute(text("INSERT INTO notes VALUES (:number)"), {"number": number})
 
 
 def add_routes(app: Service) -> None:
@@ -71,7 +71,7 @@ def add_routes(app: Service) -> None:
     async def sleeping() -> str:
         if app.config.get("WRITE_FIRST"):
             await write(1)
-        await session().execute(text("SELECT pg_sleep(5)"))
+        await db_session().execute(text("SELECT pg_sleep(5)"))
         return ""
 
     @app.post("/wait")
@@ -273,14 +273,14 @@ async def test_requests_that_are_given_up_leave_nothing(
     application.config["WRITE_FIRST"] = True
     async with serving(application) as port:
         for _ in range(5):
-            await give_up(port, db)
+            await abort(port, db)
         await until(lambda: all_returned(application))
         assert (await Client(application).get("/api/posts")).status == 200
         assert await notes(db) == []
         assert not await _end_sessions(db, "idle in transaction")
 
 
-async def give_up(port: int, db: "asyncpg.Connection") -> None:
+async def abort(port: int, db: "asyncpg.Connection") -> None:
     """Go away with ten connections while the pool's three sleep and seven wait for one."""
     async with AsyncExitStack() as connections:
         for _ in range(10):

@@ -16,7 +16,7 @@ from service.accounts.recovery.routes import replace_password
 from service.accounts.recovery.schemas import LinkToken, PasswordReset
 from service.errors import BadRequest
 from service.web.client import origin
-from service.web.db_session import session
+from service.web.db_session import db_session
 from service.web.errors import field_errors
 from service.web.limiter import DEFAULT
 from service.web.openapi import Header, answers
@@ -95,7 +95,7 @@ async def submit_verification_page() -> Response:
     """Confirm an address with the page's form."""
     try:
         data = LinkToken.model_validate((await request.form).to_dict())
-        await recovery.verify_email(session(), data.token, origin())
+        await recovery.verify_email(db_session(), data.token, origin())
     except (BadRequest, ValidationError) as error:
         return _failed(VERIFY, error)
     return _page(VERIFY, "<p>Thank you: your email address is confirmed.</p>")

@@ -12,10 +12,10 @@ from service.auth.guards import login_required
 from service.auth.password_policy import refuse_names
 from service.auth.principal import caller, passwords
 from service.web.client import origin
-from service.web.db_session import release, session
+from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
 from service.web.openapi import answers
-from service.web.ratelimit import limit, within
+from service.web.ratelimit import limit, try_hit
 from service.web.responses import json_response, never_store, no_content
 
 blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth"))
@@ -28,8 +28,8 @@ blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth
 async def forgot_password(data: ResetRequest) -> Response:
     """Ask for a link by mail that resets the password; the answer is the same for everyone."""
     # Beyond the limit nothing is sent, and nobody is told.
-    if await within("MAIL", data.email.lower()):
-        await links.request_reset(session(), data.email)
+    if await try_hit("MAIL", data.email.lower()):
+        await links.request_reset(db_session(), data.email)
     return json_response(
         {"message": "If an account has this address, a mail is on its way to it"}, 202
     )
@@ -47,11 +47,11 @@ async def reset_password(data: PasswordReset) -> Response:
 
 async def replace_password(data: PasswordReset) -> None:
     """Reset the password. Raises InvalidLink, or BadRequest for one of the account's names."""
-    account = await links.find_account(session(), Purpose.RESET_PASSWORD, data.token)
+    account = await links.find_account(db_session(), Purpose.RESET_PASSWORD, data.token)
     await release()
     refuse_names(data.password, email=account.email, username=account.username)
     password_hash = await passwords().hash(data.password)
-    await recovery.reset_password(session(), data.token, password_hash, origin())
+    await recovery.reset_password(db_session(), data.token, password_hash, origin())
 
 
 @blueprint.post("/email/verify")
@@ -60,7 +60,7 @@ async def replace_password(data: PasswordReset) -> None:
 @answers(204, errors=[InvalidLink])
 async def verify_email(data: LinkToken) -> Response:
     """Prove with the token of a mailed link that the account's address is its owner's."""
-    await recovery.verify_email(session(), data.token, origin())
+    await recovery.verify_email(db_session(), data.token, origin())
     return no_content()
 
 
@@ -71,6 +71,6 @@ async def verify_email(data: LinkToken) -> Response:
 async def resend_verification() -> Response:
     """Ask for another mail to verify the address; a verified one gets none."""
     account = caller().account
-    if not account.email_verified and await within("MAIL", account.email.lower()):
-        await links.mail_link(session(), Purpose.VERIFY_EMAIL, account.id, account.email)
+    if not account.email_verified and await try_hit("MAIL", account.email.lower()):
+        await links.mail_link(db_session(), Purpose.VERIFY_EMAIL, account.id, account.email)
     return json_response({"message": "Unless the address is verified, a mail is on its way"}, 202)

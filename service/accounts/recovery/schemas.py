@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from service.accounts.schemas import Password
 from service.web.fields import EMAIL_MAX, Text
-from service.web.openapi import Told, example
+from service.web.openapi import SchemaKeyword, example
 
 TOKEN_EXAMPLE: Final = {"token": "Zm9yIHRoZSBleGFtcGxlLCBub3QgZm9yIGFuIGFjY291"}
 
@@ -21,7 +21,7 @@ class ResetRequest(BaseModel):
     email: Annotated[
         Text,
         Field(max_length=EMAIL_MAX, pattern=r"^[^@\s]+@[^@\s]+$"),
-        Told("pattern", r"^[^@\s\u0000]+@[^@\s\u0000]+$"),
+        SchemaKeyword("pattern", r"^[^@\s\u0000]+@[^@\s\u0000]+$"),
     ]
 
 

@@ -9,7 +9,7 @@ from quart import Blueprint, Quart, Response, current_app
 from service.errors import NotFound
 from service.web.conditional import EntityTag, InvalidEntityTag, tagged
 from service.web.docs.assets import load_assets, load_page
-from service.web.openapi import Header, answers, document, reads
+from service.web.openapi import Header, answers, document, reads_headers
 from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
 from service.web.ratelimit import unlimited
 from service.web.responses import dumps
@@ -51,7 +51,7 @@ class AssetNotFound(NotFound):
 
 @blueprint.get("/openapi.json")
 @unlimited
-@reads(IF_NONE_MATCH, errors=[InvalidEntityTag])
+@reads_headers(IF_NONE_MATCH, errors=[InvalidEntityTag])
 @answers(
     200,
     media_type="application/json",

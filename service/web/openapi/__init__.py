@@ -1,18 +1,24 @@
 """The OpenAPI document: what the routes declare, told truly."""
 
-from service.web.openapi.declarations import Header, SecurityScheme, answers, reads, secured
+from service.web.openapi.declarations import (
+    Header,
+    SecurityScheme,
+    answers,
+    reads_headers,
+    secured_by,
+)
 from service.web.openapi.document import document, init_app
-from service.web.openapi.models import PartialModel, Told, example
+from service.web.openapi.models import PartialModel, SchemaKeyword, example
 
 __all__ = [
     "Header",
     "PartialModel",
+    "SchemaKeyword",
     "SecurityScheme",
-    "Told",
     "answers",
     "document",
     "example",
     "init_app",
-    "reads",
-    "secured",
+    "reads_headers",
+    "secured_by",
 ]

@@ -61,18 +61,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Declared:
+class RouteSpec:
     """All that was declared of a route."""
 
     answers: tuple[Answer, ...] = ()
     errors: tuple[type[ServiceError], ...] = ()
-    reads: tuple[Header, ...] = ()
+    reads_headers: tuple[Header, ...] = ()
     security: tuple[SecurityScheme, ...] = ()
 
 
-def declared(route: Callable[..., object]) -> Declared:
+def route_spec(route: Callable[..., object]) -> RouteSpec:
     """What was declared of a route."""
-    found: Declared = getattr(route, _ATTRIBUTE, Declared())
+    found: RouteSpec = getattr(route, _ATTRIBUTE, RouteSpec())
     return found
 
 
@@ -80,15 +80,15 @@ def _declare(
     *,
     answers: Sequence[Answer] = (),
     errors: Errors = (),
-    reads: Sequence[Header] = (),
+    reads_headers: Sequence[Header] = (),
     security: Sequence[SecurityScheme] = (),
 ) -> Callable[[Route], Route]:
     def decorate(route: Route) -> Route:
-        before = declared(route)
-        total = Declared(
+        before = route_spec(route)
+        total = RouteSpec(
             (*answers, *before.answers),
             (*errors, *before.errors),
-            (*reads, *before.reads),
+            (*reads_headers, *before.reads_headers),
             (*security, *before.security),
         )
         setattr(route, _ATTRIBUTE, total)
@@ -117,12 +117,12 @@ def answers(
     )
 
 
-def reads(*headers: Header, errors: Errors = ()) -> Callable[[Route], Route]:
+def reads_headers(*headers: Header, errors: Errors = ()) -> Callable[[Route], Route]:
     """Declare request headers that the route reads itself, without validate_headers."""
-    return _declare(reads=headers, errors=errors)
+    return _declare(reads_headers=headers, errors=errors)
 
 
-def secured(*schemes: SecurityScheme, errors: Errors = ()) -> Callable[[Route], Route]:
+def secured_by(*schemes: SecurityScheme, errors: Errors = ()) -> Callable[[Route], Route]:
     """Declare that the caller must be known by one of the schemes, and what happens else.
 
     This only tells; it goes into the decorator that also checks.

@@ -20,7 +20,7 @@ def example(values: Mapping[str, Any]) -> ConfigDict:
 
 
 @dataclass(frozen=True)
-class Told:
+class SchemaKeyword:
     """Tells in JSON Schema what a validator checks."""
 
     keyword: str

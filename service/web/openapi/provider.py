@@ -28,10 +28,10 @@ from service.web.openapi.declarations import (
     FORM,
     JSON,
     LIMIT_ATTRIBUTE,
-    Declared,
     Header,
+    RouteSpec,
     SecurityScheme,
-    declared,
+    route_spec,
 )
 from service.web.openapi.headers import SENT_REQUEST_ID
 from service.web.openapi.models import Mode, Schemas
@@ -70,38 +70,38 @@ class Provider(OpenAPIProvider):
         return sorted(super().generate_methods(rule))
 
     def operation_id(self, _method: str, _path: str, _func: View) -> None:
-        """None here: the id is the endpoint's name, which this hook is not told."""
+        """None here: the id is the endpoint's name, which this hook does not get."""
 
     def build_paths(self, rule: Rule) -> tuple[Object, Object]:
         """Describe a route's operations; the endpoint's name, unique in itself, is the id."""
         paths, _ = super().build_paths(rule)
         view = self._view(rule)
-        told = declared(view)
+        spec = route_spec(view)
         for operations in paths.values():
             for method, operation in operations.items():
                 _, _, name = rule.endpoint.rpartition(".")
                 operation["operationId"] = name if len(operations) == 1 else f"{method}_{name}"
-                self._complete(operation, rule, view, told, method)
+                self._complete(operation, rule, view, spec, method)
         return paths, {}
 
     def _complete(
-        self, operation: Object, rule: Rule, view: View, told: Declared, method: str
+        self, operation: Object, rule: Rule, view: View, spec: RouteSpec, method: str
     ) -> None:
         if not operation.get("description", "").strip():
             operation.pop("description", None)
         operation["tags"] = [rule.endpoint.rpartition(".")[0]]
         operation["parameters"] = [
             *operation["parameters"],
-            *(_header_parameter(header) for header in told.reads),
+            *(_header_parameter(header) for header in spec.reads_headers),
             _REQUEST_ID,
         ]
         operation["responses"] = {
-            **responses.failures(_errors(rule, view, told, method)),
+            **responses.failures(_errors(rule, view, spec, method)),
             # What a route declares wins: a page tells of a failure in its own way.
-            **responses.successes(told.answers, self._schemas),
+            **responses.successes(spec.answers, self._schemas),
         }
-        if told.security:
-            required = [_shown_together(scheme, method) for scheme in told.security]
+        if spec.security:
+            required = [_shown_together(scheme, method) for scheme in spec.security]
             self._schemes.update({one.name: one for schemes in required for one in schemes})
             operation["security"] = [{one.name: [] for one in schemes} for schemes in required]
 
@@ -155,7 +155,7 @@ class Provider(OpenAPIProvider):
             query = getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
             headers = getattr(view, QUART_SCHEMA_HEADERS_ATTRIBUTE, None)
             yield from ((model, "validation") for model in (body, query, headers) if model)
-            for answer in declared(view).answers:
+            for answer in route_spec(view).answers:
                 if answer.model:
                     yield answer.model, "serialization"
 
@@ -204,15 +204,15 @@ def _shown_together(scheme: SecurityScheme, method: str) -> list[SecurityScheme]
     return [scheme, scheme.confirmed_by]
 
 
-def _errors(rule: Rule, view: View, told: Declared, method: str) -> Iterable[type[ServiceError]]:
-    yield from told.errors
-    for scheme in told.security:
+def _errors(rule: Rule, view: View, spec: RouteSpec, method: str) -> Iterable[type[ServiceError]]:
+    yield from spec.errors
+    for scheme in spec.security:
         if scheme.unconfirmed and len(_shown_together(scheme, method)) > 1:
             yield scheme.unconfirmed
     body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, None)
     if body:
         yield from responses.JSON_ERRORS if body[1] == DataSource.JSON else responses.FORM_ERRORS
-    has_parameters = told.reads or any(
+    has_parameters = spec.reads_headers or any(
         hasattr(view, name)
         for name in (QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, QUART_SCHEMA_HEADERS_ATTRIBUTE)
     )

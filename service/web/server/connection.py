@@ -15,7 +15,7 @@ from service.ids import new_id_text
 from service.web import telemetry
 from service.web.client import find_client_ip
 from service.web.request_id import HEADER, choose_request_id
-from service.web.request_state import Exchange
+from service.web.request_state import RequestState
 from service.web.responses import dumps
 from service.web.server.disconnect import DisconnectWatcher, Receive
 from service.web.server.request import ApiRequest, RequestHeaders
@@ -29,7 +29,7 @@ _REQUEST_ID: Final = HEADER.lower().encode()
 
 
 class HTTPConnection(ASGIHTTPConnection):
-    """An exchange that is observed, in one task, and answered in as few messages as it takes.
+    """A request that is observed, in one task, and answered in as few messages as it takes.
 
     A request whose client has gone is given up. One that holds a database connection may first
     end its work within DISCONNECT_GRACE seconds: cut off in a transaction, it would cost that
@@ -43,7 +43,7 @@ class HTTPConnection(ASGIHTTPConnection):
         )
         client.watch()
         try:
-            await self._handle(Exchange(self.app, request, client.leave), send)
+            await self._handle(RequestState(self.app, request, client.leave), send)
         except asyncio.CancelledError:
             if not client.has_left():
                 raise
@@ -52,16 +52,16 @@ class HTTPConnection(ASGIHTTPConnection):
             request.body.forget()
             request.routing_exception = None  # its traceback refers to the request
 
-    async def _handle(self, exchange: Exchange, send: Send) -> None:
-        request = exchange.request
-        exchange.request_id = choose_request_id(request)
-        exchange.client_ip = find_client_ip(request, exchange.extensions["settings"])
-        exchange.begin()
-        telemetry.begin(exchange)
-        with observed(exchange):
+    async def _handle(self, state: RequestState, send: Send) -> None:
+        request = state.request
+        state.request_id = choose_request_id(request)
+        state.client_ip = find_client_ip(request, state.extensions["settings"])
+        state.begin()
+        telemetry.begin(state)
+        with observed(state):
             # Never one of werkzeug's: the error handlers answer whatever is raised.
             response = cast(Response, await self.app.handle_request(request))
-            await self._answer(exchange, response, send)
+            await self._answer(state, response, send)
 
     def _make_request(self) -> ApiRequest:
         scope = self.scope
@@ -79,15 +79,15 @@ class HTTPConnection(ASGIHTTPConnection):
             send_push_promise=_push_nothing,
         )
 
-    async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
+    async def _answer(self, state: RequestState, response: Response, send: Send) -> None:
         headers = encode_headers(response.headers)
-        headers.append((_REQUEST_ID, exchange.request_id.encode()))
+        headers.append((_REQUEST_ID, state.request_id.encode()))
         # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
-        if shutdown(self.app).begun and exchange.request.http_version < "2":
+        if shutdown(self.app).begun and state.request.http_version < "2":
             headers.append((b"connection", b"close"))
         status = response.status_code
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        exchange.status = status
+        state.status = status
         body = response.response
         if isinstance(body, DataBody):
             whole = body.data[body.begin : body.end]
@@ -97,7 +97,7 @@ class HTTPConnection(ASGIHTTPConnection):
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        exchange.complete = True
+        state.complete = True
 
 
 class WebsocketConnection(ASGIWebsocketConnection):
