@@ -173,7 +173,7 @@ async def change_password(
     password changed since then.
     """
     await set_password(session, seen, new_hash)
-    await sessions.end_sessions(session, seen.id, origin, keep=keep)
+    await sessions.revoke_sessions(session, seen.id, origin, keep=keep)
     await record(session, Kind.PASSWORD_CHANGED, user_id=seen.id, actor_id=seen.id, origin=origin)
 
 
@@ -213,7 +213,7 @@ async def delete_account(session: AsyncSession, seen: AnyRow, origin: Origin) ->
         raise WrongPassword
     now = clock.now()
     await session.execute(update(User).where(User.id == seen.id).values(deleted_at=now))
-    await sessions.end_sessions(session, seen.id, origin)
+    await sessions.revoke_sessions(session, seen.id, origin)
     await posts.hide_posts(session, seen.id, now)
     await links.void_links(session, seen.id)
     await record(session, Kind.ACCOUNT_DELETED, user_id=seen.id, actor_id=seen.id, origin=origin)

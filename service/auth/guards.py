@@ -27,7 +27,7 @@ def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
 
     @wraps(route)
     async def confirmed(*args: P.args, **kwargs: P.kwargs) -> T:
-        caller().confirm()
+        caller().check_csrf()
         return await route(*args, **kwargs)
 
     told = secured_by(ACCESS_TOKEN, ACCESS_COOKIE, errors=[NotSignedIn, AccountDisabled])

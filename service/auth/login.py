@@ -9,7 +9,7 @@ from service.audit.events import Kind, record
 from service.auth.credentials import replace_hash
 from service.auth.errors import InvalidCredentials, LoginDisabled
 from service.auth.models import EMAIL_MAX
-from service.auth.sessions import RefreshToken, Rules, open_session
+from service.auth.sessions import RefreshToken, SessionPolicy, open_session
 from service.db.base import AnyRow
 from service.web.client import Origin
 
@@ -21,7 +21,7 @@ DISABLED: Final = "account disabled"
 async def log_in(
     session: AsyncSession,
     user: AnyRow,
-    rules: Rules,
+    rules: SessionPolicy,
     origin: Origin,
     *,
     new_hash: str | None,

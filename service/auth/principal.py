@@ -90,7 +90,7 @@ class Principal(AuthUser):
             raise Unauthorized
         return self._account
 
-    def confirm(self) -> None:
+    def check_csrf(self) -> None:
         """Check the CSRF token, where there must be one. Raises CsrfRefused (403)."""
         if self.by_cookie and request.method not in SAFE_METHODS:
             csrf_tokens().check(self.claims.session_id, request.headers.get(CSRF_HEADER, ""))
@@ -190,7 +190,7 @@ def refresh_caller() -> Principal:
         after_this_request(_forget_dead_cookies)
     if principal.auth_id is None:
         raise Unauthorized
-    principal.confirm()
+    principal.check_csrf()
     return principal
 
 

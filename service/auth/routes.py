@@ -35,7 +35,7 @@ from service.auth.schemas import (
     show_session,
     show_user,
 )
-from service.auth.sessions import RefreshToken, Rules
+from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
 from service.errors import Unavailable
 from service.web import ratelimit
@@ -107,7 +107,7 @@ async def refresh() -> Response:
 async def logout() -> Response:
     """End this session."""
     with suppress(SessionNotFound):  # another request ended it meanwhile
-        await sessions.end_session(
+        await sessions.revoke_session(
             db_session(), caller().user_id, caller().claims.session_id, origin()
         )
     return forget_cookies(no_content())
@@ -128,9 +128,9 @@ async def list_sessions() -> Response:
 @limit(DEFAULT)
 @login_required
 @answers(204, headers=[SET_COOKIE], errors=[SessionNotFound])
-async def end_session(session_id: UUID) -> Response:
+async def revoke_session(session_id: UUID) -> Response:
     """End one of one's own sessions."""
-    await sessions.end_session(db_session(), caller().user_id, session_id, origin())
+    await sessions.revoke_session(db_session(), caller().user_id, session_id, origin())
     ended_own = session_id == caller().claims.session_id
     return forget_cookies(no_content()) if ended_own else no_content()
 
@@ -139,9 +139,9 @@ async def end_session(session_id: UUID) -> Response:
 @limit(DEFAULT)
 @login_required
 @answers(204, headers=[SET_COOKIE])
-async def end_sessions() -> Response:
+async def revoke_sessions() -> Response:
     """End all of one's own sessions, this one too."""
-    await sessions.end_sessions(db_session(), caller().user_id, origin())
+    await sessions.revoke_sessions(db_session(), caller().user_id, origin())
     return forget_cookies(no_content())
 
 
@@ -154,9 +154,9 @@ async def list_keys() -> Response:
     return json_response(tokens().keys.public, headers=caching)
 
 
-def rules() -> Rules:
+def rules() -> SessionPolicy:
     """The application's rules for sessions."""
-    return Rules.of(current_app.extensions["settings"])
+    return SessionPolicy.of(current_app.extensions["settings"])
 
 
 def _wants_cookies() -> bool:

@@ -50,7 +50,7 @@ LISTED_MAX: Final = 500
 CLEANUP_BATCH: Final = 5_000
 
 
-class Verdict(Enum):
+class RefreshOutcome(Enum):
     """What a refresh token is worth; see the module's table."""
 
     GONE = "gone"
@@ -62,7 +62,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SessionPolicy:
     """How long sessions live, and how long a spent token may be shown again."""
 
     life: timedelta
@@ -70,7 +70,7 @@ class Rules:
     grace: timedelta
 
     @classmethod
-    def of(cls, settings: Settings) -> "Rules":
+    def of(cls, settings: Settings) -> "SessionPolicy":
         """The rules that the settings lay down."""
         return cls(
             life=timedelta(seconds=settings.jwt_refresh_token_expires),
@@ -107,7 +107,7 @@ _locked: Final = (
 
 
 async def open_session(
-    session: AsyncSession, user_id: UUID, rules: Rules, origin: Origin, **account: object
+    session: AsyncSession, user_id: UUID, rules: SessionPolicy, origin: Origin, **account: object
 ) -> RefreshToken | None:
     """Open a session; `account` names columns of the account and the values they must have.
 
@@ -136,14 +136,14 @@ async def open_session(
 
 
 def _new_token(
-    user_id: UUID, session_id: UUID, now: datetime, *, created_at: datetime, rules: Rules
+    user_id: UUID, session_id: UUID, now: datetime, *, created_at: datetime, rules: SessionPolicy
 ) -> RefreshToken:
     expires_at = min(now + rules.life, created_at + rules.max_age)
     return RefreshToken(user_id, session_id, new_id(), now, expires_at)
 
 
 async def refresh(
-    session: AsyncSession, claims: Claims, rules: Rules, origin: Origin
+    session: AsyncSession, claims: Claims, rules: SessionPolicy, origin: Origin
 ) -> RefreshToken:
     """Spend a refresh token for the next one, by the module's table.
 
@@ -152,38 +152,38 @@ async def refresh(
     values = {"session_id": claims.session_id, "user_id": claims.user_id}
     row = (await session.execute(_locked, values)).one_or_none()
     now = clock.now()  # after the wait for the lock
-    match judge(row, claims.token_id, now, rules.grace):
-        case Verdict.CURRENT:
+    match classify(row, claims.token_id, now, rules.grace):
+        case RefreshOutcome.CURRENT:
             return await _rotate(session, row, now, rules, origin)
-        case Verdict.REPEATED:
+        case RefreshOutcome.REPEATED:
             return _live_token(row)
-        case Verdict.REUSED:
+        case RefreshOutcome.REUSED:
             await _revoke_reused(session, claims, now, origin)
             raise RefreshReused
-        case Verdict.DISABLED:
+        case RefreshOutcome.DISABLED:
             raise AccountDisabled
-        case Verdict.EXPIRED:
+        case RefreshOutcome.EXPIRED:
             raise SessionExpired
-        case Verdict.GONE:
+        case RefreshOutcome.GONE:
             raise SessionGone
 
 
-def judge(row: Any, token_id: UUID, now: datetime, grace: timedelta) -> Verdict:
+def classify(row: Any, token_id: UUID, now: datetime, grace: timedelta) -> RefreshOutcome:
     """Tell what a token is worth against its session's row; None when there is no such row."""
     if row is None or row.deleted_at is not None or row.ended_at is not None:
-        return Verdict.GONE
+        return RefreshOutcome.GONE
     if row.expires_at <= now:
-        return Verdict.EXPIRED
+        return RefreshOutcome.EXPIRED
     repeated = token_id == row.previous_token_id and now - row.rotated_at <= grace
     if token_id != row.token_id and not repeated:
-        return Verdict.REUSED
+        return RefreshOutcome.REUSED
     if not row.is_active:
-        return Verdict.DISABLED
-    return Verdict.REPEATED if repeated else Verdict.CURRENT
+        return RefreshOutcome.DISABLED
+    return RefreshOutcome.REPEATED if repeated else RefreshOutcome.CURRENT
 
 
 async def _rotate(
-    session: AsyncSession, row: Any, now: datetime, rules: Rules, origin: Origin
+    session: AsyncSession, row: Any, now: datetime, rules: SessionPolicy, origin: Origin
 ) -> RefreshToken:
     token = _new_token(row.user_id, row.id, now, created_at=row.created_at, rules=rules)
     values = {
@@ -236,7 +236,7 @@ async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[AnyRow
     return (await session.execute(statement, {"user_id": user_id, "now": clock.now()})).all()
 
 
-async def end_session(
+async def revoke_session(
     session: AsyncSession, user_id: UUID, session_id: UUID, origin: Origin
 ) -> None:
     """End one of an account's live sessions. Raises SessionNotFound."""
@@ -254,7 +254,7 @@ async def end_session(
     )
 
 
-async def end_sessions(
+async def revoke_sessions(
     session: AsyncSession, user_id: UUID, origin: Origin, *, keep: UUID | None = None
 ) -> None:
     """End all of an account's sessions but the one to keep."""

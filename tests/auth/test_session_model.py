@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from service.auth import callers, sessions
 from service.auth.errors import RefreshReused
-from service.auth.sessions import RefreshToken, Rules
+from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import Claims
 from service.db.database import Database, close_session
 from service.errors import ServiceError
@@ -79,7 +79,7 @@ class World:
         self.user_id = user_id
         self.clock = clock
         self.models: list[Model] = []
-        self.rules = Rules(*(timedelta(seconds=each) for each in (LIFE, MAX_AGE, GRACE)))
+        self.rules = SessionPolicy(*(timedelta(seconds=each) for each in (LIFE, MAX_AGE, GRACE)))
 
     @property
     def now(self) -> float:
@@ -156,7 +156,7 @@ class World:
             case "logout" | "revoke":
                 await self.end(model)
             case "all":
-                await self.run(lambda s: sessions.end_sessions(s, self.user_id, INTERNAL))
+                await self.run(lambda s: sessions.revoke_sessions(s, self.user_id, INTERNAL))
                 for each in self.models:
                     each.ended = True
             case "wait":
@@ -170,7 +170,7 @@ class World:
     async def end(self, model: Model) -> None:
         session_id = model.tokens[0].session_id
         answer = await self.run(
-            lambda s: sessions.end_session(s, self.user_id, session_id, INTERNAL)
+            lambda s: sessions.revoke_session(s, self.user_id, session_id, INTERNAL)
         )
         assert (answer is None) == model.works(self.now)
         model.ended = True
@@ -201,7 +201,7 @@ async def world(app: Service, client: Client, clock: Clock) -> World:
 @given(actions=ACTIONS)
 async def test_sessions_behave_as_the_model(world: World, actions: list[tuple[str, int]]) -> None:
     world.models.clear()
-    await world.run(lambda s: sessions.end_sessions(s, world.user_id, INTERNAL))
+    await world.run(lambda s: sessions.revoke_sessions(s, world.user_id, INTERNAL))
     for action, seed in actions:
         await world.act(action, random.Random(seed))
     await world.check()

@@ -11,7 +11,7 @@ from service.accounts.recovery import links
 from service.accounts.recovery.links import Purpose
 from service.audit.events import Kind, record
 from service.auth.models import User
-from service.auth.sessions import end_sessions
+from service.auth.sessions import revoke_sessions
 from service.web.client import Origin
 
 
@@ -34,7 +34,7 @@ async def reset_password(
         session, Kind.PASSWORD_RESET, user_id=account.id, actor_id=account.id, origin=origin
     )
     await _mark_verified(session, account.id, origin)
-    await end_sessions(session, account.id, origin)
+    await revoke_sessions(session, account.id, origin)
 
 
 async def _mark_verified(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
