@@ -34,8 +34,8 @@ from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
-from service.posts.search import AnySelect, Way
-from service.posts.search_totals import Proof, Proofs, Standing
+from service.posts.search import AnySelect, SearchPlan
+from service.posts.search_totals import PostCounters, ProvenTotal, TotalsCache
 from service.web.pagination import Position, Slice, follows, newest_first
 
 _posts: Final = Post.__table__.c
@@ -79,7 +79,7 @@ async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
 
 
 async def read_page(
-    session: AsyncSession, filters: Filters, proofs: Proofs, *, limit: int, offset: int
+    session: AsyncSession, filters: Filters, proofs: TotalsCache, *, limit: int, offset: int
 ) -> tuple[Slice, int]:
     """Read a page of posts, newest first, and how many posts there are in all.
 
@@ -97,82 +97,86 @@ async def read_page(
 
 
 async def _search(
-    session: AsyncSession, filters: Filters, proofs: Proofs, values: dict[str, Any]
+    session: AsyncSession, filters: Filters, proofs: TotalsCache, values: dict[str, Any]
 ) -> tuple[Sequence[Any], int]:
     by_author = filters.author is not None
     proof = proofs.find(filters)
     if proof is not None:
-        rows = await fetch_all(session, _found(by_author, proof.way), values)
-        if proof.holds(_standing(rows[0])):
+        rows = await fetch_all(session, _search_page(by_author, proof.way), values)
+        if proof.holds(_counters_of(rows[0])):
             return rows, search.TOTAL_CAP + 1
-    way = await _choose_way(session, filters, values, on=False)
+    way = await _choose_plan(session, filters, values, on=False)
     counting = {**values, **search.counting()}
-    rows = await fetch_all(session, _found_and_counted(by_author, way), counting)
-    proofs.keep(filters, Proof(rows[0].total, way, _standing(rows[0])))
+    rows = await fetch_all(session, _search_page_with_total(by_author, way), counting)
+    proofs.keep(filters, ProvenTotal(rows[0].total, way, _counters_of(rows[0])))
     return rows, min(rows[0].total, search.TOTAL_CAP + 1)
 
 
-def _standing(row: Any) -> Standing:
-    return Standing(row.all_posts, row.losses, row.author_id)
+def _counters_of(row: Any) -> PostCounters:
+    return PostCounters(row.all_posts, row.losses, row.author_id)
 
 
-async def read_on(session: AsyncSession, filters: Filters, *, limit: int, after: Position) -> Slice:
+async def read_after(
+    session: AsyncSession, filters: Filters, *, limit: int, after: Position
+) -> Slice:
     """Read the posts that follow a position."""
     by_author = filters.author is not None
     values = {**filters.values, **after.values}
     if filters.words is not None:
-        way = await _choose_way(session, filters, values, on=True)
-        query = _found_further(by_author, way)
+        way = await _choose_plan(session, filters, values, on=True)
+        query = _search_after(by_author, way)
         rows = await fetch_all(session, query, {**values, "limit": limit + 1})
     else:
         rows = await fetch_all(session, _following(by_author, limit + 1), values)
     return Slice.cut(list(rows), limit)
 
 
-async def _choose_way(
+async def _choose_plan(
     session: AsyncSession, filters: Filters, values: dict[str, Any], *, on: bool
-) -> Way:
+) -> SearchPlan:
     probe = search.probe(_conditions(filters.author is not None, on))
-    return search.choose_way((await session.execute(probe, values)).scalar_one())
+    return search.choose_plan((await session.execute(probe, values)).scalar_one())
 
 
 @cache
 def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
     conditions = _conditions(by_author, on=False)
-    start = () if first else (_place <= _nth(conditions),)
-    return _with(select(_total(by_author).label("total")), _newest(limit, *conditions, *start))
+    start = () if first else (_place <= _row_at_offset(conditions),)
+    return _page_with_counters(
+        select(_total(by_author).label("total")), _newest(limit, *conditions, *start)
+    )
 
 
 @cache
 def _following(by_author: bool, limit: int) -> CompiledQuery:
-    there = _hidden(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
+    there = _opaque_to_planner(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
     return CompiledQuery(_newest(limit, *_conditions(by_author, on=False), _place < there))
 
 
 @cache
-def _found(by_author: bool, way: Way) -> CompiledQuery:
-    return _with(_stand(by_author), _matching(by_author, way))
+def _search_page(by_author: bool, way: SearchPlan) -> CompiledQuery:
+    return _page_with_counters(_counters(by_author), _matching(by_author, way))
 
 
 @cache
-def _found_and_counted(by_author: bool, way: Way) -> CompiledQuery:
+def _search_page_with_total(by_author: bool, way: SearchPlan) -> CompiledQuery:
     total = search.total(way, _conditions(by_author, on=False))
-    facts = _stand(by_author).add_columns(total.label("total"))
-    return _with(facts, _matching(by_author, way))
+    facts = _counters(by_author).add_columns(total.label("total"))
+    return _page_with_counters(facts, _matching(by_author, way))
 
 
 @cache
-def _found_further(by_author: bool, way: Way) -> CompiledQuery:
+def _search_after(by_author: bool, way: SearchPlan) -> CompiledQuery:
     ids = search.ids(way, _conditions(by_author, on=True))
     return CompiledQuery(_chosen(ids).order_by(*newest_first(_posts)))
 
 
-def _matching(by_author: bool, way: Way) -> AnySelect:
+def _matching(by_author: bool, way: SearchPlan) -> AnySelect:
     ids = search.ids(way, _conditions(by_author, on=False))
     return _chosen(ids.offset(bindparam("offset")))
 
 
-def _with(facts: AnySelect, posts: AnySelect) -> CompiledQuery:
+def _page_with_counters(facts: AnySelect, posts: AnySelect) -> CompiledQuery:
     # Both of one snapshot, so that they tell of the same posts.
     counted, page = facts.subquery("counted"), posts.subquery("page")
     statement: AnySelect = select(counted, page)
@@ -180,8 +184,8 @@ def _with(facts: AnySelect, posts: AnySelect) -> CompiledQuery:
     return CompiledQuery(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
 
 
-def _stand(by_author: bool) -> AnySelect:
-    """What makes a Standing."""
+def _counters(by_author: bool) -> AnySelect:
+    """What makes a PostCounters."""
     counts = PostCount.__table__.c
     return select(
         cast(func.sum(counts.posts), BigInteger).label("all_posts"),
@@ -208,16 +212,16 @@ def _newest(limit: int, *conditions: ColumnElement[bool]) -> AnySelect:
     return statement.where(*conditions).order_by(*newest_first(_posts)).limit(rows)
 
 
-def _nth(conditions: tuple[ColumnElement[bool], ...]) -> Any:
+def _row_at_offset(conditions: tuple[ColumnElement[bool], ...]) -> Any:
     """The place of the post after `offset` others, read from the index alone."""
     # The index's columns in their order: what is skipped needs not be taken apart.
     places = select(_posts.created_at, _posts.id).where(*conditions)
-    offset = _hidden(bindparam("offset", type_=BigInteger))
+    offset = _opaque_to_planner(bindparam("offset", type_=BigInteger))
     nth = places.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
     return nth.scalar_subquery()
 
 
-def _hidden(*values: BindParameter[Any]) -> ScalarSelect[Any]:
+def _opaque_to_planner(*values: BindParameter[Any]) -> ScalarSelect[Any]:
     """Values that the planner does not see: it has no hope to plan better for each of them."""
     return select(*values).scalar_subquery()
 

@@ -23,7 +23,7 @@ from service.posts.schemas import (
     post_tag,
     show_post,
 )
-from service.posts.search_totals import Proofs
+from service.posts.search_totals import TotalsCache
 from service.posts.stream import PostStream
 from service.web import idempotency, sse
 from service.web.conditional import InvalidEntityTag, PreconditionFailed, if_match, tagged, weak_tag
@@ -98,7 +98,9 @@ async def list_posts(query_args: PostQuery) -> Response:
 
 
 async def _read_on(query: PostQuery, filters: Filters, after: Position) -> Response:
-    payload = _list(await queries.read_on(db_session(), filters, limit=query.per_page, after=after))
+    payload = _list(
+        await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
+    )
     return _tagged_list(payload, cursor_links(query, payload["next_cursor"]))
 
 
@@ -197,7 +199,7 @@ def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
 
 def init_app(app: Quart, connect: Connect, *, pgbouncer: bool) -> None:
     """Bring what searches proved, and the stream, which ends as soon as the shutdown begins."""
-    app.extensions["search_totals"] = Proofs()
+    app.extensions["search_totals"] = TotalsCache()
 
     @app.while_serving
     async def stream() -> AsyncGenerator[None, None]:

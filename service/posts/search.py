@@ -47,7 +47,7 @@ _parsed: Final = select(_query).scalar_subquery()
 _reading: Final = func.ts_match_vq(_posts.search, _parsed)
 
 
-class Way(Enum):
+class SearchPlan(Enum):
     """How matching posts are found and counted."""
 
     RARE = auto()  # both by the index of words
@@ -55,11 +55,11 @@ class Way(Enum):
     UBIQUITOUS = auto()  # both among the newest, as long as these are enough
 
 
-def choose_way(hits: int) -> Way:
+def choose_plan(hits: int) -> SearchPlan:
     """Choose by how many of the newest posts match."""
     if hits >= _UBIQUITOUS:
-        return Way.UBIQUITOUS
-    return Way.COMMON if hits >= _COMMON else Way.RARE
+        return SearchPlan.UBIQUITOUS
+    return SearchPlan.COMMON if hits >= _COMMON else SearchPlan.RARE
 
 
 @cache
@@ -69,21 +69,21 @@ def probe(conditions: Conditions) -> AnySelect:
     return statement.select_from(_matches_among_newest(conditions, _PROBED).subquery("matching"))
 
 
-def ids(way: Way, conditions: Conditions) -> AnySelect:
+def ids(way: SearchPlan, conditions: Conditions) -> AnySelect:
     """Select the ids of the matching posts, newest first."""
-    if way is not Way.RARE:
+    if way is not SearchPlan.RARE:
         reading: AnySelect = select(_posts.id)
         return reading.where(*conditions, _reading).order_by(*newest_first(_posts))
     matches = _all_matches(conditions)
     return select(matches.c.id).order_by(matches.c.created_at.desc(), matches.c.id.desc())
 
 
-def total(way: Way, conditions: Conditions) -> ColumnElement[int]:
+def total(way: SearchPlan, conditions: Conditions) -> ColumnElement[int]:
     """How many posts match, counted up to the parameter `countable`; `cap` is TOTAL_CAP."""
-    if way is Way.RARE:
+    if way is SearchPlan.RARE:
         return _count(select(_all_matches(conditions).c.id)).scalar_subquery()
     by_index = _count(_matches(conditions)).scalar_subquery()
-    if way is Way.COMMON:
+    if way is SearchPlan.COMMON:
         return by_index
     # The newest are at hand. What they have may be new to the others: then these are not read.
     read = _count(_matches_among_newest(conditions, bindparam("readable"))).subquery("read")

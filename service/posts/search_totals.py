@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from service.posts import search
-from service.posts.search import Way
+from service.posts.search import SearchPlan
 
 _ROOM: Final = 1_000
 # So many new posts may lie before those whose share of matches chose the way.
@@ -20,7 +20,7 @@ _GAINS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PostCounters:
     """How the posts stood in one snapshot."""
 
     posts: int
@@ -30,14 +30,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ProvenTotal:
     """So many matches were found, in such a way, when the posts stood so."""
 
     found: int
-    way: Way
-    then: Standing
+    way: SearchPlan
+    then: PostCounters
 
-    def holds(self, now: Standing) -> bool:
+    def holds(self, now: PostCounters) -> bool:
         """Whether more than TOTAL_CAP posts match now, and the way is still a good one."""
         lost = now.losses - self.then.losses
         gained = now.posts - self.then.posts + lost
@@ -50,23 +50,23 @@ class Proof:
         )
 
 
-class Proofs:
+class TotalsCache:
     """The proofs of the searches that were last asked for, by one process."""
 
     def __init__(self, room: int = _ROOM) -> None:
         self._room = room
-        self._proofs: OrderedDict[Hashable, Proof] = OrderedDict()
+        self._proofs: OrderedDict[Hashable, ProvenTotal] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._proofs)
 
-    def find(self, filters: Hashable) -> Proof | None:
+    def find(self, filters: Hashable) -> ProvenTotal | None:
         """Find what was proven last; it may no longer hold."""
         if filters in self._proofs:
             self._proofs.move_to_end(filters)
         return self._proofs.get(filters)
 
-    def keep(self, filters: Hashable, proof: Proof) -> None:
+    def keep(self, filters: Hashable, proof: ProvenTotal) -> None:
         """Remember a proof in place of the last one, or none when it proves nothing."""
         self._proofs.pop(filters, None)
         if proof.found > search.TOTAL_CAP:

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from service.clock import now
 from service.db.database import Database
 from service.ids import new_id
-from service.posts.queries import Filters, read_on, read_page
-from service.posts.search_totals import Proofs
+from service.posts.queries import Filters, read_after, read_page
+from service.posts.search_totals import TotalsCache
 from service.settings import Settings
 from service.web.pagination import Position
 from tests.client import Client
@@ -43,8 +43,8 @@ async def test_a_list_s_plan_is_kept(
     async with one_connection.session(read_only=True) as session:
         for number in range(ENOUGH):
             if start == "position":
-                await read_on(session, filters, limit=20, after=Position(now(), new_id()))
+                await read_after(session, filters, limit=20, after=Position(now(), new_id()))
             else:
                 offset = 20 * number + 20 if start == "page" else 0
-                await read_page(session, filters, Proofs(), limit=20, offset=offset)
+                await read_page(session, filters, TotalsCache(), limit=20, offset=offset)
         assert (await session.execute(PLANS)).scalar_one()

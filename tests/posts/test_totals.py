@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from service.posts import search, search_totals
-from service.posts.search import Way
-from service.posts.search_totals import Proof, Proofs, Standing
+from service.posts.search import SearchPlan
+from service.posts.search_totals import PostCounters, ProvenTotal, TotalsCache
 from service.settings import Settings
 from service.web.server.application import Service
 from tests.client import PASSWORD, Client
@@ -32,10 +32,10 @@ def small_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "TOTAL_CAP", CAP)
 
 
-@pytest.fixture(params=Way)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Way:
+@pytest.fixture(params=SearchPlan)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SearchPlan:
     """Each way to search, whatever is searched for."""
-    chosen: Way = request.param
+    chosen: SearchPlan = request.param
     monkeypatch.setattr(search, "choose_way", lambda _hits: chosen)
     return chosen
 
@@ -225,7 +225,7 @@ async def test_a_search_that_was_counted_is_one_statement(
 async def test_what_is_not_over_the_cap_is_not_remembered(
     author: Client, db: "asyncpg.Connection", app: Service
 ) -> None:
-    proofs: Proofs = app.extensions["search_totals"]
+    proofs: TotalsCache = app.extensions["search_totals"]
     posts = await apples(db, author, CAP)
     await told(author)
     assert len(proofs) == 0
@@ -238,8 +238,10 @@ async def test_what_is_not_over_the_cap_is_not_remembered(
 
 
 def test_the_last_searches_are_remembered() -> None:
-    proofs = Proofs(room=3)
-    proof = Proof(ENOUGH, Way.RARE, Standing(posts=ENOUGH, losses=0, author_id=None))
+    proofs = TotalsCache(room=3)
+    proof = ProvenTotal(
+        ENOUGH, SearchPlan.RARE, PostCounters(posts=ENOUGH, losses=0, author_id=None)
+    )
     for words in "abc":
         proofs.keep(words, proof)
     assert proofs.find("a") is proof
@@ -264,8 +266,10 @@ def test_the_last_searches_are_remembered() -> None:
     ],
 )
 def test_how_long_a_proof_holds(posts: int, losses: int, author_id: int, holds: bool) -> None:
-    proof = Proof(ENOUGH, Way.RARE, Standing(posts=20, losses=5, author_id=UUID(int=1)))
-    assert proof.holds(Standing(posts, losses, UUID(int=author_id))) is holds
+    proof = ProvenTotal(
+        ENOUGH, SearchPlan.RARE, PostCounters(posts=20, losses=5, author_id=UUID(int=1))
+    )
+    assert proof.holds(PostCounters(posts, losses, UUID(int=author_id))) is holds
 
 
 async def test_totals_are_exact_after_each_storm(
