@@ -11,7 +11,7 @@ import service.audit.models
 import service.auth.models
 import service.posts.models
 import service.web.idempotency  # noqa: F401 - imported for their tables
-from service.cli.database import provided
+from service.cli.database import database_target
 from service.db.base import Base
 from service.db.engine import create_engine
 from service.settings import load_settings
@@ -47,7 +47,7 @@ def run_migrations(connection: Connection) -> None:
 
 async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
-    with provided(load_settings()) as place:
+    with database_target(load_settings()) as place:
         engine = create_engine(place.settings, patient=True)
         try:
             async with engine.connect() as connection:

@@ -37,7 +37,7 @@ class Undeliverable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MailMessage:
     """A mail to one person, as text and as HTML.
 
     `id` names it for ever: a letter that is sent twice, after a crash, has one Message-ID.
@@ -53,7 +53,7 @@ class Letter:
 class Mailer(Protocol):
     """Sends letters."""
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: MailMessage) -> None:
         """Send; returns once the server has taken the mail over.
 
         Raises Undeliverable when it never will; any other error may pass by itself.
@@ -73,7 +73,7 @@ class LogMailer:
     def __init__(self, sender: str) -> None:
         self._sender = sender
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: MailMessage) -> None:
         """Log the letter's headers and text."""
         message = compose(letter, self._sender)
         headers = "\n".join(f"{name}: {message[name]}" for name in ("From", "To", "Subject"))
@@ -96,7 +96,7 @@ class SmtpMailer:
         # None: when offered.
         self._start_tls = True if signs_in and not _is_local(self._host) else None
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: MailMessage) -> None:
         """Send a letter over a connection of its own."""
         message = compose(letter, self._sender)
         client = self._client()
@@ -132,7 +132,7 @@ class SmtpMailer:
         )
 
 
-def compose(letter: Letter, sender: str) -> EmailMessage:
+def compose(letter: MailMessage, sender: str) -> EmailMessage:
     """Make the message. Raises Undeliverable, or ValueError where a header would break."""
     name, address = parseaddr(sender)
     address, recipient = _envelope(address), _envelope(letter.to)

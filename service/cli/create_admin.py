@@ -12,7 +12,7 @@ from service.admin.users import grant_admin
 from service.auth import credentials
 from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
-from service.cli.database import provided
+from service.cli.database import database_target
 from service.db.base import AnyRow
 from service.db.database import Database, close_session
 from service.errors import BadRequest
@@ -30,7 +30,7 @@ def create_admin(email: str) -> None:
     """
     settings = load_settings()
     configure_logging(settings)
-    with provided(settings) as place:
+    with database_target(settings) as place:
         click.echo(asyncio.run(_create_admin(place.settings, email)))
 
 

@@ -27,7 +27,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
+class DatabaseTarget:
     """Settings that name a database, and where its data lies, in words."""
 
     settings: Settings
@@ -35,13 +35,13 @@ class Place:
 
 
 @contextmanager
-def provided(settings: Settings) -> Iterator[Place]:
+def database_target(settings: Settings) -> Iterator[DatabaseTarget]:
     """The database of DATABASE_URL; without one the embedded, running until the end.
 
     Raises EmbeddedError.
     """
     if settings.database_url is not None:
-        yield Place(settings, f"the database at {database_address(settings)}")
+        yield DatabaseTarget(settings, f"the database at {database_address(settings)}")
         return
     # Not installed in production, where DATABASE_URL must be set.
     from service import embedded_postgres
@@ -49,7 +49,7 @@ def provided(settings: Settings) -> Iterator[Place]:
     with embedded_postgres.start(settings.data_dir) as server:
         url = SecretStr(server.url())
         home = settings.data_dir.resolve()
-        yield Place(settings.model_copy(update={"database_url": url}), str(home))
+        yield DatabaseTarget(settings.model_copy(update={"database_url": url}), str(home))
 
 
 async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
@@ -84,7 +84,7 @@ async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None
             await asyncio.sleep(min(RETRY_PAUSE, remaining))
 
 
-def tell(steps: list[migrations.Step]) -> None:
+def echo_steps(steps: list[migrations.Step]) -> None:
     """Write which migrations ran."""
     for step in steps:
         click.echo(f"Migrated from {step.before or 'an empty database'} to {step.after}.")

@@ -7,7 +7,7 @@ import asyncpg
 import click
 
 from service.cli import demo_data
-from service.cli.database import provided, upgrade
+from service.cli.database import database_target, upgrade
 from service.cli.messages import connection_failure
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
@@ -26,7 +26,7 @@ def demo(users: int, posts: int) -> None:
         raise click.ClickException("`service demo` does not run in production.")
     configure_logging(settings)
     password = secrets.token_urlsafe(12)
-    with provided(settings) as place:
+    with database_target(settings) as place:
         asyncio.run(_fill(place.settings, users, posts, password))
     click.echo(f"Log in as {demo_data.EMAIL} with the password {password}")
     click.echo(f"({users:,} users and {posts:,} posts were added; the new users share it.)")

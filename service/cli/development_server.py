@@ -13,7 +13,7 @@ import uvloop
 from hypercorn.config import Config
 
 from service.app import create_app
-from service.cli.database import tell, upgrade
+from service.cli.database import echo_steps, upgrade
 from service.settings import Settings
 from service.web.server.hypercorn_patches import patch_hypercorn
 from service.web.server.shutdown import shutdown
@@ -43,7 +43,7 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in a task
     _on_stop(task.cancel)
-    tell(await upgrade(settings))
+    echo_steps(await upgrade(settings))
     asyncio.get_running_loop().set_exception_handler(_report)
     stop = asyncio.Event()
     _on_stop(stop.set)

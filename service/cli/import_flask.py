@@ -9,13 +9,13 @@ from typing import Final
 import asyncpg
 import click
 
-from service.cli.database import provided, tell, upgrade
+from service.cli.database import database_target, echo_steps, upgrade
 from service.cli.messages import connection_failure, database_address
 from service.db.engine import create_engine
 from service.db.schema_version import schema_mismatch
 from service.importing.copying import Tally, copy_posts, copy_users
 from service.importing.destination import Destination
-from service.importing.dry_run import Rehearsal
+from service.importing.dry_run import DryRun
 from service.importing.report import ReportError, open_report
 from service.importing.source import Source, SourceError
 from service.importing.sources import open_source
@@ -50,7 +50,7 @@ def import_flask(context: click.Context, url: str, dry_run: bool, report_path: P
     """
     settings = load_settings()
     configure_logging(settings)
-    with provided(settings) as place:
+    with database_target(settings) as place:
         refused = asyncio.run(_import(place.settings, url, report_path, dry_run))
     if refused:
         click.echo(f"{refused:,} rows could not be taken: {report_path} says why.", err=True)
@@ -94,7 +94,7 @@ def _sentence(table: str, tally: Tally, dry_run: bool) -> str:
 async def _prepare(settings: Settings, dry_run: bool) -> None:
     """Bring the schema to head; in production and in a dry run only look."""
     if not (settings.production or dry_run):
-        tell(await upgrade(settings))
+        echo_steps(await upgrade(settings))
         return
     engine = create_engine(settings)
     try:
@@ -114,7 +114,7 @@ async def _destination(settings: Settings, dry_run: bool) -> AsyncIterator[Desti
         raise connection_failure(settings, error) from error
     try:
         if dry_run:
-            async with Rehearsal.begin(connection) as rehearsal:
+            async with DryRun.begin(connection) as rehearsal:
                 yield rehearsal
         else:
             yield Destination(connection)

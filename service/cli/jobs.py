@@ -6,7 +6,7 @@ from datetime import datetime
 import asyncpg
 import click
 
-from service.cli.database import provided
+from service.cli.database import database_target
 from service.cli.messages import connection_failure
 from service.db.engine import CONNECT_TIMEOUT
 from service.jobs.failed import FailedJob, list_failed_jobs, requeue_failed_jobs
@@ -20,7 +20,7 @@ def jobs(retry: bool) -> None:
     """List the jobs that failed for good, the latest first."""
     settings = load_settings()
     configure_logging(settings)
-    with provided(settings) as place:
+    with database_target(settings) as place:
         failed = asyncio.run(_failed(place.settings, retry=retry))
     for job in failed:
         click.echo(f"{job.id}  {_minute(job.since)}  {job.name}  {job.reason}")

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from service.cli.database import provided, tell, upgrade
+from service.cli.database import database_target, echo_steps, upgrade
 from service.observability.logging import configure_logging
 from service.settings import load_settings
 
@@ -26,8 +26,8 @@ def migrate(wait: float) -> None:
     """
     settings = load_settings()
     configure_logging(settings)
-    with provided(settings) as place:
+    with database_target(settings) as place:
         steps = asyncio.run(upgrade(place.settings, wait))
     if not steps:
         click.echo("The schema is at head already.")
-    tell(steps)
+    echo_steps(steps)

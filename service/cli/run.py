@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from service.cli.database import Place, provided
+from service.cli.database import DatabaseTarget, database_target
 from service.cli.development_server import serve
 from service.cli.listener import http_address, listen
 from service.observability.logging import configure_logging
@@ -31,7 +31,7 @@ def run(reload: bool) -> None:
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with listen(settings.host, settings.port) as listener, provided(settings) as place:
+        with listen(settings.host, settings.port) as listener, database_target(settings) as place:
             if reload:
                 # Only for development, as is the library that it needs.
                 from service.cli.reload import serve_reloading
@@ -44,7 +44,7 @@ def run(reload: bool) -> None:
     click.echo("Stopped.")
 
 
-def _announcement(listener: socket.socket, place: Place) -> Callable[[], None]:
+def _announcement(listener: socket.socket, place: DatabaseTarget) -> Callable[[], None]:
     address = http_address(listener)
 
     def announce() -> None:

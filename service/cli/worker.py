@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from service.cli.database import provided
+from service.cli.database import database_target
 from service.cli.development_server import STOP_SIGNALS
 from service.observability import tracing
 from service.observability.logging import configure_logging
@@ -25,7 +25,7 @@ def worker() -> None:
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with provided(settings) as place:
+        with database_target(settings) as place:
             asyncio.run(_work(place.settings))
     except KeyboardInterrupt:
         pass

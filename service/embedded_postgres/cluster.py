@@ -150,7 +150,7 @@ class Cluster:
 
     def _init(self) -> None:
         partial = Path(tempfile.mkdtemp(prefix="new-", dir=self.home))
-        self.account.give(partial)
+        self.account.chown(partial)
         options = [f"--username={OWNER}", "--auth=trust", "--no-instructions", *LOCALE]
         if not self.durable:
             options.append("--no-sync")

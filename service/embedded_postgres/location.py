@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from service.embedded_postgres.errors import EmbeddedError
-from service.embedded_postgres.os_user import Account, ourselves, stand_in
+from service.embedded_postgres.os_user import Account, current_user, fallback_user
 from service.embedded_postgres.supervisor import data_of, read_postmaster
 
 ELSEWHERE = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - its owner and mode are checked
@@ -27,7 +27,7 @@ def find_home(data_dir: Path) -> tuple[Path, Account]:
 
 
 def _own_home(data_dir: Path) -> tuple[Path, Account]:
-    account = ourselves()
+    account = current_user()
     home = data_dir / "postgres"
     home.mkdir(mode=0o700, exist_ok=True)
     if home.lstat().st_uid != account.uid:
@@ -42,16 +42,16 @@ def _root_home(data_dir: Path) -> tuple[Path, Account]:
     home = data_dir / "postgres"
     if home.is_symlink():
         home = _linked_home(home)
-        return home, stand_in(data_of(home), data_dir)
-    account = stand_in(data_of(home), data_dir)
-    if not account.reaches(data_dir) and not home.exists():
+        return home, fallback_user(data_of(home), data_dir)
+    account = fallback_user(data_of(home), data_dir)
+    if not account.can_reach(data_dir) and not home.exists():
         return _home_elsewhere(home, account), account
     owner = data_dir.stat()
     home.mkdir(mode=0o711, exist_ok=True)
     os.chown(home, owner.st_uid, owner.st_gid, follow_symlinks=False)
     if owner.st_uid == 0:
         home.chmod(0o711)
-    if not account.reaches(home):
+    if not account.can_reach(home):
         raise EmbeddedError(
             f"The database in {home} can't be reached by the user {account.name}, who runs it: "
             "open the folders above it, or set DATA_DIR to another folder."
@@ -85,7 +85,7 @@ def shared_folder(account: Account) -> Path:
             folder.mkdir(exist_ok=True)
             if _is_roots_own(folder):
                 folder.chmod(0o755)
-                if account.reaches(folder):
+                if account.can_reach(folder):
                     return folder
         except OSError:
             continue
@@ -111,15 +111,15 @@ def socket_folder(home: Path, account: Account) -> Path:
     folder = home / "socket"
     if _fits(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
-        account.give(folder)
+        account.chown(folder)
         return folder
     last = read_postmaster(home)
     if last is not None and _is_private(last.socket_dir, account):
         return last.socket_dir  # those who use it know no other
     for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
-        if _fits(base / "service-pg-12345678") and base.is_dir() and account.reaches(base):
+        if _fits(base / "service-pg-12345678") and base.is_dir() and account.can_reach(base):
             folder = Path(tempfile.mkdtemp(prefix="service-pg-", dir=base))
-            account.give(folder)
+            account.chown(folder)
             return folder
     raise EmbeddedError(f"There is no folder for temporary files that {account.name} can reach.")
 

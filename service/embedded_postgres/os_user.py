@@ -45,19 +45,19 @@ class Account:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
-    def reaches(self, folder: Path) -> bool:
+    def can_reach(self, folder: Path) -> bool:
         """Whether this user can pass through the folder and all those above it."""
         if not self.dropped:
             return True
         return self.run(["/bin/sh", "-c", 'test -x "$1"', "sh", folder]).returncode == 0
 
-    def give(self, folder: Path) -> None:
+    def chown(self, folder: Path) -> None:
         """Make root's new folder this user's own."""
         if self.dropped:
             os.chown(folder, self.uid, self.gid, follow_symlinks=False)
 
 
-def ourselves() -> Account:
+def current_user() -> Account:
     """The account of this process, which is not root. Raises EmbeddedError when it has no name."""
     uid = os.geteuid()
     try:
@@ -70,7 +70,7 @@ def ourselves() -> Account:
     return Account(uid, os.getegid(), entry.pw_name, dropped=False)
 
 
-def stand_in(*folders: Path) -> Account:
+def fallback_user(*folders: Path) -> Account:
     """The account root steps down to: the first folder's owner who is not root, else nobody."""
     for folder in folders:
         if folder.is_dir() and (uid := folder.lstat().st_uid) != 0:

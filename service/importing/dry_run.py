@@ -34,7 +34,7 @@ UNION ALL SELECT id, deleted_at FROM rehearsed WHERE id = ANY($1::uuid[])
 """
 
 
-class Rehearsal(Destination):
+class DryRun(Destination):
     """A destination that keeps nothing: all happens in one transaction that is rolled back."""
 
     add_users_sql = ADD_USERS.format(table="rehearsed", where=NOT_TAKEN)

@@ -13,7 +13,7 @@ from service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class JobContext:
     """What the worker lends to the handlers of its jobs."""
 
     settings: Settings
@@ -33,4 +33,4 @@ class Tools:
 
 
 # A handler may run twice for one job: it must come to the same.
-Handler = Callable[[Tools, Mapping[str, Any]], Awaitable[None]]
+Handler = Callable[[JobContext, Mapping[str, Any]], Awaitable[None]]

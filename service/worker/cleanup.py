@@ -5,7 +5,7 @@ from typing import Final
 import structlog
 
 from service import clock
-from service.jobs.context import Tools
+from service.jobs.context import JobContext
 from service.worker.handlers import Cleanup, cleanups
 
 # Each hour; pgqueuer reads it in UTC.
@@ -14,7 +14,7 @@ CLEANUP_TIMES: Final = "17 * * * *"
 log: Final = structlog.get_logger(__name__)
 
 
-async def clean_up(tools: Tools) -> None:
+async def clean_up(tools: JobContext) -> None:
     """Run every clean-up; one that fails is logged and does not keep the others from running."""
     for name, cleanup in cleanups(tools.settings).items():
         try:
@@ -25,7 +25,7 @@ async def clean_up(tools: Tools) -> None:
             log.info("cleaned up", of=name, deleted=deleted)
 
 
-async def _exhaust(tools: Tools, cleanup: Cleanup) -> int:
+async def _exhaust(tools: JobContext, cleanup: Cleanup) -> int:
     deleted = 0
     while True:
         # A transaction each: a long backlog holds no locks for long.

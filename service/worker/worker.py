@@ -24,7 +24,7 @@ from service.db.database import Database
 from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.jobs import queue
-from service.jobs.context import Handler, Tools
+from service.jobs.context import Handler, JobContext
 from service.mail import Undeliverable, make_mailer
 from service.observability import propagation
 from service.settings import Settings
@@ -46,7 +46,7 @@ log: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WorkerTiming:
     """How fast the worker is, in seconds.
 
     A job that fails is tried again after `first_retry`, then twice as long each time, up to
@@ -69,20 +69,22 @@ class Pace:
         return timedelta(seconds=random.uniform(longest / 2, longest))  # noqa: S311
 
 
-async def run_worker(settings: Settings, stop: asyncio.Event, pace: Pace | None = None) -> None:
+async def run_worker(
+    settings: Settings, stop: asyncio.Event, pace: WorkerTiming | None = None
+) -> None:
     """Do jobs until `stop` is set, then finish those in hand and return; cancelled, put them back.
 
     What ends a run early (the database restarts, its schema is behind) is logged; the worker
     starts again.
     """
     database = Database(settings)
-    tools = Tools(settings, database, make_mailer(settings))
+    tools = JobContext(settings, database, make_mailer(settings))
     wait = 1.0
     try:
         while not stop.is_set():
             try:
                 if await _schema_is_ready(database, stop):
-                    await _Run(tools, pace or Pace()).work(stop)
+                    await _WorkerRun(tools, pace or WorkerTiming()).work(stop)
                 wait = 1.0
                 continue
             except (FailingListenerError, *DATABASE_ERRORS) as error:
@@ -108,10 +110,10 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
     return False
 
 
-class _Run:
+class _WorkerRun:
     """One life of pgqueuer's machinery, from a good database to its loss or the end."""
 
-    def __init__(self, tools: Tools, pace: Pace) -> None:
+    def __init__(self, tools: JobContext, pace: WorkerTiming) -> None:
         self._tools = tools
         self._pace = pace
         self._in_hand: set[asyncio.Task[Any]] = set()

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from service.accounts.recovery import links
 from service.accounts.recovery.links import OpenLink, Purpose
-from service.jobs.context import Tools
-from service.mail import Letter
+from service.jobs.context import JobContext
+from service.mail import MailMessage
 
 _SUBJECTS: Final = {
     Purpose.VERIFY_EMAIL: "Please confirm your email address",
@@ -42,13 +42,13 @@ _HTML: Final = """\
 """
 
 
-def write_letter(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: str) -> Letter:
+def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: str) -> MailMessage:
     """Write the letter with the link."""
     url = f"{public_address}/{purpose.value}?token={link.token}"
     host = urlsplit(public_address).netloc
     before, after = (text.format(host=host) for text in _TEXTS[purpose])
     subject = _SUBJECTS[purpose]
-    return Letter(
+    return MailMessage(
         id=str(link_id),
         to=link.email,
         subject=subject,
@@ -66,18 +66,18 @@ def _paragraphs(text: str) -> str:
     return "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
 
 
-async def send_letter(tools: Tools, payload: Mapping[str, Any]) -> None:
+async def send_letter(tools: JobContext, payload: Mapping[str, Any]) -> None:
     """Send the mail of a link (a job); nothing when the link has ended meanwhile."""
     link_id, purpose = UUID(payload["link"]), Purpose(payload["purpose"])
     secret = tools.settings.secret_key.get_secret_value()
     async with tools.transaction() as session:
         link = await links.open_link(session, link_id, purpose, secret)
     if link is not None:
-        letter = write_letter(link_id, purpose, link, tools.settings.public_address)
+        letter = link_mail(link_id, purpose, link, tools.settings.public_address)
         await tools.mailer.send(letter)
 
 
-async def answer_reset_request(tools: Tools, payload: Mapping[str, Any]) -> None:
+async def answer_reset_request(tools: JobContext, payload: Mapping[str, Any]) -> None:
     """Have a link mailed to the owner of an address (a job); nothing when nobody has it."""
     async with tools.transaction() as session:
         await links.answer_reset_request(session, payload["email"], UUID(payload["link"]))
