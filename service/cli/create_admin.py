@@ -30,8 +30,8 @@ def create_admin(email: str) -> None:
     """
     settings = load_settings()
     configure_logging(settings)
-    with database_target(settings) as place:
-        click.echo(asyncio.run(_create_admin(place.settings, email)))
+    with database_target(settings) as target:
+        click.echo(asyncio.run(_create_admin(target.settings, email)))
 
 
 async def _create_admin(settings: Settings, email: str) -> str:

@@ -31,7 +31,7 @@ class DatabaseTarget:
     """Settings that name a database, and where its data lies, in words."""
 
     settings: Settings
-    words: str
+    description: str
 
 
 @contextmanager

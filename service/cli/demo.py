@@ -26,8 +26,8 @@ def demo(users: int, posts: int) -> None:
         raise click.ClickException("`service demo` does not run in production.")
     configure_logging(settings)
     password = secrets.token_urlsafe(12)
-    with database_target(settings) as place:
-        asyncio.run(_fill(place.settings, users, posts, password))
+    with database_target(settings) as target:
+        asyncio.run(_fill(target.settings, users, posts, password))
     click.echo(f"Log in as {demo_data.EMAIL} with the password {password}")
     click.echo(f"({users:,} users and {posts:,} posts were added; the new users share it.)")
 

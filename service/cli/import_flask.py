@@ -50,8 +50,8 @@ def import_flask(context: click.Context, url: str, dry_run: bool, report_path: P
     """
     settings = load_settings()
     configure_logging(settings)
-    with database_target(settings) as place:
-        refused = asyncio.run(_import(place.settings, url, report_path, dry_run))
+    with database_target(settings) as target:
+        refused = asyncio.run(_import(target.settings, url, report_path, dry_run))
     if refused:
         click.echo(f"{refused:,} rows could not be taken: {report_path} says why.", err=True)
         context.exit(SOME_REFUSED)

@@ -20,8 +20,8 @@ def jobs(retry: bool) -> None:
     """List the jobs that failed for good, the latest first."""
     settings = load_settings()
     configure_logging(settings)
-    with database_target(settings) as place:
-        failed = asyncio.run(_failed(place.settings, retry=retry))
+    with database_target(settings) as target:
+        failed = asyncio.run(_failed(target.settings, retry=retry))
     for job in failed:
         click.echo(f"{job.id}  {_minute(job.since)}  {job.name}  {job.reason}")
     if not failed:

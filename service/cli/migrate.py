@@ -26,8 +26,8 @@ def migrate(wait: float) -> None:
     """
     settings = load_settings()
     configure_logging(settings)
-    with database_target(settings) as place:
-        steps = asyncio.run(upgrade(place.settings, wait))
+    with database_target(settings) as target:
+        steps = asyncio.run(upgrade(target.settings, wait))
     if not steps:
         click.echo("The schema is at head already.")
     echo_steps(steps)

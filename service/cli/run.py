@@ -31,26 +31,26 @@ def run(reload: bool) -> None:
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with listen(settings.host, settings.port) as listener, database_target(settings) as place:
+        with listen(settings.host, settings.port) as listener, database_target(settings) as target:
             if reload:
                 # Only for development, as is the library that it needs.
                 from service.cli.reload import serve_reloading
 
-                serve_reloading(place.settings, listener, _announcement(listener, place))
+                serve_reloading(target.settings, listener, _announcement(listener, target))
             else:
-                serve(place.settings, listener, _announcement(listener, place))
+                serve(target.settings, listener, _announcement(listener, target))
     except KeyboardInterrupt:
         pass
     click.echo("Stopped.")
 
 
-def _announcement(listener: socket.socket, place: DatabaseTarget) -> Callable[[], None]:
+def _announcement(listener: socket.socket, target: DatabaseTarget) -> Callable[[], None]:
     address = http_address(listener)
 
     def announce() -> None:
         click.echo(f"Serving on {address}")
         click.echo(f"  API docs  {address}/docs")
-        click.echo(f"  Data      {place.words}")
+        click.echo(f"  Data      {target.description}")
         click.echo("Ctrl-C stops it.")
 
     return announce

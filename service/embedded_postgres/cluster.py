@@ -1,4 +1,4 @@
-"""A cluster's life: made by initdb, started under a keeper, waited for."""
+"""A cluster's life: made by initdb, started under a supervisor, waited for."""
 
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ from service.embedded_postgres import supervisor
 from service.embedded_postgres.binaries import MAJOR, Binaries
 from service.embedded_postgres.errors import EmbeddedError
 from service.embedded_postgres.location import SOCKET, socket_folder
-from service.embedded_postgres.os_user import Account
+from service.embedded_postgres.os_user import OsUser
 from service.embedded_postgres.supervisor import (
     Postmaster,
     data_of,
@@ -54,7 +54,7 @@ class Cluster:
     """
 
     home: Path
-    account: Account
+    os_user: OsUser
     binaries: Binaries
     durable: bool
 
@@ -90,7 +90,7 @@ class Cluster:
             "-d",
             "postgres",
         ]
-        done = self.account.run(command, CREATE_DATABASE)
+        done = self.os_user.run(command, CREATE_DATABASE)
         if done.returncode != 0:
             raise EmbeddedError(f"The database could not be made: {done.stdout.strip()}")
 
@@ -100,21 +100,21 @@ class Cluster:
             self._init()
         self._check_version()
         settings = SETTINGS | ({} if self.durable else NOT_DURABLE)
-        settings["unix_socket_directories"] = str(socket_folder(self.home, self.account))
+        settings["unix_socket_directories"] = str(socket_folder(self.home, self.os_user))
         (data_of(self.home) / "postmaster.pid").unlink(missing_ok=True)
         options = [f"--{name}={value}" for name, value in settings.items()]
         command: list[str | Path] = [self.binaries.postgres, "-D", data_of(self.home), *options]
-        with opened(self.home, "keeper") as lock:
+        with opened(self.home, "supervisor") as lock:
             while not supervisor.try_lock(lock):  # the last one is about to end
                 if time.monotonic() > deadline:
-                    raise EmbeddedError(f"The last keeper of {self.home} does not end.")
+                    raise EmbeddedError(f"The last supervisor of {self.home} does not end.")
                 time.sleep(0.01)
-            self._start_keeper(lock, server, command)
+            self._start_supervisor(lock, server, command)
 
-    def _start_keeper(self, lock: int, server: int | None, command: list[str | Path]) -> None:
-        account = f"{self.account.uid}:{self.account.gid}" if self.account.dropped else ""
+    def _start_supervisor(self, lock: int, server: int | None, command: list[str | Path]) -> None:
+        os_user = f"{self.os_user.uid}:{self.os_user.gid}" if self.os_user.dropped else ""
         script = Path(supervisor.__file__).resolve()
-        arguments = [self.home, "" if server is None else str(server), account, *command]
+        arguments = [self.home, "" if server is None else str(server), os_user, *command]
         subprocess.run(  # noqa: S603 - our own programs
             [sys.executable, "-I", "-S", script, *arguments],
             pass_fds=[lock] if server is None else [lock, server],
@@ -127,10 +127,10 @@ class Cluster:
         )
 
     def _keep(self) -> None:
-        """Give a server that lost its keeper a new one."""
-        with opened(self.home, "keeper") as lock:
+        """Give a server that lost its supervisor a new one."""
+        with opened(self.home, "supervisor") as lock:
             if supervisor.try_lock(lock):
-                self._start_keeper(lock, None, [])
+                self._start_supervisor(lock, None, [])
 
     def _answering(self) -> Postmaster | None:
         """The postmaster when it takes connections: a dead one's file may say that it is ready."""
@@ -150,12 +150,12 @@ class Cluster:
 
     def _init(self) -> None:
         partial = Path(tempfile.mkdtemp(prefix="new-", dir=self.home))
-        self.account.chown(partial)
+        self.os_user.chown(partial)
         options = [f"--username={OWNER}", "--auth=trust", "--no-instructions", *LOCALE]
         if not self.durable:
             options.append("--no-sync")
         try:
-            done = self.account.run([self.binaries.initdb, "-D", partial, *options])
+            done = self.os_user.run([self.binaries.initdb, "-D", partial, *options])
             if done.returncode != 0:
                 tail = "\n".join(done.stdout.splitlines()[-15:])
                 raise EmbeddedError(f"The database could not be made in {self.home}:\n{tail}")

@@ -15,7 +15,7 @@ UNPRIVILEGED = "nobody"
 
 
 @dataclass(frozen=True)
-class Account:
+class OsUser:
     """A user by number and name; `dropped` when root steps down to it."""
 
     uid: int
@@ -57,7 +57,7 @@ class Account:
             os.chown(folder, self.uid, self.gid, follow_symlinks=False)
 
 
-def current_user() -> Account:
+def current_user() -> OsUser:
     """The account of this process, which is not root. Raises EmbeddedError when it has no name."""
     uid = os.geteuid()
     try:
@@ -67,10 +67,10 @@ def current_user() -> Account:
             f"The embedded PostgreSQL can't run as user id {uid}, which has no entry in "
             "/etc/passwd: add one, or set DATABASE_URL."
         ) from None
-    return Account(uid, os.getegid(), entry.pw_name, dropped=False)
+    return OsUser(uid, os.getegid(), entry.pw_name, dropped=False)
 
 
-def fallback_user(*folders: Path) -> Account:
+def fallback_user(*folders: Path) -> OsUser:
     """The account root steps down to: the first folder's owner who is not root, else nobody."""
     for folder in folders:
         if folder.is_dir() and (uid := folder.lstat().st_uid) != 0:
@@ -87,5 +87,5 @@ def fallback_user(*folders: Path) -> Account:
         ) from None
 
 
-def _dropped(entry: pwd.struct_passwd) -> Account:
-    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name, dropped=True)
+def _dropped(entry: pwd.struct_passwd) -> OsUser:
+    return OsUser(entry.pw_uid, entry.pw_gid, entry.pw_name, dropped=True)

@@ -7,7 +7,7 @@ the cluster's folder; the kernel frees each one when its last holder dies, howev
 start.lock   held while one process looks for, starts or stops the server
 users.lock   shared by every process that uses the server; exclusive means that none does
 server.lock  inherited by the postmaster and all its children: free means that none is left
-keeper.lock  held by the keeper
+supervisor.lock  held by the supervisor
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def data_of(home: Path) -> Path:
 
 
 def log_of(home: Path) -> Path:
-    """The file that takes what the server and the keeper have to say."""
+    """The file that takes what the server and the supervisor have to say."""
     return home / "server.log"
 
 
@@ -125,10 +125,10 @@ def trim(log: Path, limit: int = LOG_LIMIT) -> None:
             os.truncate(log, 0)
 
 
-def _launch(home: Path, command: list[str], server: int, account: str) -> subprocess.Popen[bytes]:
+def _launch(home: Path, command: list[str], server: int, os_user: str) -> subprocess.Popen[bytes]:
     who: dict[str, Any] = {}
-    if account:
-        uid, gid = map(int, account.split(":"))
+    if os_user:
+        uid, gid = map(int, os_user.split(":"))
         who = {"user": uid, "group": gid, "extra_groups": []}
     return subprocess.Popen(  # noqa: S603 - our own programs
         command,
@@ -162,11 +162,11 @@ def _watch(home: Path, child: subprocess.Popen[bytes] | None) -> None:
     shut_down(home)
 
 
-def main(home: Path, server: str, account: str, *command: str) -> None:
+def main(home: Path, server: str, os_user: str, *command: str) -> None:
     """Guard the server of `home`, and start it first when there is a `command`.
 
-    The locked keeper.lock is inherited and never touched. `server` is the inherited descriptor
-    of the locked server.lock, `account` is `uid:gid`, empty when root does not step down.
+    The locked supervisor.lock is inherited and never touched. `server` is the inherited descriptor
+    of the locked server.lock, `os_user` is `uid:gid`, empty when root does not step down.
     """
     if os.fork():
         os._exit(0)
@@ -174,7 +174,7 @@ def main(home: Path, server: str, account: str, *command: str) -> None:
     os.dup2(open_owned(home, log_of(home).name, os.O_WRONLY | os.O_APPEND), 2)
     child = None
     if command:
-        child = _launch(home, list(command), int(server), account)
+        child = _launch(home, list(command), int(server), os_user)
         os.close(int(server))
     _watch(home, child)
 

@@ -79,7 +79,7 @@ async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
 
 
 async def read_page(
-    session: AsyncSession, filters: Filters, proofs: TotalsCache, *, limit: int, offset: int
+    session: AsyncSession, filters: Filters, totals: TotalsCache, *, limit: int, offset: int
 ) -> tuple[Slice, int]:
     """Read a page of posts, newest first, and how many posts there are in all.
 
@@ -87,7 +87,7 @@ async def read_page(
     """
     values = {**filters.values, "offset": offset}
     if filters.words is not None:
-        rows, total = await _search(session, filters, proofs, {**values, "limit": limit + 1})
+        rows, total = await _search(session, filters, totals, {**values, "limit": limit + 1})
     else:
         query = _page(filters.author is not None, limit + 1, first=offset == 0)
         rows = await fetch_all(session, query, values)
@@ -97,18 +97,18 @@ async def read_page(
 
 
 async def _search(
-    session: AsyncSession, filters: Filters, proofs: TotalsCache, values: dict[str, Any]
+    session: AsyncSession, filters: Filters, totals: TotalsCache, values: dict[str, Any]
 ) -> tuple[Sequence[Any], int]:
     by_author = filters.author is not None
-    proof = proofs.find(filters)
-    if proof is not None:
-        rows = await fetch_all(session, _search_page(by_author, proof.way), values)
-        if proof.holds(_counters_of(rows[0])):
+    proven = totals.find(filters)
+    if proven is not None:
+        rows = await fetch_all(session, _search_page(by_author, proven.plan), values)
+        if proven.holds(_counters_of(rows[0])):
             return rows, search.TOTAL_CAP + 1
-    way = await _choose_plan(session, filters, values, on=False)
+    plan = await _choose_plan(session, filters, values, after=False)
     counting = {**values, **search.counting()}
-    rows = await fetch_all(session, _search_page_with_total(by_author, way), counting)
-    proofs.keep(filters, ProvenTotal(rows[0].total, way, _counters_of(rows[0])))
+    rows = await fetch_all(session, _search_page_with_total(by_author, plan), counting)
+    totals.keep(filters, ProvenTotal(rows[0].total, plan, _counters_of(rows[0])))
     return rows, min(rows[0].total, search.TOTAL_CAP + 1)
 
 
@@ -123,8 +123,8 @@ async def read_after(
     by_author = filters.author is not None
     values = {**filters.values, **after.values}
     if filters.words is not None:
-        way = await _choose_plan(session, filters, values, on=True)
-        query = _search_after(by_author, way)
+        plan = await _choose_plan(session, filters, values, after=True)
+        query = _search_after(by_author, plan)
         rows = await fetch_all(session, query, {**values, "limit": limit + 1})
     else:
         rows = await fetch_all(session, _following(by_author, limit + 1), values)
@@ -132,15 +132,15 @@ async def read_after(
 
 
 async def _choose_plan(
-    session: AsyncSession, filters: Filters, values: dict[str, Any], *, on: bool
+    session: AsyncSession, filters: Filters, values: dict[str, Any], *, after: bool
 ) -> SearchPlan:
-    probe = search.probe(_conditions(filters.author is not None, on))
+    probe = search.probe(_conditions(filters.author is not None, after))
     return search.choose_plan((await session.execute(probe, values)).scalar_one())
 
 
 @cache
 def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
-    conditions = _conditions(by_author, on=False)
+    conditions = _conditions(by_author, after=False)
     start = () if first else (_place <= _row_at_offset(conditions),)
     return _page_with_counters(
         select(_total(by_author).label("total")), _newest(limit, *conditions, *start)
@@ -150,29 +150,29 @@ def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
 @cache
 def _following(by_author: bool, limit: int) -> CompiledQuery:
     there = _opaque_to_planner(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
-    return CompiledQuery(_newest(limit, *_conditions(by_author, on=False), _place < there))
+    return CompiledQuery(_newest(limit, *_conditions(by_author, after=False), _place < there))
 
 
 @cache
-def _search_page(by_author: bool, way: SearchPlan) -> CompiledQuery:
-    return _page_with_counters(_counters(by_author), _matching(by_author, way))
+def _search_page(by_author: bool, plan: SearchPlan) -> CompiledQuery:
+    return _page_with_counters(_counters(by_author), _matching(by_author, plan))
 
 
 @cache
-def _search_page_with_total(by_author: bool, way: SearchPlan) -> CompiledQuery:
-    total = search.total(way, _conditions(by_author, on=False))
+def _search_page_with_total(by_author: bool, plan: SearchPlan) -> CompiledQuery:
+    total = search.total(plan, _conditions(by_author, after=False))
     facts = _counters(by_author).add_columns(total.label("total"))
-    return _page_with_counters(facts, _matching(by_author, way))
+    return _page_with_counters(facts, _matching(by_author, plan))
 
 
 @cache
-def _search_after(by_author: bool, way: SearchPlan) -> CompiledQuery:
-    ids = search.ids(way, _conditions(by_author, on=True))
+def _search_after(by_author: bool, plan: SearchPlan) -> CompiledQuery:
+    ids = search.ids(plan, _conditions(by_author, after=True))
     return CompiledQuery(_chosen(ids).order_by(*newest_first(_posts)))
 
 
-def _matching(by_author: bool, way: SearchPlan) -> AnySelect:
-    ids = search.ids(way, _conditions(by_author, on=False))
+def _matching(by_author: bool, plan: SearchPlan) -> AnySelect:
+    ids = search.ids(plan, _conditions(by_author, after=False))
     return _chosen(ids.offset(bindparam("offset")))
 
 
@@ -195,11 +195,11 @@ def _counters(by_author: bool) -> AnySelect:
 
 
 @cache
-def _conditions(by_author: bool, on: bool) -> tuple[ColumnElement[bool], ...]:
+def _conditions(by_author: bool, after: bool) -> tuple[ColumnElement[bool], ...]:
     conditions: list[ColumnElement[bool]] = [_VISIBLE]
     if by_author:
         conditions.append(_posts.author_id == _author_id())
-    if on:
+    if after:
         conditions.append(follows(_posts))
     return tuple(conditions)
 

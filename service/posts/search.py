@@ -69,21 +69,21 @@ def probe(conditions: Conditions) -> AnySelect:
     return statement.select_from(_matches_among_newest(conditions, _PROBED).subquery("matching"))
 
 
-def ids(way: SearchPlan, conditions: Conditions) -> AnySelect:
+def ids(plan: SearchPlan, conditions: Conditions) -> AnySelect:
     """Select the ids of the matching posts, newest first."""
-    if way is not SearchPlan.RARE:
+    if plan is not SearchPlan.RARE:
         reading: AnySelect = select(_posts.id)
         return reading.where(*conditions, _reading).order_by(*newest_first(_posts))
     matches = _all_matches(conditions)
     return select(matches.c.id).order_by(matches.c.created_at.desc(), matches.c.id.desc())
 
 
-def total(way: SearchPlan, conditions: Conditions) -> ColumnElement[int]:
+def total(plan: SearchPlan, conditions: Conditions) -> ColumnElement[int]:
     """How many posts match, counted up to the parameter `countable`; `cap` is TOTAL_CAP."""
-    if way is SearchPlan.RARE:
+    if plan is SearchPlan.RARE:
         return _count(select(_all_matches(conditions).c.id)).scalar_subquery()
     by_index = _count(_matches(conditions)).scalar_subquery()
-    if way is SearchPlan.COMMON:
+    if plan is SearchPlan.COMMON:
         return by_index
     # The newest are at hand. What they have may be new to the others: then these are not read.
     read = _count(_matches_among_newest(conditions, bindparam("readable"))).subquery("read")

@@ -31,14 +31,14 @@ class PostCounters:
 
 @dataclass(frozen=True, slots=True)
 class ProvenTotal:
-    """So many matches were found, in such a way, when the posts stood so."""
+    """So many matches were found, in such a plan, when the posts stood so."""
 
     found: int
-    way: SearchPlan
+    plan: SearchPlan
     then: PostCounters
 
     def holds(self, now: PostCounters) -> bool:
-        """Whether more than TOTAL_CAP posts match now, and the way is still a good one."""
+        """Whether more than TOTAL_CAP posts match now, and the plan is still a good one."""
         lost = now.losses - self.then.losses
         gained = now.posts - self.then.posts + lost
         return (
@@ -55,21 +55,21 @@ class TotalsCache:
 
     def __init__(self, room: int = _ROOM) -> None:
         self._room = room
-        self._proofs: OrderedDict[Hashable, ProvenTotal] = OrderedDict()
+        self._totals: OrderedDict[Hashable, ProvenTotal] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._proofs)
+        return len(self._totals)
 
     def find(self, filters: Hashable) -> ProvenTotal | None:
         """Find what was proven last; it may no longer hold."""
-        if filters in self._proofs:
-            self._proofs.move_to_end(filters)
-        return self._proofs.get(filters)
+        if filters in self._totals:
+            self._totals.move_to_end(filters)
+        return self._totals.get(filters)
 
-    def keep(self, filters: Hashable, proof: ProvenTotal) -> None:
+    def keep(self, filters: Hashable, proven: ProvenTotal) -> None:
         """Remember a proof in place of the last one, or none when it proves nothing."""
-        self._proofs.pop(filters, None)
-        if proof.found > search.TOTAL_CAP:
-            self._proofs[filters] = proof
-        if len(self._proofs) > self._room:
-            self._proofs.popitem(last=False)
+        self._totals.pop(filters, None)
+        if proven.found > search.TOTAL_CAP:
+            self._totals[filters] = proven
+        if len(self._totals) > self._room:
+            self._totals.popitem(last=False)

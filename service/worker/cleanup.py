@@ -14,22 +14,22 @@ CLEANUP_TIMES: Final = "17 * * * *"
 log: Final = structlog.get_logger(__name__)
 
 
-async def clean_up(tools: JobContext) -> None:
+async def clean_up(context: JobContext) -> None:
     """Run every clean-up; one that fails is logged and does not keep the others from running."""
-    for name, cleanup in cleanups(tools.settings).items():
+    for name, cleanup in cleanups(context.settings).items():
         try:
-            deleted = await _exhaust(tools, cleanup)
+            deleted = await _exhaust(context, cleanup)
         except Exception:  # the next run tries again
             log.exception("clean-up failed", of=name)
         else:
             log.info("cleaned up", of=name, deleted=deleted)
 
 
-async def _exhaust(tools: JobContext, cleanup: Cleanup) -> int:
+async def _exhaust(context: JobContext, cleanup: Cleanup) -> int:
     deleted = 0
     while True:
         # A transaction each: a long backlog holds no locks for long.
-        async with tools.transaction() as session:
+        async with context.transaction() as session:
             batch = await cleanup(session, clock.now())
         if batch == 0:
             return deleted

@@ -20,7 +20,7 @@ from service.web import idempotency
 Cleanup = Callable[[AsyncSession, datetime], Awaitable[int]]
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    links.LETTER_JOB: emails.send_letter,
+    links.LINK_MAIL_JOB: emails.send_link,
     links.RESET_REQUEST_JOB: emails.answer_reset_request,
 }
 

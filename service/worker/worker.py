@@ -70,7 +70,7 @@ class WorkerTiming:
 
 
 async def run_worker(
-    settings: Settings, stop: asyncio.Event, pace: WorkerTiming | None = None
+    settings: Settings, stop: asyncio.Event, timing: WorkerTiming | None = None
 ) -> None:
     """Do jobs until `stop` is set, then finish those in hand and return; cancelled, put them back.
 
@@ -78,13 +78,13 @@ async def run_worker(
     starts again.
     """
     database = Database(settings)
-    tools = JobContext(settings, database, make_mailer(settings))
+    context = JobContext(settings, database, make_mailer(settings))
     wait = 1.0
     try:
         while not stop.is_set():
             try:
                 if await _schema_is_ready(database, stop):
-                    await _WorkerRun(tools, pace or WorkerTiming()).work(stop)
+                    await _WorkerRun(context, timing or WorkerTiming()).work(stop)
                 wait = 1.0
                 continue
             except (FailingListenerError, *DATABASE_ERRORS) as error:
@@ -113,14 +113,14 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
 class _WorkerRun:
     """One life of pgqueuer's machinery, from a good database to its loss or the end."""
 
-    def __init__(self, tools: JobContext, pace: WorkerTiming) -> None:
-        self._tools = tools
-        self._pace = pace
+    def __init__(self, context: JobContext, timing: WorkerTiming) -> None:
+        self._context = context
+        self._timing = timing
         self._in_hand: set[asyncio.Task[Any]] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Raises what ended it before."""
-        settings = self._tools.settings
+        settings = self._context.settings
         async with open_pool(settings) as pool:
             driver = PatientDriver(pool, stop, pgbouncer=settings.database_pgbouncer)
             application = self._application(driver)
@@ -146,19 +146,19 @@ class _WorkerRun:
             application.entrypoint(name, on_failure="hold")(self._entrypoint(handler))
 
         async def run_clean_ups(_schedule: Schedule) -> None:
-            await clean_up(self._tools)
+            await clean_up(self._context)
 
         application.schedule("cleanup", CLEANUP_TIMES)(run_clean_ups)
         return application
 
     async def _run(self, application: PgQueuer) -> None:
         await application.run(
-            dequeue_timeout=timedelta(seconds=self._pace.poll),
+            dequeue_timeout=timedelta(seconds=self._timing.poll),
             batch_size=BATCH,
             max_concurrent_tasks=CONCURRENCY,
-            heartbeat_timeout=timedelta(seconds=self._pace.heartbeat_timeout),
+            heartbeat_timeout=timedelta(seconds=self._timing.heartbeat_timeout),
             # Through a transaction-mode PgBouncer no notification comes; then polling does.
-            shutdown_on_listener_failure=not self._tools.settings.database_pgbouncer,
+            shutdown_on_listener_failure=not self._context.settings.database_pgbouncer,
             log_aggregation_interval=timedelta(minutes=5),
         )
 
@@ -179,16 +179,16 @@ class _WorkerRun:
         """Do a job. Raises RetryRequested, or what it failed of for good."""
         try:
             await self._await_turn(job)
-            await handler(self._tools, json.loads(job.payload or b"{}"))
+            await handler(self._context, json.loads(job.payload or b"{}"))
         except (RetryRequested, Undeliverable):
             raise
         except asyncio.CancelledError:
             # pgqueuer would drop the job as cancelled; it goes back instead.
             raise RetryRequested(timedelta(0), "the worker was stopped") from None
         except Exception as error:
-            if job.attempts + 1 >= self._pace.attempts:
+            if job.attempts + 1 >= self._timing.attempts:
                 raise
-            wait = self._pace.wait(job.attempts)
+            wait = self._timing.wait(job.attempts)
             seconds = round(wait.total_seconds(), 1)
             log.warning("job failed, trying again", reason=repr(error), wait=seconds)
             raise RetryRequested(wait, repr(error)) from error
@@ -198,10 +198,10 @@ class _WorkerRun:
         to: Any = (job.headers or {}).get("to")
         if to is None:
             return
-        async with self._tools.database.session(read_only=True) as session:
+        async with self._context.database.session(read_only=True) as session:
             due = await queue.older_job_waits(session, job.entrypoint, job.id, to)
         if due is not None:
-            wait = timedelta(seconds=due + self._pace.order)
+            wait = timedelta(seconds=due + self._timing.order)
             raise RetryRequested(wait, "an older job comes first")
 
 

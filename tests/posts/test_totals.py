@@ -225,31 +225,31 @@ async def test_a_search_that_was_counted_is_one_statement(
 async def test_what_is_not_over_the_cap_is_not_remembered(
     author: Client, db: "asyncpg.Connection", app: Service
 ) -> None:
-    proofs: TotalsCache = app.extensions["search_totals"]
+    totals: TotalsCache = app.extensions["search_totals"]
     posts = await apples(db, author, CAP)
     await told(author)
-    assert len(proofs) == 0
+    assert len(totals) == 0
     await apples(db, author, 1)
     await told(author)
-    assert len(proofs) == 1
+    assert len(totals) == 1
     await db.execute(HIDE, posts[0])
     await told(author)
-    assert len(proofs) == 0
+    assert len(totals) == 0
 
 
 def test_the_last_searches_are_remembered() -> None:
-    proofs = TotalsCache(room=3)
-    proof = ProvenTotal(
+    totals = TotalsCache(room=3)
+    proven = ProvenTotal(
         ENOUGH, SearchPlan.RARE, PostCounters(posts=ENOUGH, losses=0, author_id=None)
     )
     for words in "abc":
-        proofs.keep(words, proof)
-    assert proofs.find("a") is proof
-    proofs.keep("b", proof)
+        totals.keep(words, proven)
+    assert totals.find("a") is proven
+    totals.keep("b", proven)
     for words in "de":
-        proofs.keep(words, proof)
-    assert [words for words in "abcde" if proofs.find(words)] == ["b", "d", "e"]
-    assert len(proofs) == 3
+        totals.keep(words, proven)
+    assert [words for words in "abcde" if totals.find(words)] == ["b", "d", "e"]
+    assert len(totals) == 3
 
 
 @pytest.mark.parametrize(
@@ -266,10 +266,10 @@ def test_the_last_searches_are_remembered() -> None:
     ],
 )
 def test_how_long_a_proof_holds(posts: int, losses: int, author_id: int, holds: bool) -> None:
-    proof = ProvenTotal(
+    proven = ProvenTotal(
         ENOUGH, SearchPlan.RARE, PostCounters(posts=20, losses=5, author_id=UUID(int=1))
     )
-    assert proof.holds(PostCounters(posts, losses, UUID(int=author_id))) is holds
+    assert proven.holds(PostCounters(posts, losses, UUID(int=author_id))) is holds
 
 
 async def test_totals_are_exact_after_each_storm(

@@ -1,4 +1,4 @@
-"""The letters that carry links, and the jobs that send them."""
+"""The mails that carry links, and the jobs that send them."""
 
 from collections.abc import Mapping
 from html import escape
@@ -43,7 +43,7 @@ _HTML: Final = """\
 
 
 def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: str) -> MailMessage:
-    """Write the letter with the link."""
+    """Return the mail that carries a link."""
     url = f"{public_address}/{purpose.value}?token={link.token}"
     host = urlsplit(public_address).netloc
     before, after = (text.format(host=host) for text in _TEXTS[purpose])
@@ -66,18 +66,18 @@ def _paragraphs(text: str) -> str:
     return "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
 
 
-async def send_letter(tools: JobContext, payload: Mapping[str, Any]) -> None:
+async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:
     """Send the mail of a link (a job); nothing when the link has ended meanwhile."""
     link_id, purpose = UUID(payload["link"]), Purpose(payload["purpose"])
-    secret = tools.settings.secret_key.get_secret_value()
-    async with tools.transaction() as session:
+    secret = context.settings.secret_key.get_secret_value()
+    async with context.transaction() as session:
         link = await links.open_link(session, link_id, purpose, secret)
     if link is not None:
-        letter = link_mail(link_id, purpose, link, tools.settings.public_address)
-        await tools.mailer.send(letter)
+        mail = link_mail(link_id, purpose, link, context.settings.public_address)
+        await context.mailer.send(mail)
 
 
-async def answer_reset_request(tools: JobContext, payload: Mapping[str, Any]) -> None:
+async def answer_reset_request(context: JobContext, payload: Mapping[str, Any]) -> None:
     """Have a link mailed to the owner of an address (a job); nothing when nobody has it."""
-    async with tools.transaction() as session:
+    async with context.transaction() as session:
         await links.answer_reset_request(session, payload["email"], UUID(payload["link"]))

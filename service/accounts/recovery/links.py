@@ -30,7 +30,7 @@ from service.ids import new_id
 from service.jobs.queue import enqueue
 from service.web.fields import comparable_email
 
-LETTER_JOB: Final = "mail link"
+LINK_MAIL_JOB: Final = "mail link"
 RESET_REQUEST_JOB: Final = "password reset request"
 # Longer than mail is tried to be sent plus the longest life of a link.
 KEPT: Final = timedelta(days=8)
@@ -82,7 +82,7 @@ async def mail_link(
     made = (await session.execute(statement)).scalar_one_or_none()
     if made is not None:
         payload = {"link": str(made), "purpose": purpose.value}
-        await enqueue(session, LETTER_JOB, payload, to=email.lower())
+        await enqueue(session, LINK_MAIL_JOB, payload, to=email.lower())
 
 
 async def send_verification(session: AsyncSession, user: AnyRow) -> None:
