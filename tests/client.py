@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from quart import Quart, Response
+from quart import Response
 from quart.typing import TestClientProtocol
 from werkzeug.http import HTTP_STATUS_CODES
 
+from service.web.server.application import Service
 from tests.conformance import check_answer
 
 PASSWORD = "correct horse battery staple"
@@ -27,7 +28,7 @@ class Answer:
 class Client:
     """Speaks JSON with the application in this process, with a token when it has one."""
 
-    def __init__(self, app: Quart, token: str | None = None) -> None:
+    def __init__(self, app: Service, token: str | None = None) -> None:
         self.app = app
         self.token = token
         self.user: dict[str, Any] = {}

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from openapi_schema_validator import OAS31Validator
-from quart import Quart
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -13,6 +12,7 @@ from werkzeug.routing import RequestRedirect
 
 from service.app import create_app
 from service.web.openapi import document
+from service.web.server.application import Service
 
 _URI: Final = "urn:document"
 _JSON: Final = "application/json"
@@ -52,7 +52,14 @@ class Conformance:
         self._validators: dict[str, Any] = {}
 
     def check(
-        self, app: Quart, method: str, path: str, status: int, headers: Any, body: bytes, json: Any
+        self,
+        app: Service,
+        method: str,
+        path: str,
+        status: int,
+        headers: Any,
+        body: bytes,
+        json: Any,
     ) -> None:
         """Raise UntrueDocument unless the document tells of the answer."""
         if method == "OPTIONS":
@@ -67,7 +74,7 @@ class Conformance:
         except UntrueDocument as error:
             raise UntrueDocument(f"{method} {path} → {status}: {error}") from None
 
-    def _find(self, app: Quart, method: str, path: str, status: int) -> str | None:
+    def _find(self, app: Service, method: str, path: str, status: int) -> str | None:
         """Where the document tells of the answer; None for a route that a test brought."""
         try:
             rule, _ = app.url_map.bind("localhost").match(path, method, return_rule=True)
@@ -151,12 +158,12 @@ _known: list[Conformance] = []
 
 
 def check_answer(
-    app: Quart, method: str, path: str, status: int, headers: Any, body: bytes, json: Any
+    app: Service, method: str, path: str, status: int, headers: Any, body: bytes, json: Any
 ) -> None:
     """Raise UntrueDocument unless the application's document tells of the answer.
 
     The document is made once for all, from an application without the routes that tests bring.
     """
     if not _known:
-        _known.append(Conformance(document(create_app(app.extensions["settings"]))))
+        _known.append(Conformance(document(create_app(app.settings))))
     _known[0].check(app, method, path, status, headers, body, json)

@@ -161,7 +161,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     """The application, started and, at the end, stopped."""
     application = create_app(settings)
     async with application.test_app():
-        application.extensions["passwords"] = Passwords(hasher=QUICK_HASHER)
+        application.add_component(Passwords(hasher=QUICK_HASHER))
         yield application
 
 
@@ -242,4 +242,4 @@ class Trips:
 @pytest.fixture
 def trips(app: Service) -> Trips:
     """The round trips between the application and its database."""
-    return Trips(app.extensions["database"].engine)
+    return Trips(app.database.engine)

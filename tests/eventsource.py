@@ -7,23 +7,21 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from quart import Quart
-
-from service.web.server.shutdown import begin_shutdown
+from service.web.server.application import Service
 from tests.server import exchange, head, serving
 
 PATIENCE = 15  # seconds
 
 
 @asynccontextmanager
-async def streaming(app: Quart) -> AsyncIterator[int]:
+async def streaming(app: Service) -> AsyncIterator[int]:
     """Serve the application, and end its streams as at SIGTERM; yields the port."""
     async with serving(app) as port:
         await exchange(port, head("GET", "/health/live"))  # it serves
         try:
             yield port
         finally:
-            begin_shutdown(app)
+            app.shutdown_state.begin()
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -17,6 +18,8 @@ from tests.conftest import SECRET
 from tests.server import RawAnswer, parse
 from tests.waiting import until
 
+# Values of hypercorn.toml that tests change.
+SERVER_OPTIONS = ("worker_class", "graceful_timeout", "keep_alive_timeout")
 ROOT = Path(__file__).parents[1]
 
 
@@ -29,11 +32,11 @@ def free_port() -> int:
 
 @dataclass
 class ServiceProcess:
-    """`hypercorn --config hypercorn.toml service.asgi:app` with these arguments and settings."""
+    """`service serve` with hypercorn.toml, some values of which may differ, and these settings."""
 
     url: str
     folder: Path
-    arguments: tuple[str, ...] = ()
+    server: dict[str, object] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
 
@@ -54,8 +57,10 @@ class ServiceProcess:
             "pythonpath": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
             **self.settings,
         }
-        command = [sys.executable, "-m", "hypercorn", "--config", str(ROOT / "hypercorn.toml")]
-        command += ["--bind", f"127.0.0.1:{self.port}", *self.arguments, "service.asgi:app"]
+        config = self.folder / f"{self.port}.toml"
+        config.write_text(self._config())
+        command = [sys.executable, "-m", "service", "serve", "--config", str(config)]
+        command += ["--bind", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,
@@ -67,6 +72,13 @@ class ServiceProcess:
                 start_new_session=True,
             )
 
+    def _config(self) -> str:
+        """hypercorn.toml, with the values that differ in place of its own."""
+        text = (ROOT / "hypercorn.toml").read_text()
+        for name, value in self.server.items():
+            text = re.sub(rf"(?m)^{name} = .*$", f"{name} = {json.dumps(value)}", text)
+        return text
+
     async def answers(self, path: str = "/health/live") -> bool:
         """Whether it answers 200."""
         if self.process.returncode is not None:
@@ -77,7 +89,7 @@ class ServiceProcess:
             return False
 
     def terminate(self) -> None:
-        """Send SIGTERM, to the master if there is one."""
+        """Send SIGTERM, as an orchestrator does."""
         self.process.send_signal(signal.SIGTERM)
 
     async def ended(self) -> tuple[int, float]:
@@ -87,7 +99,7 @@ class ServiceProcess:
             return await self.process.wait(), time.monotonic() - start
 
     async def kill(self) -> None:
-        """End it and its workers, however they are."""
+        """End it, however it is."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
@@ -114,10 +126,11 @@ class ServiceProcess:
 
 @asynccontextmanager
 async def service_process(
-    url: str, folder: Path, *arguments: str, **settings: object
+    url: str, folder: Path, **options: object
 ) -> AsyncIterator[ServiceProcess]:
-    """A running service that does not outlive the test."""
-    service = ServiceProcess(url, folder, arguments, settings)
+    """A running service that does not outlive the test; options are settings, or the server's."""
+    server = {name: options.pop(name) for name in SERVER_OPTIONS if name in options}
+    service = ServiceProcess(url, folder, server, options)
     try:
         await service.start()
         yield service

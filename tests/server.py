@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from quart import Quart
+
+from service.web.server.application import Service
+from service.web.server.serve import serve
 
 
 @dataclass
@@ -27,7 +28,7 @@ class RawAnswer:
 
 
 @asynccontextmanager
-async def serving(app: Quart) -> AsyncIterator[int]:
+async def serving(app: Service) -> AsyncIterator[int]:
     """Serve the application, its start and stop included; yields the port."""
     listening = socket.create_server(("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
@@ -35,12 +36,11 @@ async def serving(app: Quart) -> AsyncIterator[int]:
     config.bind = [f"fd://{listening.detach()}"]
     config.errorlog = None
     config.graceful_timeout = 1
-    stop = asyncio.Event()
-    task = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
+    task = asyncio.create_task(serve(app, config))
     try:
         yield port
     finally:
-        stop.set()
+        app.shutdown_state.close_port()
         await task
 
 

@@ -10,6 +10,7 @@ from unittest.mock import AsyncMock
 import asyncpg
 import pytest
 
+from service.auth.passwords import Passwords
 from service.errors import Unavailable
 from service.settings import Settings
 from service.web.server.application import Service
@@ -306,7 +307,7 @@ class TestPages:
         await client.register(email="ann@example.com")
         await forget(client, "ann@example.com")
         form = {"token": token((await smtp.wait_for(2))[1]), "password": NEW_PASSWORD}
-        passwords = client.app.extensions["passwords"]
+        passwords = client.app.component(Passwords)
         monkeypatch.setattr(passwords, "hash", AsyncMock(side_effect=Unavailable))
         answer = await submit(client, "/reset-password", **form)
         refused(answer, 503)

@@ -1,18 +1,15 @@
-"""SIGTERM loses no request: the real command, on every way that Hypercorn may run."""
+"""SIGTERM loses no request: `service serve` as it runs in production, on both event loops."""
 
 import asyncio
-import os
 import signal
 import socket
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from service.web.server.shutdown import SETTLE
 from tests.processes import Connection, ServiceProcess, ask, service_process
 from tests.waiting import until
 
@@ -20,16 +17,8 @@ LOCKED = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-# The way of hypercorn.toml is always tested, the others with the proofs.
-WAYS = [
-    pytest.param(
-        ("--workers", workers, "--worker-class", worker),
-        id=f"{workers}-{worker}",
-        marks=[] if (workers, worker) == ("0", "uvloop") else pytest.mark.proof,
-    )
-    for workers in ("0", "1", "2")
-    for worker in ("uvloop", "asyncio")
-]
+# The loop of hypercorn.toml is always tested, the other with the proofs.
+LOOPS = ["uvloop", pytest.param("asyncio", marks=pytest.mark.proof)]
 # Seconds: graceful_timeout of hypercorn.toml, and what the end may take beside it.
 GRACE = 20 + 2
 MISTAKEN: dict[str, object] = {"service_env": "production", "secret_key": "short"}
@@ -57,12 +46,15 @@ async def refuses(port: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("loop", LOOPS)
 async def test_requests_in_flight_end_and_are_kept(
-    way: tuple[str, ...], database_url: str, db: "asyncpg.Connection", tmp_path: Path
+    loop: str, database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     count = 8
-    async with service_process(database_url, tmp_path, *way) as service, AsyncExitStack() as stack:
+    async with (
+        service_process(database_url, tmp_path, worker_class=loop) as service,
+        AsyncExitStack() as stack,
+    ):
         clients = [await stack.enter_async_context(Connection(service.port)) for _ in range(count)]
         await clients[0].sign_up("ada")
         async with locked(database_url), Connection(service.port) as idle:
@@ -75,13 +67,9 @@ async def test_requests_in_flight_end_and_are_kept(
             # shutdown has begun.
             assert await asyncio.wait_for(idle.reader.read(), GRACE) == b""
         answers = [await client.receive() for client in clients]
-        # Whoever was not told so by the answer, because that worker heard of it a moment later.
-        for client in clients:
-            assert await asyncio.wait_for(client.reader.read(), GRACE) == b""
         code, seconds = await service.ended()
     assert [answer.status for answer in answers] == [201] * count
-    if "2" not in way:
-        assert {answer.headers["connection"] for answer in answers} == {"close"}
+    assert {answer.headers["connection"] for answer in answers} == {"close"}
     assert await db.fetchval("SELECT count(*) FROM posts") == count
     assert code == 0
     assert seconds < GRACE
@@ -91,19 +79,17 @@ async def waiting(db: "asyncpg.Connection", count: int) -> bool:
     return bool(await db.fetchval(LOCKED) == count)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("loop", LOOPS)
 async def test_balancer_sees_failing_readiness_before_the_port_closes(
-    way: tuple[str, ...], database_url: str, tmp_path: Path
+    loop: str, database_url: str, tmp_path: Path
 ) -> None:
-    async with service_process(database_url, tmp_path, *way) as service:
-        for _ in range(20):  # each worker is asked
-            assert (await ask(service.port, "GET", "/health/ready")).status == 200
+    async with service_process(database_url, tmp_path, worker_class=loop) as service:
+        assert (await ask(service.port, "GET", "/health/ready")).status == 200
         service.terminate()
         await until(lambda: not_ready(service.port))
         answer = await ask(service.port, "GET", "/api/posts")
         assert answer.status == 200
-        if "2" not in way:
-            assert answer.headers["connection"] == "close"
+        assert answer.headers["connection"] == "close"
         assert (await ask(service.port, "GET", "/health/live")).status == 200
         code, seconds = await service.ended()
         assert code == 0
@@ -121,38 +107,6 @@ async def not_ready(port: int) -> bool:
     return True
 
 
-async def test_worker_that_no_balancer_asked_waits_for_it_too(
-    database_url: str, tmp_path: Path
-) -> None:
-    """Which of the workers takes a balancer's connection is chance."""
-    async with (
-        service_process(database_url, tmp_path, "--workers", "2") as service,
-        AsyncExitStack() as stack,
-    ):
-        asked, unasked = await workers_of(service)
-        with paused(unasked):
-            for _ in range(5):
-                assert (await ask(service.port, "GET", "/health/ready")).status == 200
-        with paused(asked):
-            client = await stack.enter_async_context(Connection(service.port))
-            assert (await client.request("GET", "/health/live")).status == 200
-        service.terminate()
-        start = time.monotonic()
-        assert await asyncio.wait_for(client.reader.read(), GRACE) == b""
-        assert time.monotonic() - start > SETTLE
-        assert (await service.ended())[0] == 0
-
-
-@contextmanager
-def paused(pid: int) -> Iterator[None]:
-    """A process that does nothing for a while."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_process_that_nobody_uses_ends(
     number: signal.Signals, database_url: str, tmp_path: Path
@@ -164,18 +118,19 @@ async def test_process_that_nobody_uses_ends(
     assert seconds < GRACE
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("loop", LOOPS)
 async def test_request_that_does_not_end_is_given_up(
-    way: tuple[str, ...], database_url: str, tmp_path: Path
+    loop: str, database_url: str, tmp_path: Path
 ) -> None:
     """A client that never sends its body, and a balancer that never asks again.
 
     What is promised is graceful_timeout and 2 s.
     """
     graceful = 2
-    arguments = (*way, "--graceful-timeout", str(graceful))
     async with (
-        service_process(database_url, tmp_path, *arguments) as service,
+        service_process(
+            database_url, tmp_path, worker_class=loop, graceful_timeout=graceful
+        ) as service,
         Connection(service.port) as stuck,
     ):
         await stuck.sign_up("ada")
@@ -187,14 +142,15 @@ async def test_request_that_does_not_end_is_given_up(
     assert seconds < graceful + 2
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("loop", LOOPS)
 async def test_client_that_reads_nothing_is_left(
-    way: tuple[str, ...], database_url: str, tmp_path: Path
+    loop: str, database_url: str, tmp_path: Path
 ) -> None:
     graceful = 2
-    arguments = (*way, "--graceful-timeout", str(graceful))
     async with (
-        service_process(database_url, tmp_path, *arguments) as service,
+        service_process(
+            database_url, tmp_path, worker_class=loop, graceful_timeout=graceful
+        ) as service,
         Connection(service.port) as stuck,
     ):
         await stuck.sign_up("ada")
@@ -208,45 +164,6 @@ async def test_client_that_reads_nothing_is_left(
         code, seconds = await service.ended()
     assert code == 0
     assert seconds < graceful + 2
-
-
-async def test_worker_that_is_told_to_end_is_replaced(
-    database_url: str, db: "asyncpg.Connection", tmp_path: Path
-) -> None:
-    async with service_process(database_url, tmp_path, "--workers", "1") as service:
-        first = await workers_of(service)
-        async with Connection(service.port) as client:
-            await client.sign_up("ada")
-            async with locked(database_url):
-                await client.send("POST", "/api/posts", POST)
-                await until(lambda: waiting(db, 1))
-                os.kill(first[0], signal.SIGTERM)
-                await until(lambda: not_accepting(service.port))
-            assert (await client.receive()).status == 201
-        await until(service.answers, 30)
-        assert await workers_of(service) != first
-
-
-async def not_accepting(port: int) -> bool:
-    """Whether the only worker has stopped to take connections; the master's port stays open."""
-    try:
-        async with asyncio.timeout(0.3):
-            await ask(port, "GET", "/health/live")
-    except TimeoutError:
-        return True
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return False  # taken just before, and closed unanswered
-    return False
-
-
-async def workers_of(service: ServiceProcess) -> list[int]:
-    """The ids of the processes that serve."""
-    children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
-    return [
-        int(pid)
-        for pid in children.read_text().split()
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
 
 
 async def test_failing_start_is_told(database_url: str, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import Final, cast
 from uuid import UUID
 
-from quart import Quart, Response, after_this_request, request
+from quart import Response, after_this_request, request
 from quart.typing import ResponseTypes
 from quart_auth import AuthUser, QuartAuth, Unauthorized
 
@@ -31,9 +31,10 @@ from service.auth.tokens import (
     Tokens,
     TokenType,
 )
-from service.web.db_session import SAFE_METHODS, database
+from service.web.db_session import SAFE_METHODS
 from service.web.errors import error_response
 from service.web.request_state import request_state
+from service.web.server.application import Service
 from service.web.telemetry import bind_user
 
 # The scheme in any case, then at least one space (RFC 9110, §11.6.2; RFC 6750, §2.1).
@@ -63,7 +64,12 @@ class Principal(AuthUser):
         if self._claims is None:
             return False
         if self._account is None:
-            self._account = await find_caller(database(), self._claims)
+            # Not the request's own session: a write would begin its transaction here.
+            reader = request_state().app.database.session(read_only=True)
+            try:
+                self._account = await find_caller(reader, self._claims)
+            finally:
+                await reader.close()
         if self._account is None:
             self.problem = ENDED
             return False
@@ -103,7 +109,7 @@ class TokenAuth(QuartAuth):
 
     def __init__(self, tokens: Tokens) -> None:
         super().__init__(mode="bearer")
-        self._tokens = tokens
+        self.tokens = tokens
 
     def resolve_user(self) -> Principal:
         """Read the access token; never raises, for open routes come here too."""
@@ -126,7 +132,7 @@ class TokenAuth(QuartAuth):
 
     def _verify(self, kind: TokenType, token: str, *, by_cookie: bool = False) -> Principal:
         try:
-            claims = self._tokens.verify(kind, token)
+            claims = self.tokens.verify(kind, token)
         except ExpiredToken:
             return Principal(problem=EXPIRED, by_cookie=by_cookie)
         except InvalidToken:
@@ -153,17 +159,17 @@ class TokenAuth(QuartAuth):
 
 def tokens() -> Tokens:
     """The application's tokens."""
-    return cast(Tokens, request_state().extensions["tokens"])
+    return request_state().app.component(Tokens)
 
 
 def csrf_tokens() -> CsrfTokens:
     """The application's CSRF tokens."""
-    return cast(CsrfTokens, request_state().extensions["csrf_tokens"])
+    return request_state().app.component(CsrfTokens)
 
 
 def passwords() -> Passwords:
     """The application's password hashing."""
-    return cast(Passwords, request_state().extensions["passwords"])
+    return request_state().app.component(Passwords)
 
 
 def caller() -> Principal:
@@ -172,7 +178,7 @@ def caller() -> Principal:
 
 
 def _auth() -> TokenAuth:
-    return cast(TokenAuth, request_state().extensions["QUART_AUTH"][0])
+    return request_state().app.component(TokenAuth)
 
 
 def user_key() -> str | None:
@@ -216,9 +222,23 @@ async def _unauthorized(_error: Unauthorized) -> Response:
     return error_response(401, problem, headers={"WWW-Authenticate": challenge})
 
 
-def init_app(app: Quart, signer: Tokens, csrf: CsrfTokens) -> None:
-    """Know the caller of every request."""
-    app.extensions["tokens"] = signer
-    app.extensions["csrf_tokens"] = csrf
-    TokenAuth(signer).init_app(app)
+def init_app(app: Service) -> None:
+    """Find the caller of every request, and hash passwords while the application serves.
+
+    Raises SettingsError for unusable keys.
+    """
+    auth = TokenAuth(Tokens(app.settings))
+    auth.init_app(app)
+    hashing = Passwords()
+    for component in (auth, auth.tokens, CsrfTokens(app.settings), hashing):
+        app.add_component(component)
+    app.metrics.add_gauge(
+        "password_hashes_pending",
+        "Passwords that are being hashed, or wait for it.",
+        lambda: app.component(Passwords).waiting,
+    )
     app.register_error_handler(Unauthorized, _unauthorized)
+
+    @app.after_serving
+    async def stop_hashing() -> None:
+        app.component(Passwords).close()

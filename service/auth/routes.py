@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Response, current_app, request
+from quart import Blueprint, Response, request
 from quart_schema import validate_request
 
 from service import clock
@@ -45,6 +45,7 @@ from service.web.limiter import DEFAULT
 from service.web.openapi import answers, reads_headers
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.ratelimit import limit, unlimited
+from service.web.request_state import request_state
 from service.web.responses import json_response, never_store, no_content
 
 blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
@@ -74,7 +75,7 @@ async def login(data: Credentials) -> Response:
     # Only failures count: this one was none.
     await ratelimit.refund("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     new_hash = await _upgrade(data.password, user.password_hash)
-    token = await log_in(db_session(), user, rules(), origin(), new_hash=new_hash)
+    token = await log_in(db_session(), user, session_policy(), origin(), new_hash=new_hash)
     return _answer(token, {"user": show_user(user)}, by_cookie=by_cookie)
 
 
@@ -96,7 +97,7 @@ async def refresh() -> Response:
     known = refresh_caller()
     # What a cookie brought is never shown to scripts, whatever the request asks for.
     by_cookie = _wants_cookies() or known.by_cookie
-    token = await sessions.refresh(db_session(), known.claims, rules(), origin())
+    token = await sessions.refresh(db_session(), known.claims, session_policy(), origin())
     return _answer(token, {}, by_cookie=by_cookie)
 
 
@@ -154,9 +155,9 @@ async def list_keys() -> Response:
     return json_response(tokens().keys.public, headers=caching)
 
 
-def rules() -> SessionPolicy:
-    """The application's rules for sessions."""
-    return SessionPolicy.of(current_app.extensions["settings"])
+def session_policy() -> SessionPolicy:
+    """The application's policy for sessions."""
+    return SessionPolicy.of(request_state().app.settings)
 
 
 def _wants_cookies() -> bool:

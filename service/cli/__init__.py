@@ -12,6 +12,7 @@ from service.cli.messages import explain
 from service.cli.migrate import migrate
 from service.cli.openapi import openapi
 from service.cli.run import run
+from service.cli.serve import serve
 from service.cli.worker import worker
 from service.embedded_postgres.errors import EmbeddedError
 from service.errors import ServiceError
@@ -34,5 +35,5 @@ def main() -> None:
     """Accounts, sessions and posts over HTTP."""
 
 
-for command in (run, migrate, worker, jobs, create_admin, demo, openapi, import_flask):
+for command in (run, serve, migrate, worker, jobs, create_admin, demo, openapi, import_flask):
     main.add_command(command)

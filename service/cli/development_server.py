@@ -2,30 +2,29 @@
 
 import asyncio
 import logging
-import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import hypercorn.asyncio
 import uvloop
 from hypercorn.config import Config
 
 from service.app import create_app
 from service.cli.database import echo_steps, upgrade
+from service.cli.signals import on_stop
 from service.settings import Settings
-from service.web.server.hypercorn_patches import patch_hypercorn
-from service.web.server.shutdown import shutdown
+from service.web.server.serve import serve
 from service.worker.worker import run_worker
 
 # Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.
 GRACEFUL_TIMEOUT: Final = 0.5  # seconds
 WORKER_PATIENCE: Final = 1.0  # seconds
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
+def serve_development(
+    settings: Settings, listener: socket.socket, announce: Callable[[], None]
+) -> None:
     """Serve on the socket, which is closed at the end; `announce` is called when all is ready.
 
     SIGINT and SIGTERM end it. Raises ClickException when the database can't be brought to head.
@@ -42,25 +41,28 @@ def serve(settings: Settings, listener: socket.socket, announce: Callable[[], No
 async def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in a task
-    _on_stop(task.cancel)
+    on_stop(task.cancel)
     echo_steps(await upgrade(settings))
     asyncio.get_running_loop().set_exception_handler(_report)
-    stop = asyncio.Event()
-    _on_stop(stop.set)
-    patch_hypercorn()
     app = create_app(settings)
+    stop = asyncio.Event()
+
+    def finish() -> None:
+        stop.set()
+        app.shutdown_state.close_port()
+
+    on_stop(finish)
 
     @app.while_serving
     async def ready() -> AsyncGenerator[None, None]:
-        shutdown(app).takes_signals = False
         announce()
         yield
 
     jobs = asyncio.create_task(run_worker(settings, stop))
     # Should it fail, all ends, so that it is seen.
-    jobs.add_done_callback(lambda _: stop.set())
+    jobs.add_done_callback(lambda _: finish())
     try:
-        await hypercorn.asyncio.serve(app, _config(listener), shutdown_trigger=stop.wait)
+        await serve(app, _config(listener))
     finally:
         stop.set()
         await _end(jobs)
@@ -72,12 +74,6 @@ async def _end(worker: asyncio.Task[None]) -> None:
         task.cancel()  # it puts back what it has in hand
     with suppress(asyncio.CancelledError):
         await worker
-
-
-def _on_stop(callback: Callable[[], object]) -> None:
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, callback)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

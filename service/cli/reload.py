@@ -18,7 +18,8 @@ from typing import Final
 import click
 from watchfiles import PythonFilter, awatch
 
-from service.cli.development_server import STOP_SIGNALS, serve
+from service.cli.development_server import serve_development
+from service.cli.signals import on_stop
 from service.observability.logging import configure_logging
 from service.settings import PROJECT, Settings, load_settings
 
@@ -38,8 +39,7 @@ def serve_reloading(
 
 async def _supervise(settings: Settings, listener: socket.socket) -> None:
     stop = asyncio.Event()
-    for number in STOP_SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    on_stop(stop.set)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is told below
     server = Server(settings, listener)
     await server.start()
@@ -96,7 +96,7 @@ def main(listener: int) -> None:
     settings = load_settings()
     configure_logging(settings)
     try:
-        serve(settings, socket.socket(fileno=listener), lambda: click.echo("Ready."))
+        serve_development(settings, socket.socket(fileno=listener), lambda: click.echo("Ready."))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from service.cli.database import DatabaseTarget, database_target
-from service.cli.development_server import serve
+from service.cli.development_server import serve_development
 from service.cli.listener import http_address, listen
 from service.observability.logging import configure_logging
 from service.settings import load_settings
@@ -25,7 +25,7 @@ def run(reload: bool) -> None:
     if settings.production:
         raise click.ClickException(
             "`service run` is for development. In production run `service migrate`, then "
-            "`hypercorn --config hypercorn.toml service.asgi:app`."
+            "`service serve`."
         )
     configure_logging(settings)
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
@@ -38,7 +38,7 @@ def run(reload: bool) -> None:
 
                 serve_reloading(target.settings, listener, _announcement(listener, target))
             else:
-                serve(target.settings, listener, _announcement(listener, target))
+                serve_development(target.settings, listener, _announcement(listener, target))
     except KeyboardInterrupt:
         pass
     click.echo("Stopped.")

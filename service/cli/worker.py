@@ -6,7 +6,7 @@ import signal
 import click
 
 from service.cli.database import database_target
-from service.cli.development_server import STOP_SIGNALS
+from service.cli.signals import on_stop, restore_default
 from service.observability import tracing
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
@@ -32,16 +32,13 @@ def worker() -> None:
 
 
 async def _work(settings: Settings) -> None:
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
     def finish() -> None:
         stop.set()
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+        restore_default()
 
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, finish)
+    on_stop(finish)
     tracing.start(settings)
     try:
         await run_worker(settings, stop)

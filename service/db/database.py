@@ -6,6 +6,7 @@ that does.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.read_session import ReadSession
 from service.errors import Unavailable
 from service.observability import tracing
+from service.observability.metrics import Metrics
 from service.settings import Settings
 
 PROBE_TIMEOUT: Final = 2.0  # seconds
@@ -109,6 +111,19 @@ class Database:
         """Tell how much of the pool is in use."""
         used = cast(pool.BoundedPool, self.engine.pool).usage()
         return used._replace(waiting=used.waiting + self._loader.queued)
+
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Show how much of the pool is in use."""
+        for part, documentation in (
+            ("size", "Connections that may be open."),
+            ("in_use", "Connections at work."),
+            ("waiting", "Requests that wait for a connection."),
+        ):
+            metrics.add_gauge(f"database_pool_{part}", documentation, partial(self._usage_of, part))
+
+    def _usage_of(self, part: str) -> float:
+        value: int = getattr(self.usage(), part)
+        return value
 
     async def probe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.

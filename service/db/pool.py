@@ -147,7 +147,7 @@ def _on_checkout(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedC
 def _on_release(_driver: Any, record: ConnectionPoolEntry) -> None:
     if record.record_info and (taken := record.record_info.pop("taken", None)):
         semaphore, tracker = taken
-        semaphore.released()
+        semaphore.release()
         if tracker is not None:
             tracker.released()
 

@@ -21,7 +21,9 @@ from pgqueuer.ports.driver import Driver
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from service.db.database import Database
 from service.observability import propagation
+from service.observability.metrics import Metrics
 
 RECORDS_KEPT: Final = timedelta(days=30)
 FAILED_KEPT: Final = timedelta(days=90)
@@ -89,6 +91,13 @@ async def enqueue(
     headers = propagation.inject() | ({} if to is None else {"to": to})
     driver: Any = SessionDriver(session)
     await make_queries(driver).enqueue(name, json.dumps(payload).encode(), headers=headers)
+
+
+def register_metrics(metrics: Metrics, database: Database) -> None:
+    """Show how many jobs there are, by state."""
+    metrics.add_query_gauge(
+        "jobs", "Jobs in the queue.", ("state",), lambda: database.probe(count_jobs)
+    )
 
 
 async def count_jobs(connection: AsyncConnection) -> dict[tuple[str, ...], float]:

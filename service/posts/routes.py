@@ -1,15 +1,15 @@
 """Posts, under /api/posts."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Quart, Response, current_app
+from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_request
 
 from service.auth.guards import login_required
 from service.auth.principal import caller
-from service.db.engine import Connect
+from service.db.engine import connection_factory
 from service.errors import Unavailable
 from service.posts import posts, queries, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
@@ -49,8 +49,9 @@ from service.web.pagination import (
     position,
 )
 from service.web.ratelimit import limit
+from service.web.request_state import request_state
 from service.web.responses import dumps, json_bytes, json_response, no_content
-from service.web.server.shutdown import shutdown
+from service.web.server.application import Service
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 
@@ -80,7 +81,7 @@ async def list_posts(query_args: PostQuery) -> Response:
     found, total = await queries.read_page(
         db_session(),
         filters,
-        current_app.extensions["search_totals"],
+        request_state().app.component(TotalsCache),
         limit=query_args.per_page,
         offset=query_args.offset,
     )
@@ -146,7 +147,7 @@ async def create_post(data: NewPost) -> Response:
 )
 async def stream_posts() -> Response:
     """Send every change of posts as it happens, as Server-Sent Events."""
-    stream: PostStream = current_app.extensions["post_stream"]
+    stream = request_state().app.component(PostStream)
     return await sse.event_stream(stream.open)
 
 
@@ -197,13 +198,12 @@ def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
     return tagged(json_response(show_post(post), headers=headers), post_tag(post))
 
 
-def init_app(app: Quart, connect: Connect, *, pgbouncer: bool) -> None:
-    """Bring what searches proved, and the stream, which ends as soon as the shutdown begins."""
-    app.extensions["search_totals"] = TotalsCache()
-
-    @app.while_serving
-    async def stream() -> AsyncGenerator[None, None]:
-        opened = app.extensions["post_stream"] = PostStream(connect, pgbouncer=pgbouncer)
-        shutdown(app).at_begin(opened.end)
-        yield
-        await opened.close()
+def init_app(app: Service) -> None:
+    """Keep what searches counted, and open the stream, which ends when the shutdown begins."""
+    settings = app.settings
+    stream = PostStream(connection_factory(settings), pgbouncer=settings.database_pgbouncer)
+    app.add_component(TotalsCache())
+    app.add_component(stream)
+    app.metrics.add_gauge("streams_open", "Event streams that are open.", lambda: stream.clients)
+    app.shutdown_state.on_begin(stream.end)
+    app.after_serving(stream.close)

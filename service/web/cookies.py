@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from quart import Response, current_app, request
+from quart import Response, request
 
 from service.settings import Environment
+from service.web.request_state import request_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +52,5 @@ def _secure() -> bool:
 
     Elsewhere a proxy may speak http with the service and TLS with the browser.
     """
-    environment = current_app.extensions["settings"].service_env
+    environment = request_state().app.settings.service_env
     return environment is not Environment.DEVELOPMENT or request.is_secure

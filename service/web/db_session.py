@@ -2,19 +2,14 @@
 
 from typing import Final
 
-from quart import Quart, Response
+from quart import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db.database import Database, close_session
+from service.db.database import close_session
 from service.web.request_state import request_state
+from service.web.server.application import Service
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-def database() -> Database:
-    """The application's database."""
-    found: Database = request_state().extensions["database"]
-    return found
 
 
 def db_session() -> AsyncSession:
@@ -24,7 +19,7 @@ def db_session() -> AsyncSession:
     """
     state = request_state()
     if state.session is None:
-        state.session = database().session(read_only=state.method in SAFE_METHODS)
+        state.session = state.app.database.session(read_only=state.method in SAFE_METHODS)
     return state.session
 
 
@@ -62,8 +57,7 @@ async def _close(_error: BaseException | None) -> None:
     await release()
 
 
-def init_app(app: Quart, db: Database) -> None:
+def init_app(app: Service) -> None:
     """Give every request a session."""
-    app.extensions["database"] = db
     app.after_request(_finish)
     app.teardown_request(_close)

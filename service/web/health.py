@@ -3,16 +3,15 @@
 from typing import Final, Literal
 
 from pydantic import BaseModel
-from quart import Blueprint, Response, current_app
+from quart import Blueprint, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
-from service.web import db_session
 from service.web.openapi import answers, example
 from service.web.ratelimit import unlimited
+from service.web.request_state import request_state
 from service.web.responses import json_response
-from service.web.server.shutdown import shutdown
 
 blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
@@ -41,9 +40,9 @@ async def read_readiness() -> Response:
 
     The database answers, its schema is at head, and this process is not about to end.
     """
-    state = shutdown(current_app)
-    state.note_watcher()
-    if state.begun:
+    shutdown = request_state().app.shutdown_state
+    shutdown.note_readiness_check()
+    if shutdown.begun:
         raise Unavailable("Not ready: the service is shutting down")
     problem = await _database_problem()
     if problem:
@@ -56,6 +55,6 @@ async def _database_problem() -> str | None:
         return await connection.run_sync(schema_mismatch)
 
     try:
-        return await db_session.database().probe(read)
+        return await request_state().app.database.probe(read)
     except Unavailable:
         return "the database does not answer"

@@ -13,6 +13,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.web.limiter_storage import BoundedMemoryStorage
 
@@ -54,6 +55,21 @@ class Limiter:
         self._ask_again_at = 0.0
         self.failures = 0
         self.refused = Counter(dict.fromkeys(self._items, 0))
+
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Show what limits refused, and which hits were not counted."""
+        metrics.add_counter(
+            "ratelimit_refused",
+            "Requests that a limit refused.",
+            ("limit",),
+            lambda: {(name,): count for name, count in self.refused.items()},
+        )
+        metrics.add_counter(
+            "ratelimit_failures",
+            "Hits that the server of REDIS_URL did not count.",
+            (),
+            lambda: {(): self.failures},
+        )
 
     def counts(self, name: str) -> bool:
         """Whether a limit is on."""
@@ -125,10 +141,10 @@ async def _hit(
 ) -> LimitResult:
     results = [await _hit_one(limiter, item, name, key, cost) for item in items]
     # The one that has least room is what the caller must know of.
-    return min(results, key=_room)
+    return min(results, key=least_room)
 
 
-def _room(result: LimitResult) -> tuple[bool, int]:
+def least_room(result: LimitResult) -> tuple[bool, int]:
     return result.allowed, result.remaining
 
 

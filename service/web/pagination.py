@@ -13,16 +13,18 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
-from quart import current_app, request
+from quart import request
 from sqlalchemy import ColumnElement, UnaryExpression, bindparam, tuple_
 
 from service.db.base import Id, UtcDateTime
 from service.errors import BadRequest
+from service.web.request_state import request_state
 
 PER_PAGE_MAX: Final = 100
 PAGE_MAX: Final = 1_000_000
@@ -129,13 +131,14 @@ def _encode(raw: bytes) -> str:
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
+@cache
+def _cursors(secret: str, kind: str) -> Cursors:
+    return Cursors(secret, kind)
+
+
 def cursors(kind: str) -> Cursors:
     """The application's cursors of one kind of list."""
-    made: dict[str, Cursors] = current_app.extensions.setdefault("cursors", {})
-    if kind not in made:
-        secret = current_app.extensions["settings"].secret_key.get_secret_value()
-        made[kind] = Cursors(secret, kind)
-    return made[kind]
+    return _cursors(request_state().app.settings.secret_key.get_secret_value(), kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ which counts atomically; while that is down, requests pass.
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from quart import Quart, Response
+from quart import Response
 
 from service.errors import TooManyRequests
 from service.web.client import client_network
-from service.web.limiter import DEFAULT, NAMES, Limiter, _room
+from service.web.limiter import DEFAULT, NAMES, least_room
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.request_state import request_state
+from service.web.server.application import Service
 
 UNLIMITED: Final = ""
 # These are asked before anybody is known, or to become known: always by address.
@@ -42,37 +43,31 @@ def unlimited(route: Route) -> Route:
     return route
 
 
-def limiter() -> Limiter:
-    """The application's limiter."""
-    found: Limiter = request_state().extensions["limiter"]
-    return found
-
-
 async def enforce(name: str, key: str, *, strict: bool = False) -> None:
     """Count a hit of a limit. Raises TooManyRequests."""
-    result = await limiter().hit(name, key, strict=strict)
+    result = await request_state().app.limiter.hit(name, key, strict=strict)
     if result is None:
         return
     state = request_state()
-    state.limit_result = min(state.limit_result or result, result, key=_room)
+    state.limit_result = min(state.limit_result or result, result, key=least_room)
     if not result.allowed:
         raise TooManyRequests(retry_after=result.reset)
 
 
 async def try_hit(name: str, key: str) -> bool:
     """Count a hit of a limit that nobody is told of, and say whether there was room."""
-    result = await limiter().hit(name, key)
+    result = await request_state().app.limiter.hit(name, key)
     return result is None or result.allowed
 
 
 async def refund(name: str, key: str, *, strict: bool = False) -> None:
     """Take a hit back that was none, after all."""
-    await limiter().hit(name, key, cost=-1, strict=strict)
+    await request_state().app.limiter.hit(name, key, cost=-1, strict=strict)
 
 
-def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) -> None:
+def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
     """Limit every route; `user_key` names the signed-in caller, without asking the database."""
-    app.extensions["limiter"] = limits
+    app.limiter.register_metrics(app.metrics)
 
     async def count() -> None:
         rule = request_state().request.url_rule
@@ -80,7 +75,7 @@ def init_app(app: Quart, limits: Limiter, user_key: Callable[[], str | None]) ->
             return
         route = app.view_functions[rule.endpoint]
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
-        if not limits.counts(name):
+        if not app.limiter.counts(name):
             return
         caller = None if name in BY_ADDRESS else user_key()
         key = caller or client_network()

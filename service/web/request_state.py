@@ -1,16 +1,17 @@
-"""A request and its answer: what this service keeps of them, from the first byte to the last."""
+"""What the service keeps of one request and its answer, from the first byte to the last."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from quart import Quart, Request
+from quart import Request
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from service.web.limiter import LimitResult
+    from service.web.server.application import Service
 
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "other"
@@ -41,7 +42,7 @@ class RequestState:
         "status",
     )
 
-    def __init__(self, app: Quart, request: Request, abort: Callable[[], None]) -> None:
+    def __init__(self, app: "Service", request: Request, abort: Callable[[], None]) -> None:
         self.started = perf_counter()
         self.app = app
         self.request = request
@@ -60,18 +61,13 @@ class RequestState:
         self.seconds = 0.0
 
     @property
-    def extensions(self) -> dict[str, Any]:
-        """What the application is made of."""
-        return self.app.extensions
-
-    @property
     def route(self) -> str:
         """The template of the path; never the path itself, which the client chooses."""
         rule = self.request.url_rule
         return rule.rule if rule else UNMATCHED
 
     def begin(self) -> None:
-        """Be what `exchange()` tells, in this task and those that it starts."""
+        """Make this the current state, in this task and those that it starts."""
         _current.set(self)
 
     def end(self) -> None:
@@ -83,5 +79,5 @@ _current: Final[ContextVar[RequestState]] = ContextVar("request_state")
 
 
 def request_state() -> RequestState:
-    """The present request's exchange."""
+    """Return the current request's state."""
     return _current.get()

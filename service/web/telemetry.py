@@ -10,8 +10,6 @@ import structlog
 
 from service.observability import context, tracing
 from service.observability.context import current
-from service.observability.metrics import Metrics
-from service.web.metrics import metrics
 from service.web.request_state import ROUTINE, RequestState
 
 log: Final = structlog.get_logger(__name__)
@@ -31,7 +29,7 @@ class _Observed:
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
-        self._metrics: Metrics = metrics(state.app)
+        self._metrics = state.app.metrics
 
     def __enter__(self) -> None:
         self._metrics.request_started()
@@ -42,9 +40,10 @@ class _Observed:
         _error: BaseException | None,
         _at: TracebackType | None,
     ) -> None:
-        self._state.end()
-        self._metrics.request_finished(self._state)
-        tell(self._state)
+        state = self._state
+        state.end()
+        self._metrics.request_finished(state.method, state.route, state.status, state.seconds)
+        log_request(state)
 
 
 @contextmanager
@@ -71,12 +70,12 @@ def _attributes(state: RequestState) -> dict[str, str | int]:
     }
 
 
-def begin(state: RequestState) -> None:
-    """Let every line tell whose request it belongs to."""
-    known: dict[str, Any] = {"request_id": state.request_id}
+def set_context(state: RequestState) -> None:
+    """Put the request's id and client into every log line that is written during it."""
+    values: dict[str, Any] = {"request_id": state.request_id}
     if state.client_ip:
-        known["client_ip"] = state.client_ip
-    context.set(known)
+        values["client_ip"] = state.client_ip
+    context.set(values)
 
 
 def bind_user(user_id: str) -> None:
@@ -84,7 +83,7 @@ def bind_user(user_id: str) -> None:
     context.bind("user_id", user_id)
 
 
-def tell(state: RequestState) -> None:
+def log_request(state: RequestState) -> None:
     """Write the request's line. Status 499: the client went away before there was an answer."""
     aborted = {} if state.complete else {"aborted": True}
     log.log(

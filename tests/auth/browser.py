@@ -3,8 +3,7 @@
 from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
-from quart import Quart
-
+from service.web.server.application import Service
 from tests.client import PASSWORD, Answer, Client
 
 BY_COOKIE = {"X-Token-Transport": "cookie"}
@@ -21,7 +20,7 @@ def set_cookies(answer: Answer) -> "dict[str, Morsel[str]]":
 class Browser(Client):
     """Sends back the cookies it got, where their paths say, and what scripts may read of them."""
 
-    def __init__(self, app: Quart) -> None:
+    def __init__(self, app: Service) -> None:
         super().__init__(app)
         self.jar: dict[str, Morsel[str]] = {}
 

@@ -5,6 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.auth.passwords import Passwords
 from service.web.server.application import Service
 from tests.client import PASSWORD, Client, faults, refused
 
@@ -53,7 +54,7 @@ async def test_same_work_for_an_unknown_email(
     app: Service, client: Client, email: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await client.register("ada@example.com")
-    hasher = type(app.extensions["passwords"]._hasher)
+    hasher = type(app.component(Passwords)._hasher)
     verify, verified = hasher.verify, []
 
     def count(self: Any, hashed: str, password: str) -> Any:

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.proof
 @pytest.fixture
 async def hashing(app: Service) -> AsyncIterator[None]:
     """Passwords are hashed at production's cost."""
-    passwords = app.extensions["passwords"] = Passwords()
+    passwords = Passwords()
+    app.add_component(passwords)
     yield
     passwords.close()
 

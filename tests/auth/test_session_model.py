@@ -182,7 +182,7 @@ class World:
         assert {row.id for row in listed} == live
         for model in self.models:
             claims = Claims(self.user_id, model.tokens[0].session_id, uuid4())
-            found = await callers.find_caller(self.database, claims)
+            found = await self.run(lambda s, c=claims: callers.find_caller(s, c))
             assert (found is not None) == model.works(self.now)
 
 
@@ -190,7 +190,7 @@ class World:
 async def world(app: Service, client: Client, clock: Clock) -> World:
     """An account and its sessions."""
     registered = (await client.register()).json
-    return World(app.extensions["database"], UUID(registered["id"]), clock)
+    return World(app.database, UUID(registered["id"]), clock)
 
 
 @settings(

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from service.auth.tokens import TokenType
+from service.auth.tokens import Tokens, TokenType
 from tests.client import PASSWORD, Answer, Client
 from tests.moving import Clock
 
@@ -256,7 +256,7 @@ async def test_revoked_sessions_cannot_write(client: Client, method: str) -> Non
 
 async def test_good_signature_without_a_session_is_refused(client: Client) -> None:
     one, other = await client.sign_up(), await client.sign_up()
-    tokens = one.app.extensions["tokens"]
+    tokens = one.app.component(Tokens)
     own, others = UUID(one.user["id"]), UUID(other.user["id"])
     (session,) = (await one.get("/auth/sessions")).json["sessions"]
     for kind, send in ((TokenType.ACCESS, one.get), (TokenType.REFRESH, one.post)):

@@ -80,7 +80,7 @@ async def test_after_retention_it_is_gone_for_good(
         "UPDATE posts SET deleted_at = now() - interval '31 days' WHERE NOT deleted_at IS NULL"
     )
     await author.delete(recent)
-    session = app.extensions["database"].session()
+    session = app.database.session()
     assert await posts.delete_retired_posts(session, clock.now() - timedelta(days=30)) == 1
     await close_session(session, keep=True)
     assert (await author.post(f"{old}/restore")).status == 404
@@ -95,7 +95,7 @@ async def test_the_counts_of_accounts_that_are_gone_are_removed(
     gone = await db.fetchval(
         "INSERT INTO author_post_counts VALUES (gen_random_uuid(), 0, 0) RETURNING author_id"
     )
-    session = app.extensions["database"].session()
+    session = app.database.session()
     assert await posts.delete_orphaned_counts(session, clock.now()) == 1
     await close_session(session, keep=True)
     assert await db.fetchval("SELECT count(*) FROM author_post_counts WHERE posts = 1") == 1

@@ -12,10 +12,10 @@ from service.app import create_app
 from service.errors import Unavailable
 from service.posts import stream
 from service.posts.events import newest_position, read_page
+from service.posts.stream import PostStream
 from service.settings import Settings
 from service.web import broadcast
 from service.web.server.application import Service
-from service.web.server.shutdown import begin_shutdown
 from tests.client import Client
 from tests.conftest import make_settings
 from tests.eventsource import EventSource, streaming
@@ -45,7 +45,7 @@ async def author(app: Service, port: int) -> Client:
 
 
 def open_streams(app: Service) -> int:
-    count: int = app.extensions["post_stream"].clients
+    count: int = app.component(PostStream).clients
     return count
 
 
@@ -301,7 +301,7 @@ async def test_shutdown_ends_streams_at_once_and_politely(app: Service, port: in
             return open_streams(app) == 20
 
         await until(all_open)
-        begin_shutdown(app)
+        app.shutdown_state.begin()
     assert open_streams(app) == 0
     async with EventSource(port).connected() as late:
         assert " 503 " in late.head
@@ -321,7 +321,7 @@ async def test_without_the_database_no_stream_begins(
         raise Unavailable from ConnectionRefusedError()
 
     monkeypatch.setattr(stream, "START_TIMEOUT", 0.05)
-    monkeypatch.setattr(app.extensions["post_stream"], "_connect", unreachable)
+    monkeypatch.setattr(app.component(PostStream), "_connect", unreachable)
     async with EventSource(port).connected() as source:
         assert " 503 " in source.head
 
@@ -351,7 +351,7 @@ async def test_streams_leave_the_pool_alone(database_url: str, db: "asyncpg.Conn
 
         holding = [asyncio.create_task(hold(source)) for source in sources]
         await everyone.wait()
-        assert app.extensions["database"].engine.pool.checkedout() == 0
+        assert app.database.usage().in_use == 0
         answers = await asyncio.gather(*[author.get("/api/posts") for _ in range(20)])
         assert {answer.status for answer in answers} == {200}
         ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'service' "

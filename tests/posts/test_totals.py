@@ -225,7 +225,7 @@ async def test_a_search_that_was_counted_is_one_statement(
 async def test_what_is_not_over_the_cap_is_not_remembered(
     author: Client, db: "asyncpg.Connection", app: Service
 ) -> None:
-    totals: TotalsCache = app.extensions["search_totals"]
+    totals: TotalsCache = app.component(TotalsCache)
     posts = await apples(db, author, CAP)
     await told(author)
     assert len(totals) == 0

@@ -12,7 +12,6 @@ import pytest
 from service.db import migrations
 from service.embedded_postgres import EmbeddedPostgres
 from service.web.server.application import Service
-from service.web.server.shutdown import begin_shutdown
 from tests.client import Client, refused
 from tests.conftest import make_settings, running
 
@@ -41,7 +40,7 @@ async def test_ready_only_once_migrated(empty_url: str, tmp_path: Path) -> None:
         assert "service migrate" in refused(answer, 503)["message"]
         assert int(answer.headers["Retry-After"]) > 0
         assert (await client.get("/health/live")).status == 200
-        await migrations.upgrade(app.extensions["database"].engine)
+        await migrations.upgrade(app.database.engine)
         assert (await client.get("/health/ready")).status == 200
 
 
@@ -58,13 +57,13 @@ async def test_alive_but_not_ready_without_a_database(tmp_path: Path) -> None:
 
 
 async def test_not_ready_once_the_end_has_begun(client: Client) -> None:
-    begin_shutdown(client.app)
+    client.app.shutdown_state.begin()
     assert "shutting down" in refused(await client.get("/health/ready"), 503)["message"]
     assert (await client.get("/health/live")).status == 200
 
 
 async def test_ready_although_every_connection_is_taken(app: Service, client: Client) -> None:
-    sessions = [app.extensions["database"].session() for _ in range(5)]
+    sessions = [app.database.session() for _ in range(5)]
     for held in sessions:
         await held.connection()
     assert (await client.get("/health/ready")).status == 200

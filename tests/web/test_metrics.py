@@ -1,9 +1,7 @@
-"""What Prometheus reads, of one process and of several."""
+"""What Prometheus reads."""
 
 import asyncio
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,11 +18,10 @@ from service.app import create_app
 from service.auth.passwords import Passwords
 from service.observability.metrics import Labels, Metrics
 from service.settings import Settings
-from service.web.metrics import metrics
 from service.web.server.application import Service
 from tests.client import Client
 from tests.conftest import make_settings, running
-from tests.processes import Connection, ask, service_process
+from tests.processes import Connection, ask
 from tests.server import exchange, head, serving
 from tests.waiting import until
 
@@ -35,10 +32,10 @@ class Scrape:
     """The samples of one scrape."""
 
     def __init__(self, body: bytes) -> None:
-        self.render = body.decode()
+        self.text = body.decode()
         self.samples = [
             sample
-            for family in text_string_to_metric_families(self.render)
+            for family in text_string_to_metric_families(self.text)
             for sample in family.samples
         ]
 
@@ -114,7 +111,7 @@ async def test_requests_in_flight(port: int) -> None:
 
 
 async def test_use_of_the_pool(app: Service, client: Client) -> None:
-    sessions = [app.extensions["database"].session() for _ in range(6)]
+    sessions = [app.database.session() for _ in range(6)]
     for held in sessions[:5]:
         await held.connection()
     waiting = asyncio.create_task(sessions[5].connection())
@@ -145,7 +142,8 @@ class PatientHasher(PasswordHasher):
 
 async def test_hashing(app: Service, client: Client) -> None:
     hasher = PatientHasher()
-    passwords = app.extensions["passwords"] = Passwords(1, hasher)
+    passwords = Passwords(1, hasher)
+    app.add_component(passwords)
     hasher.allowed.clear()
     hashing = [asyncio.create_task(passwords.hash("a password")) for _ in range(3)]
     await asyncio.sleep(0)
@@ -190,8 +188,10 @@ async def test_queries_are_asked_every_few_seconds(
     app: Service, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = monotonic()
-    monkeypatch.setattr("service.web.metrics.monotonic", lambda: now)
-    metrics(app).add_query_gauge("posts", "Posts.", ("title",), count_posts)
+    monkeypatch.setattr("service.observability.metrics.monotonic", lambda: now)
+    app.metrics.add_query_gauge(
+        "posts", "Posts.", ("title",), lambda: app.database.probe(count_posts)
+    )
     ada = await client.sign_up()
     path = (await ada.post("/api/posts", {"title": "one", "content": "."})).headers["Location"]
     assert (await scrape(client)).value("posts", title="one") == 1
@@ -207,12 +207,12 @@ async def test_scrape_without_a_database(tmp_path: Path) -> None:
     assert found.value("metrics_query_failures_total") == 1
 
 
-def test_totals_of_others_are_told_as_their_growth() -> None:
+async def test_a_counter_grows_by_what_its_total_grew() -> None:
     measured, total = Metrics(), 3
     measured.add_counter("failures", "Failures.", (), lambda: {(): total})
-    measured.sample()
+    await measured.render()
     total = 5
-    measured.sample()
+    await measured.render()
     assert measured.registry.get_sample_value("failures_total") == 5
 
 
@@ -227,58 +227,3 @@ async def test_applications_count_by_themselves(client: Client, tmp_path: Path) 
     await client.get("/api/posts")
     async with running(make_settings(database_url=NOWHERE, data_dir=tmp_path)) as app:
         assert (await scrape(Client(app))).value("http_requests_total", route="/api/posts") == 0
-
-
-DEAD_WORKER = """
-from pathlib import Path
-from types import SimpleNamespace
-from service.web.metrics import Metrics
-import sys
-
-measured = Metrics(Path(sys.argv[1]))
-measured.begin()
-measured.begin()
-measured.end(SimpleNamespace(method="GET", route="/dead", status=200, seconds=1))
-measured.sample()
-"""
-
-
-@pytest.fixture
-async def two_workers(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
-    """The port of a service with two workers, and the folder of their figures."""
-    folder = tmp_path / "metrics"
-    options = {"prometheus_multiproc_dir": folder}
-    async with service_process(database_url, tmp_path, "--workers", "2", **options) as service:
-        yield service.port, folder
-
-
-def pids(found: Scrape) -> set[str]:
-    return found.labels("pid")
-
-
-async def test_several_workers_answer_for_all(two_workers: tuple[int, Path]) -> None:
-    port, folder = two_workers
-
-    async def both_told() -> bool:
-        return len(pids(Scrape((await ask(port, "GET", "/metrics")).body))) == 2
-
-    await until(both_told)
-    environment = {"PROMETHEUS_MULTIPROC_DIR": str(folder), "PYTHONPATH": ":".join(sys.path)}
-    subprocess.run([sys.executable, "-c", DEAD_WORKER, folder], check=True, env=environment)
-    for _ in range(40):
-        assert (await ask(port, "GET", "/api/posts")).status == 200
-
-    async def all_counted() -> bool:
-        found = Scrape((await ask(port, "GET", "/metrics")).body)
-        return found.value("http_requests_total", route="/api/posts") == 40
-
-    await until(all_counted)  # the last ones a moment after their answers
-    for _ in range(6):  # whoever answers
-        async with Connection(port) as connection:
-            found = Scrape((await connection.request("GET", "/metrics")).body)
-        assert found.value("http_requests_total", route="/api/posts", status="200") == 40
-        assert found.value("http_requests_total", route="/dead") == 1
-        assert found.value("http_requests_in_flight") == 1
-        assert found.value("database_pool_size") == 20
-        assert found.value("process_resident_memory_bytes") > 2_000_000
-        assert len(pids(found)) == 2

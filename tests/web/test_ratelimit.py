@@ -281,7 +281,7 @@ class TestShared:
             assert Counter(answer.status for answer in answers) == {200: 5, 429: 25}
 
     async def test_a_window_that_has_just_begun_does_not_end_now(self, app: Service) -> None:
-        limiter: Limiter = app.extensions["limiter"]
+        limiter: Limiter = app.limiter
         results = [await limiter.hit("READ", f"caller {number}") for number in range(100)]
         assert {result and result.reset for result in results} <= {59, 60}
 
@@ -304,7 +304,7 @@ class TestShared:
         assert [answer.status for answer in logins] == [401, 401, 429]
         warnings = [entry for entry in logs if "REDIS_URL" in entry["event"]]
         assert len(warnings) == 1
-        limiter: Limiter = app.extensions["limiter"]
+        limiter: Limiter = app.limiter
         assert limiter.failures >= 8
 
 

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import cast
 
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from service.app import create_app
 from service.errors import BadRequest, Unauthorized
@@ -95,9 +96,9 @@ async def notes(db: "asyncpg.Connection") -> list[int]:
     return [row["number"] for row in await db.fetch("SELECT number FROM notes ORDER BY 1")]
 
 
-def held(app: Service) -> Any:
+def held(app: Service) -> int:
     """How many connections are out of the pool."""
-    return app.extensions["database"].engine.pool.checkedout()
+    return app.database.usage().in_use
 
 
 async def test_success_commits_before_the_answer(client: Client, db: "asyncpg.Connection") -> None:
@@ -207,7 +208,7 @@ async def test_connections_are_lost_at_any_moment(client: Client, db: "asyncpg.C
 @pytest.mark.parametrize("path", ["/api/posts", "/auth/me"])
 async def test_exhausted_pool_is_told(app: Service, client: Client, path: str) -> None:
     caller = await client.sign_up()
-    engine = app.extensions["database"].engine
+    engine = app.database.engine
     async with engine.connect(), engine.connect(), engine.connect():
         answer = await caller.get(path)
         refused(answer, 503, "The service is busy")
@@ -257,7 +258,7 @@ async def test_route_without_tables_takes_no_connection(
     app: Service, client: Client, path: str
 ) -> None:
     await client.get(path)
-    assert app.extensions["database"].engine.pool.checkedin() == 0
+    assert cast(QueuePool, app.database.engine.pool).checkedin() == 0
 
 
 async def test_requests_that_are_given_up_leave_nothing(

@@ -1,10 +1,11 @@
 """The service's own description: /openapi.json for programs, /docs for people."""
 
 import asyncio
+from functools import cache
 from hashlib import sha256
 from typing import Final
 
-from quart import Blueprint, Quart, Response, current_app
+from quart import Blueprint, Quart, Response
 
 from service.errors import NotFound
 from service.web.conditional import EntityTag, InvalidEntityTag, tagged
@@ -12,6 +13,7 @@ from service.web.docs.assets import load_assets, load_page
 from service.web.openapi import Header, answers, document, reads_headers
 from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
 from service.web.ratelimit import unlimited
+from service.web.request_state import request_state
 from service.web.responses import dumps
 
 blueprint: Final = Blueprint("docs", __name__)
@@ -61,7 +63,7 @@ class AssetNotFound(NotFound):
 @answers(304, headers=[ETAG, CACHE_CONTROL], description="The document at hand is this one.")
 async def read_openapi() -> Response:
     """Read this document."""
-    body, tag = _document()
+    body, tag = _document(request_state().app)
     response = Response(body, content_type="application/json")
     response.cache_control.no_cache = True
     return tagged(response, tag)
@@ -89,14 +91,8 @@ async def read_docs_asset(name: str) -> Response:
     return Response(asset.content, content_type=asset.content_type, headers=_ASSET_HEADERS)
 
 
-def _document() -> tuple[bytes, EntityTag]:
+@cache
+def _document(app: Quart) -> tuple[bytes, EntityTag]:
     # The routes of a running application do not change: one document for its life.
-    known: dict[str, tuple[bytes, EntityTag]] = current_app.extensions
-    if "openapi" not in known:
-        known["openapi"] = _write(current_app)
-    return known["openapi"]
-
-
-def _write(app: Quart) -> tuple[bytes, EntityTag]:
     body = dumps(document(app))
     return body, EntityTag(sha256(body).hexdigest()[:32])

@@ -5,15 +5,22 @@ Each override is one of Quart's own extension points, and there for its cost on 
 
 from collections.abc import Callable
 from inspect import CO_COROUTINE
-from typing import Any
+from typing import Any, Final, TypeVar, cast
 
 from quart import Quart
 from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
+from service.db.database import Database
+from service.observability.metrics import Metrics
+from service.settings import Settings
+from service.web.limiter import Limiter
 from service.web.server.connection import HTTPConnection, WebsocketConnection
 from service.web.server.request import ApiRequest
+from service.web.server.shutdown import Shutdown
+
+T = TypeVar("T")
 
 
 class NoCookieSessions(SessionInterface):
@@ -29,12 +36,33 @@ class NoCookieSessions(SessionInterface):
 
 
 class Service(Quart):
-    """The application."""
+    """The application, with the parts that it is made of.
+
+    The parts that HTTP mechanisms need are attributes; those of features are components, known by
+    their class.
+    """
 
     request_class = ApiRequest
     asgi_http_class = HTTPConnection
     asgi_websocket_class = WebsocketConnection
     session_interface: SessionInterface = NoCookieSessions()  # type: ignore[assignment]
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__("service", static_folder=None)
+        self.settings: Final = settings
+        self.database: Final = Database(settings)
+        self.metrics: Final = Metrics()
+        self.shutdown_state: Final = Shutdown()
+        self.limiter: Final = Limiter(settings)
+        self._components: dict[type, object] = {}
+
+    def add_component(self, component: object) -> None:
+        """Keep a feature's part of the application, in place of an earlier one of its class."""
+        self._components[type(component)] = component
+
+    def component(self, kind: type[T]) -> T:
+        """Return the part of this class. Raises KeyError when there is none."""
+        return cast(T, self._components[kind])
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Let functions that are not asynchronous run in a thread.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from hypercorn.typing import HTTPScope
 from quart import Response
@@ -19,8 +19,10 @@ from service.web.request_state import RequestState
 from service.web.responses import dumps
 from service.web.server.disconnect import DisconnectWatcher, Receive
 from service.web.server.request import ApiRequest, RequestHeaders
-from service.web.server.shutdown import shutdown
 from service.web.telemetry import observed
+
+if TYPE_CHECKING:
+    from service.web.server.application import Service
 
 Send = Callable[[Any], Awaitable[None]]
 # No route's path.
@@ -36,10 +38,12 @@ class HTTPConnection(ASGIHTTPConnection):
     connection.
     """
 
+    app: "Service"
+
     async def __call__(self, receive: Receive, send: Send) -> None:
         request = self._make_request()
         client = DisconnectWatcher(
-            request, receive, ConnectionTracker.install(), shutdown(self.app)
+            request, receive, ConnectionTracker.install(), self.app.shutdown_state
         )
         client.watch()
         try:
@@ -55,9 +59,9 @@ class HTTPConnection(ASGIHTTPConnection):
     async def _handle(self, state: RequestState, send: Send) -> None:
         request = state.request
         state.request_id = choose_request_id(request)
-        state.client_ip = find_client_ip(request, state.extensions["settings"])
+        state.client_ip = find_client_ip(request, self.app.settings)
         state.begin()
-        telemetry.begin(state)
+        telemetry.set_context(state)
         with observed(state):
             # Never one of werkzeug's: the error handlers answer whatever is raised.
             response = cast(Response, await self.app.handle_request(request))
@@ -83,7 +87,7 @@ class HTTPConnection(ASGIHTTPConnection):
         headers = encode_headers(response.headers)
         headers.append((_REQUEST_ID, state.request_id.encode()))
         # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
-        if shutdown(self.app).begun and state.request.http_version < "2":
+        if self.app.shutdown_state.begun and state.request.http_version < "2":
             headers.append((b"connection", b"close"))
         status = response.status_code
         await send({"type": "http.response.start", "status": status, "headers": headers})

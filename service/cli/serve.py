@@ -1,0 +1,84 @@
+"""`service serve`."""
+
+import asyncio
+import tomllib
+from pathlib import Path
+
+import click
+import uvloop
+from hypercorn.config import Config
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
+
+from service.app import create_app
+from service.cli.signals import on_stop
+from service.observability.logging import configure_logging
+from service.settings import Settings, load_settings
+from service.web.server.serve import serve as serve_application
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="hypercorn.toml",
+    show_default=True,
+    metavar="FILE",
+    help="Hypercorn's configuration.",
+)
+@click.option(
+    "--bind",
+    "binds",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Where to listen, in place of the configuration's `bind`: HOST:PORT or unix:PATH.",
+)
+def serve(config_path: Path, binds: tuple[str, ...]) -> None:
+    """Serve for production, in one process.
+
+    SIGTERM and Ctrl-C end it once no balancer sends requests any more and those in flight are
+    answered; a second signal closes the port at once. Nothing is migrated: run `service migrate`
+    before.
+    """
+    settings = load_settings()
+    configure_logging(settings)
+    config = _read_config(config_path)
+    if binds:
+        config.bind = list(binds)
+    if config.workers > 1:
+        click.echo(
+            f"workers = {config.workers} is not followed: this is one process. Start more of them.",
+            err=True,
+        )
+    loop_factory = uvloop.new_event_loop if config.worker_class == "uvloop" else None
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(settings, config))
+
+
+async def _serve(settings: Settings, config: Config) -> None:
+    app = create_app(settings)
+    on_stop(app.shutdown_state.terminate)
+    try:
+        await serve_application(app, config)
+    except OSError as error:
+        raise click.ClickException(
+            f"It is not possible to listen on {', '.join(config.bind)}: {error.strerror}."
+        ) from error
+    except (LifespanFailureError, LifespanTimeoutError) as error:
+        raise click.ClickException(f"The service did not start: {error}") from error
+
+
+def _read_config(path: Path) -> Config:
+    """Read Hypercorn's configuration. Raises ClickException naming what is wrong in it."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}.") from error
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise click.ClickException(f"{path} is not TOML: {error}.") from error
+    # Hypercorn itself takes unknown keys in silence.
+    if unknown := [key for key in values if not hasattr(Config, key)]:
+        raise click.ClickException(f"{path}: there is no setting {', '.join(unknown)}.")
+    if values.get("worker_class", "asyncio") not in ("asyncio", "uvloop"):
+        raise click.ClickException(f"{path}: worker_class is asyncio or uvloop.")
+    return Config.from_mapping(values)
