@@ -34,7 +34,7 @@ async def running(
         "SECRET_KEY": SECRET,
         "RATELIMIT_ENABLED": "false",
     }
-    arguments = ["-m", "hypercorn", "--config", str(config), "service.asgi:app"]
+    arguments = ["-m", "service", "serve", "--config", str(config)]
     # Into a file: a pipe that nobody empties would stop the service at its next line.
     log = folder / "hypercorn.log"
     with log.open("wb") as errors:

@@ -1,6 +1,7 @@
 """`service create-admin`, and the list of failed jobs, as an operator runs them."""
 
 import asyncio
+from importlib import import_module
 
 import asyncpg
 import pytest
@@ -15,7 +16,8 @@ from tests.conftest import SECRET
 def _keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     # The log is this process' own, not the command's.
     for command in ("create_admin", "jobs"):
-        monkeypatch.setattr(f"service.cli.{command}.configure_logging", lambda _settings: None)
+        module = import_module(f"service.cli.{command}")
+        monkeypatch.setattr(module, "configure_logging", lambda _settings: None)
 
 
 async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[int, str]:

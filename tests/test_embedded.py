@@ -38,7 +38,7 @@ OWNER = """
 import signal
 import sys
 from pathlib import Path
-from service.embedded import start
+from service.embedded_postgres import start
 # A suite that a shell runs in the background ignores it, and so would this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with start(Path(sys.argv[1]), durable=False) as server:

@@ -116,7 +116,7 @@ class TestQueue:
     async def test_a_session_in_autocommit_is_refused(
         self, database: Database, db: asyncpg.Connection
     ) -> None:
-        async with database.session(read_only=True) as session:
+        async with database.read_session() as session:
             with pytest.raises(RuntimeError, match="autocommit"):
                 await enqueue(session, "anything", {})
         assert await db.fetchval(WAITING) == 0

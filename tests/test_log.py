@@ -11,12 +11,12 @@ import pytest
 
 FAILING = """
 import asyncio
-from service import log
+from service.observability.logging import configure_logging
 from service.app import create_app
 from service.settings import load_settings
 
 settings = load_settings()
-log.configure(settings)
+configure_logging(settings)
 app = create_app(settings)
 
 @app.get("/fail")

@@ -68,11 +68,11 @@ async def prepared(settings: Settings) -> int:
     database = Database(settings)
     try:
         for _ in range(3):
-            for read_only in (True, False):
-                async with database.session(read_only=read_only) as session:
+            for opened in (database.read_session(), database.session()):
+                async with opened as session:
                     await session.execute(text("SELECT CAST(:a AS integer)"), {"a": 1})
             await database.fetch_all(ONE, {"a": 1})
-        async with database.session(read_only=True) as session:
+        async with database.read_session() as session:
             left: int = (await session.execute(text(PREPARED))).scalar_one()
     finally:
         await database.close()

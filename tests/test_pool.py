@@ -38,7 +38,7 @@ async def ends_at_once(tracker: ConnectionTracker) -> None:
 @pytest.mark.parametrize("read_only", [True, False])
 async def test_a_session_gives_back_what_it_took(database: Database, read_only: bool) -> None:
     tracker = ConnectionTracker.install()
-    async with database.session(read_only=read_only) as session:
+    async with database.read_session() if read_only else database.session() as session:
         assert (await session.execute(ONE)).scalar_one() == 1
     await ends_at_once(tracker)
 
@@ -92,7 +92,7 @@ async def test_nor_does_who_was_given_up_while_waiting(database: Database) -> No
 
 async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
     async def ask() -> None:
-        async with database.session(read_only=True) as session:
+        async with database.read_session() as session:
             await session.execute(ONE)
 
     async with database.session() as first:

@@ -7,13 +7,12 @@ from typing import Final, cast
 from uuid import UUID
 
 from sqlalchemy import Table, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.auth.models import LoginSession, User
 from service.auth.tokens import Claims
 from service.db.query import KeyedQuery
-from service.db.read_session import fetch_by_key
+from service.db.read_session import ReadSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,9 @@ _caller: Final = KeyedQuery(
 _columns_of_caller: Final = itemgetter(*(field.name for field in fields(Caller)))
 
 
-async def find_caller(session: AsyncSession, claims: Claims) -> Caller | None:
+async def find_caller(session: ReadSession, claims: Claims) -> Caller | None:
     """Read the account of a live session, disabled or not; None when there is no such session."""
-    found = await fetch_by_key(session, _caller, claims.session_id)
+    found = await session.fetch_by_key(_caller, claims.session_id)
     if found is None or found.id != claims.user_id:
         return None
     if found.deleted_at is not None or found.expires_at <= clock.now():

@@ -65,7 +65,7 @@ class Principal(AuthUser):
             return False
         if self._account is None:
             # Not the request's own session: a write would begin its transaction here.
-            reader = request_state().app.database.session(read_only=True)
+            reader = request_state().app.database.read_session()
             try:
                 self._account = await find_caller(reader, self._claims)
             finally:

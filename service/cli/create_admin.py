@@ -38,7 +38,7 @@ async def _create_admin(settings: Settings, email: str) -> str:
     """Do it, and say what was done."""
     database = Database(settings)
     try:
-        async with database.session(read_only=True) as reader:
+        async with database.read_session() as reader:
             known = await credentials.find_credentials(reader, email)
         if known is not None and not known.is_active:
             raise click.ClickException(f"The account {known.email} is disabled: enable it first.")

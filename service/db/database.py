@@ -63,10 +63,12 @@ class Database:
         )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
-    def session(self, *, read_only: bool = False) -> AsyncSession:
-        """Make a session; it takes a connection from the pool at its first statement."""
-        if not read_only:
-            return self._writers()
+    def session(self) -> AsyncSession:
+        """Return a session that may write; it takes a connection at its first statement."""
+        return self._writers()
+
+    def read_session(self) -> ReadSession:
+        """Return a session for reading only, which holds no connection between statements."""
         return self._idle.pop() if self._idle else self._readers()
 
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> list[Record]:

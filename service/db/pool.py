@@ -1,6 +1,7 @@
 """The pool of database connections: fixed, its queue bounded, and spared by clients that leave."""
 
 import asyncio
+import logging
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, Self
@@ -19,6 +20,9 @@ from service.errors import Unavailable
 # Requests that may wait for each connection. At 2 ms a statement the last one waits 40 ms; when
 # statements take seconds, a longer queue would only fail later.
 WAITING_PER_CONNECTION: Final = 20
+
+# SQLAlchemy names a pool's logger by module and class, and keeps only its own names quiet.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 
 class PoolUsage(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Any, Final
 import orjson
 import structlog
 
-from service.db import pool
 from service.observability import context
 from service.settings import Settings
 
@@ -58,8 +57,6 @@ def configure_logging(settings: Settings) -> None:
     )
     # It announces that it looks; what ran, the commands tell.
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # SQLAlchemy names a pool's logger by module and class, and keeps only its own names quiet.
-    logging.getLogger(pool.__name__).setLevel(logging.WARNING)
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     structlog.configure(
         processors=[*_SHARED, *rendering],

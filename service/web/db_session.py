@@ -19,7 +19,9 @@ def db_session() -> AsyncSession:
     """
     state = request_state()
     if state.session is None:
-        state.session = state.app.database.session(read_only=state.method in SAFE_METHODS)
+        database = state.app.database
+        reads_only = state.method in SAFE_METHODS
+        state.session = database.read_session() if reads_only else database.session()
     return state.session
 
 

@@ -100,7 +100,7 @@ async def run_worker(
 async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
     """Wait for the schema to be at head; False when told to stop before it was."""
     while not stop.is_set():
-        async with database.session(read_only=True) as session:
+        async with database.read_session() as session:
             connection = await session.connection()
             problem = await connection.run_sync(schema_mismatch)
         if problem is None:
@@ -198,7 +198,7 @@ class _WorkerRun:
         to: Any = (job.headers or {}).get("to")
         if to is None:
             return
-        async with self._context.database.session(read_only=True) as session:
+        async with self._context.database.read_session() as session:
             due = await queue.older_job_waits(session, job.entrypoint, job.id, to)
         if due is not None:
             wait = timedelta(seconds=due + self._timing.order)

@@ -74,10 +74,8 @@ async def serve(database_url: str, data_dir: Path, **environment: str) -> AsyncI
     """Run the service until the block ends."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "hypercorn", "--worker-class", "uvloop"),
-        # No worker processes: the one that was started serves, and is measured.
-        *("--workers", "0"),
-        *("--bind", f"127.0.0.1:{port}", "service.asgi:app"),
+        *(sys.executable, "-m", "service", "serve", "--config", str(ROOT / "hypercorn.toml")),
+        *("--bind", f"127.0.0.1:{port}"),
         cwd=ROOT,
         env={
             **os.environ,

@@ -182,7 +182,7 @@ class World:
         assert {row.id for row in listed} == live
         for model in self.models:
             claims = Claims(self.user_id, model.tokens[0].session_id, uuid4())
-            found = await self.run(lambda s, c=claims: callers.find_caller(s, c))
+            found = await callers.find_caller(self.database.read_session(), claims)
             assert (found is not None) == model.works(self.now)
 
 

@@ -40,7 +40,7 @@ async def test_a_list_s_plan_is_kept(
     await insert_posts(db, ada.user["id"], 2_000)
     await db.execute("ANALYZE")
     filters = Filters(ada.user["username"] if by_author else None)
-    async with one_connection.session(read_only=True) as session:
+    async with one_connection.read_session() as session:
         for number in range(ENOUGH):
             if start == "position":
                 await read_after(session, filters, limit=20, after=Position(now(), new_id()))

@@ -36,7 +36,7 @@ def small_cap(monkeypatch: pytest.MonkeyPatch) -> None:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> SearchPlan:
     """Each way to search, whatever is searched for."""
     chosen: SearchPlan = request.param
-    monkeypatch.setattr(search, "choose_way", lambda _hits: chosen)
+    monkeypatch.setattr(search, "choose_plan", lambda _hits: chosen)
     return chosen
 
 
