@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import click
@@ -15,11 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli.messages import connection_failure, database_address
 from service.db import migrations
-from service.db.engine import create_engine
+from service.db.engine import CONNECT_TIMEOUT, create_engine
+from service.db.errors import DRIVER_ERRORS
 from service.errors import Unavailable
 from service.settings import Settings
 
 RETRY_PAUSE: Final = 1.0  # seconds
+CLOSE_TIMEOUT: Final = 1.0  # seconds
 # It has not started yet, its name is not known yet, or it is starting.
 _MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError)
 
@@ -50,6 +52,23 @@ def database_target(settings: Settings) -> Iterator[DatabaseTarget]:
         url = SecretStr(server.url())
         home = settings.data_dir.resolve()
         yield DatabaseTarget(settings.model_copy(update={"database_url": url}), str(home))
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """Connect to the settings' database for the block. Raises ClickException saying why not."""
+    try:
+        connection = await asyncpg.connect(
+            settings.database_dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0
+        )
+    except (ValueError, *DRIVER_ERRORS) as error:
+        raise connection_failure(settings, error) from error
+    try:
+        yield connection
+    finally:
+        # Not for ever: a lost server answers no goodbye.
+        with suppress(*DRIVER_ERRORS):
+            await connection.close(timeout=CLOSE_TIMEOUT)
 
 
 async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:

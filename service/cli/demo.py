@@ -3,12 +3,10 @@
 import asyncio
 import secrets
 
-import asyncpg
 import click
 
 from service.cli import demo_data
-from service.cli.database import database_target, upgrade
-from service.cli.messages import connection_failure
+from service.cli.database import connected, database_target, upgrade
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
 
@@ -34,11 +32,7 @@ def demo(users: int, posts: int) -> None:
 
 async def _fill(settings: Settings, users: int, posts: int, password: str) -> None:
     await upgrade(settings)
-    try:
-        connection = await asyncpg.connect(settings.database_dsn)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise connection_failure(settings, error) from error
-    try:
+    async with connected(settings) as connection:
         for label, count, fill in (
             ("Users", users, demo_data.add_users(connection, users, password)),
             ("Posts", posts, demo_data.add_posts(connection, posts)),
@@ -46,5 +40,3 @@ async def _fill(settings: Settings, users: int, posts: int, password: str) -> No
             with click.progressbar(length=count, label=label, show_pos=True) as bar:
                 async for added in fill:
                     bar.update(added)
-    finally:
-        await connection.close()

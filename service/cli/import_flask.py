@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import click
 
-from service.cli.database import database_target, echo_steps, upgrade
-from service.cli.messages import connection_failure, database_address
+from service.cli.database import connected, database_target, echo_steps, upgrade
+from service.cli.messages import database_address
 from service.db.engine import create_engine
+from service.db.errors import DRIVER_ERRORS
 from service.db.schema_version import schema_mismatch
 from service.importing.copying import Tally, copy_posts, copy_users
 from service.importing.destination import Destination
@@ -108,20 +108,15 @@ async def _prepare(settings: Settings, dry_run: bool) -> None:
 
 @asynccontextmanager
 async def _destination(settings: Settings, dry_run: bool) -> AsyncIterator[Destination]:
-    try:
-        connection = await asyncpg.connect(settings.database_dsn, statement_cache_size=0)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise connection_failure(settings, error) from error
-    try:
-        if dry_run:
-            async with DryRun.begin(connection) as rehearsal:
-                yield rehearsal
-        else:
-            yield Destination(connection)
-    except (ConnectionError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise click.ClickException(
-            f"The database at {database_address(settings)} failed: {error}. "
-            "What was imported stays; run the command again to go on."
-        ) from error
-    finally:
-        connection.terminate()
+    async with connected(settings) as connection:
+        try:
+            if dry_run:
+                async with DryRun.begin(connection) as rehearsal:
+                    yield rehearsal
+            else:
+                yield Destination(connection)
+        except DRIVER_ERRORS as error:
+            raise click.ClickException(
+                f"The database at {database_address(settings)} failed: {error}. "
+                "What was imported stays; run the command again to go on."
+            ) from error

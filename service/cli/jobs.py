@@ -3,12 +3,9 @@
 import asyncio
 from datetime import datetime
 
-import asyncpg
 import click
 
-from service.cli.database import database_target
-from service.cli.messages import connection_failure
-from service.db.engine import CONNECT_TIMEOUT
+from service.cli.database import connected, database_target
 from service.jobs.failed import FailedJob, list_failed_jobs, requeue_failed_jobs
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
@@ -35,14 +32,8 @@ def _minute(moment: datetime) -> str:
 
 
 async def _failed(settings: Settings, *, retry: bool) -> list[FailedJob]:
-    try:
-        connection = await asyncpg.connect(settings.database_dsn, timeout=CONNECT_TIMEOUT)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise connection_failure(settings, error) from error
-    try:
+    async with connected(settings) as connection:
         failed = await list_failed_jobs(connection)
         if retry:
             await requeue_failed_jobs(connection, failed)
-    finally:
-        await connection.close()
     return failed

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import (
 from service.db import pool
 from service.db.batching import BATCH_MAX, BatchLoader
 from service.db.engine import create_engine, pin_server
-from service.db.errors import _CONNECTION, _LOST, DRIVER_ERRORS, _passes_by_itself
+from service.db.errors import DRIVER_ERRORS, ends_connection, to_unavailable
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.read_session import ReadSession
 from service.errors import Unavailable
@@ -98,13 +98,13 @@ class Database:
             async with pin_server(driver, self._pgbouncer):
                 rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
         except DRIVER_ERRORS as error:
-            state = getattr(error, "sqlstate", None) or ""
-            if isinstance(error, ValueError) or (state and not _passes_by_itself(state)):
-                raise  # the statement's fault: for the driver a ValueError, for the server a state
-            if not state or state[:2] == _CONNECTION or state in _LOST:
+            unavailable = to_unavailable(error)
+            if unavailable is None:
+                raise
+            if ends_connection(error):
                 pooled.invalidate(error)
             log.warning("database unavailable", reason=type(error).__name__)
-            raise Unavailable("The database is unavailable") from error
+            raise unavailable from error
         finally:
             pooled.close()
         return rows

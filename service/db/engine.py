@@ -12,8 +12,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from service.db import pool
-from service.db.errors import DRIVER_ERRORS
-from service.errors import Unavailable
+from service.db.errors import unavailable_on_driver_error
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -95,11 +94,8 @@ def connection_factory(settings: Settings, *, patient: bool = False) -> Connect:
         }
 
     async def connect() -> "asyncpg.Connection[Any]":
-        try:
+        with unavailable_on_driver_error():
             connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
-            return connection
-        # ValueError: an address that can't be read.
-        except (ValueError, *DRIVER_ERRORS) as error:
-            raise Unavailable("The database is unavailable") from error
+        return connection
 
     return connect

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import await_only
 
+from service.db.errors import DatabaseUnavailable
 from service.db.semaphore import FairSemaphore
 from service.errors import Unavailable
 
@@ -167,4 +168,4 @@ def _on_error(context: ExceptionContext) -> Unavailable | None:
     if driver is not None:
         driver.terminate()
     context.is_disconnect = True
-    return Unavailable("The database is unavailable")
+    return DatabaseUnavailable()

@@ -20,7 +20,12 @@ import structlog
 
 from service import clock
 from service.db.engine import Connect, pin_server
-from service.db.errors import DRIVER_ERRORS, raise_if_cancelled
+from service.db.errors import (
+    DRIVER_ERRORS,
+    DatabaseUnavailable,
+    raise_if_cancelled,
+    unavailable_on_driver_error,
+)
 from service.errors import Unavailable
 from service.posts.events import CHANNEL, Page, Position, is_known, newest_position, read_page
 from service.web import sse
@@ -146,11 +151,9 @@ class PostStream:
             return None
 
     async def _knows(self, position: Position) -> bool:
-        try:
+        with unavailable_on_driver_error():
             async with self._resuming, self._reading() as connection:
                 return await is_known(connection, position, clock.now())
-        except DRIVER_ERRORS as error:
-            raise Unavailable("The database is unavailable") from error
 
     # What reads.
 
@@ -165,7 +168,7 @@ class PostStream:
             async with asyncio.timeout(START_TIMEOUT):
                 await self._ready.wait()
         except TimeoutError:
-            raise Unavailable("The database is unavailable") from None
+            raise DatabaseUnavailable from None
 
     async def _run(self) -> None:
         retry = FIRST_RETRY
@@ -205,7 +208,7 @@ class PostStream:
         """The connection, for one statement at a time. Raises Unavailable."""
         async with self._turn:
             if self._connection is None:
-                raise Unavailable("The database is unavailable")
+                raise DatabaseUnavailable
             async with asyncio.timeout(READ_TIMEOUT), pin_server(self._connection, self._pgbouncer):
                 yield self._connection
 

@@ -12,22 +12,13 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.ports.driver import NotifyCallback
 
 from service.db.engine import CONNECT_TIMEOUT, pin_server
-from service.db.errors import CONNECTION_LOST, raise_if_cancelled
+from service.db.errors import DRIVER_ERRORS, raise_if_cancelled, to_unavailable
 from service.settings import Settings
 
 # One connection listens; the others fetch jobs, beat and record, one statement at a time.
 POOL_SIZE: Final = 3
 CLOSE_TIMEOUT: Final = 5  # seconds
 LONGEST_WAIT: Final = 5.0  # seconds between two tries
-
-# The connection is lost, or the server is not (yet) there to make one.
-CONNECTION_ERRORS: Final = (
-    *CONNECTION_LOST,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-)
 
 log: Final = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -78,8 +69,8 @@ class PatientDriver(AsyncpgPoolDriver):
         while True:
             try:
                 return await self._once(call)
-            except CONNECTION_ERRORS as error:
-                if self._stop.is_set():
+            except DRIVER_ERRORS as error:
+                if self._stop.is_set() or to_unavailable(error) is None:
                     raise
                 raise_if_cancelled()
                 log.warning("database away, trying again", reason=type(error).__name__, wait=wait)
@@ -115,5 +106,5 @@ async def open_pool(settings: Settings) -> AsyncIterator["asyncpg.Pool[Any]"]:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await pool.close()
-        except CONNECTION_ERRORS:
+        except DRIVER_ERRORS:
             pool.terminate()

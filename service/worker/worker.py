@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-import asyncpg
 import structlog
 from pgqueuer.core.applications import PgQueuer
 from pgqueuer.domain.errors import FailingListenerError, RetryRequested
@@ -21,6 +20,7 @@ from pgqueuer.domain.types import Channel
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.db.database import Database
+from service.db.errors import DRIVER_ERRORS
 from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.jobs import queue
@@ -29,18 +29,13 @@ from service.mail import Undeliverable, make_mailer
 from service.observability import propagation
 from service.settings import Settings
 from service.worker.cleanup import CLEANUP_TIMES, clean_up
-from service.worker.driver import CONNECTION_ERRORS, LONGEST_WAIT, PatientDriver, open_pool, pause
+from service.worker.driver import LONGEST_WAIT, PatientDriver, open_pool, pause
 from service.worker.handlers import HANDLERS
 
 BATCH: Final = 5
 CONCURRENCY: Final = 10  # jobs at a time in one worker; pgqueuer wants at least two batches
 
-DATABASE_ERRORS: Final = (
-    *CONNECTION_ERRORS,
-    asyncpg.PostgresError,
-    SQLAlchemyError,
-    Unavailable,
-)
+DATABASE_ERRORS: Final = (*DRIVER_ERRORS, SQLAlchemyError, Unavailable)
 
 log: Final = structlog.get_logger(__name__)
 
