@@ -48,7 +48,7 @@ def run_migrations(connection: Connection) -> None:
 async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
     with database_target(load_settings()) as target:
-        engine = create_engine(target.settings, patient=True)
+        engine = create_engine(target.settings, statement_timeout=False)
         try:
             async with engine.connect() as connection:
                 await connection.run_sync(run_migrations)

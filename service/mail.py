@@ -153,7 +153,7 @@ def compose(mail: MailMessage, sender: str) -> EmailMessage:
 
 
 def _envelope(address: str) -> str:
-    """An address with its domain as the DNS writes it (IDNA).
+    """Return an address with its domain as the DNS writes it (IDNA).
 
     Raises Undeliverable for what could be taken for several addresses, or for more than one line.
     """
@@ -174,7 +174,7 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _is_final(error: aiosmtplib.SMTPException) -> bool:
-    """Tell whether the server will never take this mail: 5yz for the recipient or the content.
+    """Whether the server will never take this mail: 5yz for the recipient or the content.
 
     A sender or a password that is refused is the configuration's fault, which an operator mends.
     """

@@ -148,7 +148,7 @@ async def test_upgrade_may_take_longer_than_a_request(
 ) -> None:
     """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT, and as long as it takes."""
     settings = make_settings(database_url=empty_url, database_statement_timeout=0.05)
-    engine = create_engine(settings, patient=True)
+    engine = create_engine(settings, statement_timeout=False)
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     async with inside.transaction():
         await inside.execute("SELECT pg_advisory_xact_lock(7042001)")

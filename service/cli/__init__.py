@@ -20,7 +20,7 @@ from service.settings import SettingsError
 
 
 class Commands(click.Group):
-    """Tells what a person can set right in one sentence; everything else is a bug and raised."""
+    """The group of commands: errors that a person can set right are one sentence, no traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

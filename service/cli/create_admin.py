@@ -35,7 +35,7 @@ def create_admin(email: str) -> None:
 
 
 async def _create_admin(settings: Settings, email: str) -> str:
-    """Do it, and say what was done."""
+    """Make the administrator, and return a sentence about it."""
     database = Database(settings)
     try:
         async with database.read_session() as reader:
@@ -52,21 +52,21 @@ async def _grant(
     database: Database, known: AnyRow | None, new: tuple[Registration, str] | None
 ) -> str:
     session = database.session()
-    keep = False
+    commit = False
     try:
         user = await accounts.register(session, *new) if new else known
         assert user is not None  # noqa: S101 - it was found where none is to be made
         granted = await grant_admin(session, user.id)
-        keep = True
+        commit = True
     finally:
-        await close_session(session, keep=keep)
+        await close_session(session, commit=commit)
     if new:
         return f"Made the administrator {user.email}, with the username {user.username}."
     return f"{user.email} is an administrator {'now' if granted else 'already'}."
 
 
 async def _ask(email: str) -> tuple[Registration, str]:
-    """Ask for the new account's password and hash it. Raises ClickException."""
+    """Return the new account and its password's hash. Raises ClickException."""
     try:
         registration = Registration(email=email, password=_read_password(email))
         refuse_names(registration.password, email=email, username=None)

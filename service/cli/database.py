@@ -76,7 +76,7 @@ async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
 
     Raises ClickException saying what failed.
     """
-    engine = create_engine(settings, patient=True)
+    engine = create_engine(settings, statement_timeout=False)
     try:
         await _connect(engine, settings, wait)
         return await migrations.upgrade(engine)

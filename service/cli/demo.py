@@ -17,7 +17,7 @@ from service.settings import Settings, load_settings
 def demo(users: int, posts: int) -> None:
     """Fill the database with people and posts to try things on.
 
-    Run again, it adds more. At the end it tells an email and a password to log in with.
+    Each run adds more, and ends with an email and a password to log in with.
     """
     settings = load_settings()
     if settings.production:

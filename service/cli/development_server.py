@@ -35,7 +35,7 @@ def serve_development(
         try:
             runner.run(_serve(settings, listener, announce))
         except (asyncio.CancelledError, KeyboardInterrupt):
-            return  # told to stop before it served
+            return  # stopped before it served
 
 
 async def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], None]) -> None:
@@ -88,5 +88,5 @@ def _config(listener: socket.socket) -> Config:
     config.graceful_timeout = GRACEFUL_TIMEOUT
     config.include_server_header = False
     config.errorlog = logging.getLogger("hypercorn.error")  # through our handlers, not its own
-    config.errorlog.setLevel(logging.WARNING)  # where it runs is told already
+    config.errorlog.setLevel(logging.WARNING)  # the address is written already
     return config

@@ -1,4 +1,4 @@
-"""What failed, as one sentence for a person, without secrets."""
+"""Failures as one sentence for a person, without secrets."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,14 +9,14 @@ from service.settings import Settings, SettingsError
 
 
 def explain(error: Exception) -> str:
-    """Say what is wrong; a wrong setting is announced as such."""
+    """Return an error's sentence, introduced as a wrong setting where it is one."""
     if isinstance(error, SettingsError):
         return f"The settings are wrong. {error}"
     return str(error)
 
 
 def database_address(settings: Settings) -> str:
-    """Where the database is, as `host:port/name`: never the user and the password."""
+    """Return the database's place as `host:port/name`, without user and password."""
     try:
         parts = urlsplit(settings.database_dsn)
         socket = parse_qs(parts.query).get("host", ["localhost"])[0]
@@ -26,7 +26,7 @@ def database_address(settings: Settings) -> str:
 
 
 def connection_failure(settings: Settings, error: BaseException | None) -> click.ClickException:
-    """Say why there is no connection to the database; `error` is what asyncpg raised."""
+    """Return why there is no connection to the database; `error` is what asyncpg raised."""
     address = database_address(settings)
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():

@@ -40,7 +40,7 @@ def serve_reloading(
 async def _supervise(settings: Settings, listener: socket.socket) -> None:
     stop = asyncio.Event()
     on_stop(stop.set)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is told below
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changed is written below
     server = Server(settings, listener)
     await server.start()
     async for changes in awatch(*WATCHED, watch_filter=PythonFilter(), stop_event=stop):
@@ -59,17 +59,17 @@ class Server:
         self._listener = listener.fileno()
 
     async def start(self) -> None:
-        """Start it, and tell when it ends by itself."""
+        """Start the process, and report when it ends by itself."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", __name__, str(self._listener)),
             env=self._environment,
             pass_fds=[self._listener],
-            stdin=PIPE,  # its end tells that this process is gone, however it went
+            stdin=PIPE,  # closed by the kernel when this process is gone, however it went
         )
-        self._watching = asyncio.create_task(_tell_end(self._process))
+        self._watching = asyncio.create_task(_report_end(self._process))
 
     async def stop(self) -> None:
-        """End it, by force when it takes too long."""
+        """End the process, by force when that takes too long."""
         self._watching.cancel()
         if self._process.returncode is None:
             self._process.terminate()
@@ -80,7 +80,7 @@ class Server:
             await self._process.wait()
 
 
-async def _tell_end(process: Process) -> None:
+async def _report_end(process: Process) -> None:
     if code := await process.wait():
         click.echo(f"The server ended with code {code}; the next change starts it again.", err=True)
 

@@ -16,7 +16,7 @@ def on_stop(callback: Callable[[], object]) -> None:
 
 
 def restore_default() -> None:
-    """Let SIGINT and SIGTERM end the process again."""
+    """Restore the default actions of SIGINT and SIGTERM, which end the process."""
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         loop.remove_signal_handler(number)

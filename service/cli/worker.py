@@ -18,7 +18,7 @@ def worker() -> None:
     """Do the jobs that the service leaves: mails and clean-ups.
 
     Any number of workers may run. SIGTERM and Ctrl-C end it once the jobs in hand are done; a
-    second signal ends it at once, and another worker does them over.
+    second signal ends it at once, and another worker does those jobs again.
     """
     settings = load_settings()
     configure_logging(settings)

@@ -26,12 +26,11 @@ Read = Callable[[CompiledQuery, Callable[[], Mapping[str, Any]]], Coroutine[Any,
 
 
 class BatchLoader:
-    """Loads rows by their keys for many, of whom only so many may wait.
+    """Loads rows by their keys for many callers at once (the DataLoader pattern).
 
-    `read` runs a query; it asks for the parameters once it has a connection. Until then whoever
-    looks up a row of the same kind joins the batch: the longer connections are waited for, the
-    fewer are needed. Nobody joins a statement that is under way, which may not see what was
-    committed since.
+    `read` runs a query, and asks for its parameters once it has a connection. Until then lookups
+    of the same kind join the batch: the longer connections are waited for, the fewer are needed.
+    No lookup joins a statement that is under way, which may not see what was committed since.
     """
 
     def __init__(self, read: Read, max_waiting: int) -> None:
@@ -44,13 +43,13 @@ class BatchLoader:
 
     @property
     def queued(self) -> int:
-        """How many wait for a connection behind the first of their batch, whom the pool counts."""
+        """How many lookups wait for a connection, less the first of each batch (the pool's)."""
         return sum(max(len(batch) - 1, 0) for batch in self._unasked)
 
     async def load(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Load the row that has the key, if there is one. Raises Unavailable, or what `read` does.
 
-        It is waited for as long as the first of the batch would.
+        It waits as long as the first lookup of its batch may.
         """
         if self._waiting >= self._max_waiting:
             raise Unavailable("The service is busy")
@@ -64,7 +63,7 @@ class BatchLoader:
             self._waiting -= 1
 
     async def close(self) -> None:
-        """Give up the statements; those who still wait are cancelled."""
+        """Cancel the statements, and with them the lookups that still wait."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
@@ -101,7 +100,7 @@ class BatchLoader:
 
 
 class _Batch:
-    """Those who wait for the rows of one statement."""
+    """The lookups that one statement answers."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[Record | None], UUID] = {}
@@ -126,7 +125,7 @@ class _Batch:
             del found  # an error's traceback leads here; from here to the error were a cycle
 
     def resolve(self, task: asyncio.Task[Rows]) -> None:
-        """Hand out what the statement came to; who has left needs nothing."""
+        """Give each lookup that still waits its row, or the error of the statement."""
         waiting = [(found, key) for found, key in self._waiting.items() if not found.done()]
         self._waiting.clear()
         if task.cancelled():
@@ -142,7 +141,7 @@ class _Batch:
 
 
 def _own(error: BaseException) -> BaseException:
-    """A copy for each: whoever is answered first clears the frames that its error came through."""
+    """Return a copy of an error: handling it clears the frames that it came through."""
     own = error
     with suppress(Exception):  # not every class takes what it keeps
         own = copy(error)

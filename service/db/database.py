@@ -64,7 +64,7 @@ class Database:
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
 
     def session(self) -> AsyncSession:
-        """Return a session that may write; it takes a connection at its first statement."""
+        """Return a session that may write, and that takes a connection at its first statement."""
         return self._writers()
 
     def read_session(self) -> ReadSession:
@@ -110,7 +110,7 @@ class Database:
         return rows
 
     def usage(self) -> pool.PoolUsage:
-        """Tell how much of the pool is in use."""
+        """Return how much of the pool is in use, batched lookups included."""
         used = cast(pool.BoundedPool, self.engine.pool).usage()
         return used._replace(waiting=used.waiting + self._loader.queued)
 
@@ -164,10 +164,10 @@ class Database:
         await self._beside.dispose()
 
 
-async def close_session(session: AsyncSession, *, keep: bool) -> None:
+async def close_session(session: AsyncSession, *, commit: bool) -> None:
     """End the session's transaction, by commit or rollback, and give its connection back."""
     try:
-        if keep:
+        if commit:
             await session.commit()
     finally:
         await session.close()

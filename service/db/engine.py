@@ -26,15 +26,15 @@ def create_engine(
     settings: Settings,
     pool_class: type[pool.TrackedPool] = pool.BoundedPool,
     *,
-    patient: bool = False,
+    statement_timeout: bool = True,
 ) -> AsyncEngine:
     """Make the engine; nothing connects before the first statement.
 
-    A patient one is for migrations, which lift DATABASE_STATEMENT_TIMEOUT.
+    Migrations have no `statement_timeout`: they lift DATABASE_STATEMENT_TIMEOUT.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        connect_args=_adapter_options(settings, patient=patient),
+        connect_args=_adapter_options(settings, statement_timeout=statement_timeout),
         poolclass=pool_class,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
@@ -50,8 +50,10 @@ def create_engine(
     return engine
 
 
-def _adapter_options(settings: Settings, *, patient: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {"async_creator_fn": connection_factory(settings, patient=patient)}
+def _adapter_options(settings: Settings, *, statement_timeout: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "async_creator_fn": connection_factory(settings, statement_timeout=statement_timeout)
+    }
     if settings.database_pgbouncer:
         # Another server connection may come with every transaction, so nothing is prepared for
         # longer: unnamed statements, of which no two can clash.
@@ -72,16 +74,18 @@ def pin_server(
     return connection.transaction() if pgbouncer else nullcontext()
 
 
-def connection_factory(settings: Settings, *, patient: bool = False) -> Connect:
-    """Make what opens a connection, for the pool or beside it; raises Unavailable.
+def connection_factory(settings: Settings, *, statement_timeout: bool = True) -> Connect:
+    """Return a function that opens a connection, for the pool or beside it, or raises Unavailable.
 
-    Unless patient, statements end with a TimeoutError when the server does not answer at all.
+    With `statement_timeout` statements end with a TimeoutError when the server is silent.
     """
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
     options: dict[str, Any] = {
         "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
-        "command_timeout": None if patient else settings.database_statement_timeout + SILENCE,
+        "command_timeout": settings.database_statement_timeout + SILENCE
+        if statement_timeout
+        else None,
         "server_settings": {"application_name": "service"},
     }
     if settings.database_pgbouncer:

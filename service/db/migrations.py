@@ -25,19 +25,19 @@ class Step:
 
 
 async def upgrade(engine: AsyncEngine) -> list[Step]:
-    """Upgrade to head and tell what ran.
+    """Upgrade to head, and return the migrations that ran.
 
-    Runners wait for one another; a failed run leaves nothing behind.
+    Concurrent runs wait for one another; a failed run leaves nothing behind.
     """
     steps: list[Step] = []
 
-    def note(*, step: Any, **_: Any) -> None:
+    def record(*, step: Any, **_: Any) -> None:
         steps.append(Step(", ".join(step.source_revision_ids) or None, step.up_revision_id))
 
     def run(connection: Connection) -> None:
         settings = config()
         settings.attributes["connection"] = connection
-        settings.attributes["on_version_apply"] = note
+        settings.attributes["on_version_apply"] = record
         command.upgrade(settings, "head")
 
     async with engine.connect() as connection:

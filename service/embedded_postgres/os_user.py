@@ -1,4 +1,4 @@
-"""The operating-system user who runs the server: PostgreSQL refuses to run as root."""
+"""The operating-system user of the server: PostgreSQL refuses to run as root."""
 
 import os
 import pwd
@@ -58,7 +58,7 @@ class OsUser:
 
 
 def current_user() -> OsUser:
-    """The account of this process, which is not root. Raises EmbeddedError when it has no name."""
+    """Return this process's user, which is not root. Raises EmbeddedError when it has no name."""
     uid = os.geteuid()
     try:
         entry = pwd.getpwuid(uid)
@@ -71,7 +71,7 @@ def current_user() -> OsUser:
 
 
 def fallback_user(*folders: Path) -> OsUser:
-    """The account root steps down to: the first folder's owner who is not root, else nobody."""
+    """Return the user that root steps down to: the first owner that is not root, else `nobody`."""
     for folder in folders:
         if folder.is_dir() and (uid := folder.lstat().st_uid) != 0:
             try:

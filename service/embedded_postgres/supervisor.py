@@ -1,12 +1,12 @@
-"""The process behind an embedded PostgreSQL: its parent, which ends it when the last user is gone.
+"""The supervisor of an embedded PostgreSQL: its parent process, which ends it after its last user.
 
-Run as a script, by its path, so it imports the standard library alone. Who lives is never read
-from process ids, which are reused and outlive their process as zombies, but from four flocks in
-the cluster's folder; the kernel frees each one when its last holder dies, however it dies:
+Run as a script, by its path, so it imports the standard library alone. Which processes live is
+never read from process ids, which are reused and outlive their process as zombies, but from four
+flocks in the cluster's folder; the kernel frees each when its last holder dies, however it dies:
 
-start.lock   held while one process looks for, starts or stops the server
-users.lock   shared by every process that uses the server; exclusive means that none does
-server.lock  inherited by the postmaster and all its children: free means that none is left
+start.lock       held while one process looks for, starts or stops the server
+users.lock       shared by every process that uses the server; exclusive means that none does
+server.lock      inherited by the postmaster and all its children: free means that none is left
 supervisor.lock  held by the supervisor
 """
 
@@ -29,7 +29,7 @@ ESCALATION = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0
 
 
 class Postmaster(NamedTuple):
-    """What postmaster.pid says; it may describe a server that is dead."""
+    """The contents of postmaster.pid, which may describe a server that is dead."""
 
     pid: int
     socket_dir: Path
@@ -42,7 +42,7 @@ def data_of(home: Path) -> Path:
 
 
 def log_of(home: Path) -> Path:
-    """The file that takes what the server and the supervisor have to say."""
+    """Return the log of the server and the supervisor."""
     return home / "server.log"
 
 
@@ -61,7 +61,7 @@ def open_lock(home: Path, name: str) -> int:
 
 
 def try_lock(fd: int, operation: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock unless another open file holds it; on failure an older lock of `fd` is lost."""
+    """Take the lock unless another open file holds it; a failure loses an older lock of `fd`."""
     try:
         fcntl.flock(fd, operation | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -70,7 +70,7 @@ def try_lock(fd: int, operation: int = fcntl.LOCK_EX) -> bool:
 
 
 def read_postmaster(home: Path) -> Postmaster | None:
-    """Read postmaster.pid; None when there is none or it is not yet complete."""
+    """Return what postmaster.pid says; None when there is none, or none that is complete."""
     try:
         lines = (data_of(home) / "postmaster.pid").read_text(errors="surrogateescape").splitlines()
         return Postmaster(int(lines[0]), Path(lines[4]), lines[7].strip() == "ready")
@@ -95,7 +95,7 @@ def send(home: Path, number: int) -> bool:
 
 
 def shut_down(home: Path) -> bool:
-    """End the server, for a caller who holds users.lock exclusively; False if it would not end."""
+    """End the server, for a caller that holds users.lock exclusively; whether it has ended."""
     socket_dir = getattr(read_postmaster(home), "socket_dir", None)
     server = open_lock(home, "server")
     try:
@@ -118,7 +118,7 @@ def _stop_with(home: Path, server: int, number: int, patience: float) -> bool:
 
 
 def trim(log: Path, limit: int = LOG_LIMIT) -> None:
-    """Move a log of more than `limit` bytes aside; PostgreSQL appends, so it writes on at 0."""
+    """Move a log of more than `limit` bytes aside; PostgreSQL appends, and goes on at its start."""
     with contextlib.suppress(OSError):
         if log.stat().st_size > limit:
             shutil.copyfile(log, log.with_suffix(".log.1"), follow_symlinks=False)

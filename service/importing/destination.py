@@ -12,7 +12,7 @@ import asyncpg
 from service.importing.rows import OldPost, OldUser, Row
 from service.importing.source import USER_COLUMNS
 
-# Of one transaction, for a pooler may stand between. Nobody is told of each imported post.
+# Of one transaction, for a pooler may stand between. No event is written for an imported post.
 SETTINGS: Final = """
 SET LOCAL statement_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
@@ -22,7 +22,7 @@ KNOWN: Final = {
     "users": "SELECT id FROM users WHERE id = ANY($1::uuid[])",
     "posts": "SELECT id FROM posts WHERE id = ANY($1::uuid[])",
 }
-# The lock keeps authors from being deleted before their posts are in, and can be seen.
+# The lock keeps authors from being deleted before their posts are in.
 AUTHORS: Final = (
     "SELECT id, deleted_at FROM users WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE"
 )
@@ -66,7 +66,7 @@ Deletions = Mapping[UUID, datetime | None]
 
 @dataclass
 class Outcome:
-    """What became of a batch: how many were added, who was refused; the others were here."""
+    """The result of a batch: how many rows were added, and which were refused, with reasons."""
 
     added: int
     refused: dict[UUID, str]
@@ -127,7 +127,7 @@ class Destination:
         return {row["id"]: row["deleted_at"] for row in rows}
 
     async def _clashes(self, users: Sequence[OldUser]) -> dict[UUID, str]:
-        """Tell who has the names of accounts that were not added."""
+        """Return, for accounts that were not added, which others have their names."""
         if not users:
             return {}
         columns = _columns(users, "id", "email", "username")

@@ -1,4 +1,4 @@
-"""What an import would do, told by the same statements, without writing anything that stays."""
+"""What an import would do, found by the same statements in a transaction that is rolled back."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -44,7 +44,7 @@ class DryRun(Destination):
     @classmethod
     @asynccontextmanager
     async def begin(cls, connection: "asyncpg.Connection[Any]") -> AsyncIterator[Self]:
-        """Make a rehearsal that ends without a trace."""
+        """Open a dry run that leaves nothing behind."""
         transaction = connection.transaction()
         await transaction.start()
         try:

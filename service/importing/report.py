@@ -20,7 +20,7 @@ class Report:
         self._file = file
 
     def refuse(self, table: str, stored_id: object, reason: str) -> None:
-        """Note a row."""
+        """Write a refused row's line."""
         shown = stored_id if stored_id is None else str(stored_id)[:ID_SHOWN]
         line = json.dumps({"table": table, "id": shown, "reason": reason})
         self._file.write(line + "\n")
@@ -28,7 +28,7 @@ class Report:
 
 @contextmanager
 def open_report(path: Path) -> Iterator[Report]:
-    """Begin a report anew; nothing refused leaves it empty. Raises ReportError."""
+    """Open a new report, which stays empty when nothing is refused. Raises ReportError."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:

@@ -114,7 +114,7 @@ def read(model: type[Row], columns: Sequence[str], record: Record) -> Row:
 
 
 def _words(fault: ErrorDetails) -> str:
-    """Say what is wrong, never with the value itself: it may be a password's hash."""
+    """Describe a fault without the value itself, which may be a password's hash."""
     if fault["input"] is None:
         return "is missing"
     match fault["type"]:

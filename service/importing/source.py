@@ -21,14 +21,14 @@ Record = tuple[Any, ...]
 
 
 class SourceError(Exception):
-    """The old database can't be read; the message says in one sentence why, without secrets."""
+    """The old database can't be read; the message is one sentence, without secrets."""
 
 
 class Source(Protocol):
     """The Flask service's database, only read."""
 
     async def count(self, table: str) -> int:
-        """Tell how many rows `records` will yield."""
+        """Return how many rows `records` will yield."""
 
     def records(self, table: str) -> AsyncIterator[Record]:
         """Read a table in the order of TABLES' columns; raises SourceError."""

@@ -16,7 +16,7 @@ _URL: Final = re.compile(r"([a-z][a-z0-9]*)(?:\+\w+)?://(.*)", re.DOTALL | re.IG
 
 @asynccontextmanager
 async def open_source(url: str) -> AsyncIterator[Source]:
-    """Open the database of an URL as SQLAlchemy writes it, or an SQLite file by its path.
+    """Open the database of a URL as SQLAlchemy writes it, or an SQLite file by its path.
 
     Raises SourceError.
     """

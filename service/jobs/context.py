@@ -27,9 +27,9 @@ class JobContext:
         try:
             yield session
         except BaseException:
-            await close_session(session, keep=False)
+            await close_session(session, commit=False)
             raise
-        await close_session(session, keep=True)
+        await close_session(session, commit=True)
 
 
 # A handler may run twice for one job: it must come to the same.

@@ -83,7 +83,7 @@ async def enqueue(
     *,
     to: str | None = None,
 ) -> None:
-    """Add a job to the session's transaction; it runs once that has committed.
+    """Add a job to the session's transaction, to be done once that has committed.
 
     Jobs with the same `to` (an address) are done one after the other, oldest first. The payload
     is JSON and holds no secret: it stays readable in the database until the job is done.
@@ -101,7 +101,7 @@ def register_metrics(metrics: Metrics, database: Database) -> None:
 
 
 async def count_jobs(connection: AsyncConnection) -> dict[tuple[str, ...], float]:
-    """Count jobs by state, COUNTED_MAX at most: a long queue must not make it long."""
+    """Count jobs by state, COUNTED_MAX at most, so that a long queue costs no more."""
     statement = text(
         "SELECT status::text, count(*) FROM (SELECT status FROM pgqueuer LIMIT :most) AS counted "
         "GROUP BY status"
@@ -111,7 +111,7 @@ async def count_jobs(connection: AsyncConnection) -> dict[tuple[str, ...], float
 
 
 async def older_job_waits(session: AsyncSession, name: str, job_id: int, to: str) -> float | None:
-    """Tell in how many seconds the next older job for the same address is due.
+    """Return in how many seconds the next older job for the same address is due.
 
     None when there is none; 0 while it is under way.
     """

@@ -29,7 +29,7 @@ async def release() -> None:
     """End the session without keeping anything, so that no connection is held while waiting."""
     opened = _take()
     if opened is not None:
-        await close_session(opened, keep=False)
+        await close_session(opened, commit=False)
 
 
 def keep_changes() -> None:
@@ -47,10 +47,10 @@ async def _finish(response: Response) -> Response:
     opened = _take()
     if opened is not None:
         state = request_state()
-        keep = state.method not in SAFE_METHODS and (
+        commit = state.method not in SAFE_METHODS and (
             response.status_code < 400 or state.keep_changes
         )
-        await close_session(opened, keep=keep)
+        await close_session(opened, commit=commit)
     return response
 
 

@@ -51,12 +51,12 @@ class PatientDriver(AsyncpgPoolDriver):
         return await self._persist(lambda connection: connection.execute(query, *args))
 
     async def notify(self, channel: str, payload: str) -> None:
-        """Wake who listens; a health check, so it is tried once."""
+        """Send a notification, once only: pgqueuer checks its listener with it."""
         query = "SELECT pg_notify($1, $2)"
         await self._once(lambda connection: connection.execute(query, channel, payload))
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
-        """Have notifications passed on."""
+        """Listen to a channel."""
         if not self._pgbouncer:
             await super().add_listener(channel, callback)
 
@@ -89,7 +89,7 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 
 @asynccontextmanager
 async def open_pool(settings: Settings) -> AsyncIterator["asyncpg.Pool[Any]"]:
-    """Connect for a worker; the pool is closed at the end, by force where it must be."""
+    """Open a worker's pool, and close it at the end, by force where it must be."""
     pool = await asyncpg.create_pool(
         settings.database_dsn,
         min_size=1,

@@ -1,4 +1,4 @@
-"""What the worker does: jobs by name, and the clean-ups. Features are entered here."""
+"""The jobs by name, and the clean-ups: features are entered here."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from service.posts import events, posts
 from service.settings import Settings
 from service.web import idempotency
 
-# Deletes some of what is past its time, in the session's transaction, and tells how much. It is
+# Deletes some of what is past its time, in the session's transaction, and returns how much. It is
 # called again until nothing is left.
 Cleanup = Callable[[AsyncSession, datetime], Awaitable[int]]
 
@@ -26,7 +26,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 
 
 def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
-    """Every clean-up by the name that the log gives it."""
+    """Return every clean-up by its name in the log."""
     retention = timedelta(days=settings.retention_days)
 
     async def delete_retired_accounts(session: AsyncSession, now: datetime) -> int:

@@ -1,7 +1,7 @@
-"""The worker: takes jobs from the queue and does them, until it is told to stop.
+"""The worker: takes jobs from the queue and does them, until it is stopped.
 
-Any number of workers may run; each job is one worker's at a time. A worker that dies leaves its
-jobs to the others: they take over what has not been heard of for `heartbeat_timeout`.
+Any number of workers may run; each job is one worker's at a time. The jobs of a worker that died
+are taken over by the others once it has not been heard of for `heartbeat_timeout`.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ log: Final = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WorkerTiming:
-    """How fast the worker is, in seconds.
+    """The worker's waits, in seconds.
 
     A job that fails is tried again after `first_retry`, then twice as long each time, up to
     `longest_retry`; half of each wait is chance. After `attempts`, about three days, it is kept
@@ -67,9 +67,9 @@ class WorkerTiming:
 async def run_worker(
     settings: Settings, stop: asyncio.Event, timing: WorkerTiming | None = None
 ) -> None:
-    """Do jobs until `stop` is set, then finish those in hand and return; cancelled, put them back.
+    """Do jobs until `stop` is set, then finish those in hand; when cancelled, put them back.
 
-    What ends a run early (the database restarts, its schema is behind) is logged; the worker
+    What ends a run early (the database restarts, its schema is behind) is logged, and the worker
     starts again.
     """
     database = Database(settings)
@@ -93,7 +93,7 @@ async def run_worker(
 
 
 async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
-    """Wait for the schema to be at head; False when told to stop before it was."""
+    """Wait for the schema to be at head; False when stopped before that."""
     while not stop.is_set():
         async with database.read_session() as session:
             connection = await session.connection()
@@ -106,7 +106,7 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
 
 
 class _WorkerRun:
-    """One life of pgqueuer's machinery, from a good database to its loss or the end."""
+    """One run of pgqueuer, from a database that answers to its loss or the worker's end."""
 
     def __init__(self, context: JobContext, timing: WorkerTiming) -> None:
         self._context = context
@@ -114,7 +114,7 @@ class _WorkerRun:
         self._in_hand: set[asyncio.Task[Any]] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Raises what ended it before."""
+        """Do jobs until `stop` is set. Raises what ended the run before."""
         settings = self._context.settings
         async with open_pool(settings) as pool:
             driver = PatientDriver(pool, stop, pgbouncer=settings.database_pgbouncer)
@@ -171,7 +171,7 @@ class _WorkerRun:
         return run
 
     async def _do(self, job: Job, handler: Handler) -> None:
-        """Do a job. Raises RetryRequested, or what it failed of for good."""
+        """Do a job. Raises RetryRequested, or the error for which the job failed for good."""
         try:
             await self._await_turn(job)
             await handler(self._context, json.loads(job.payload or b"{}"))

@@ -221,7 +221,7 @@ async def test_cleanup_removes_what_is_over(
         now = clock.now()
         ended = await delete_expired_sessions(session, now)
         retired = await delete_retired_accounts(session, now.replace(year=now.year - days))
-        await close_session(session, keep=True)
+        await close_session(session, commit=True)
         return ended, retired
 
     assert await clean(1) == (2, 0)

@@ -91,9 +91,9 @@ class World:
         try:
             result = await work(session)
         except ServiceError as error:
-            await close_session(session, keep=error.keeps_changes)
+            await close_session(session, commit=error.keeps_changes)
             return error
-        await close_session(session, keep=True)
+        await close_session(session, commit=True)
         return result
 
     async def login(self) -> None:

@@ -82,7 +82,7 @@ async def test_after_retention_it_is_gone_for_good(
     await author.delete(recent)
     session = app.database.session()
     assert await posts.delete_retired_posts(session, clock.now() - timedelta(days=30)) == 1
-    await close_session(session, keep=True)
+    await close_session(session, commit=True)
     assert (await author.post(f"{old}/restore")).status == 404
     assert (await author.post(f"{recent}/restore")).status == 200
     assert (await author.get(visible)).status == 200
@@ -97,6 +97,6 @@ async def test_the_counts_of_accounts_that_are_gone_are_removed(
     )
     session = app.database.session()
     assert await posts.delete_orphaned_counts(session, clock.now()) == 1
-    await close_session(session, keep=True)
+    await close_session(session, commit=True)
     assert await db.fetchval("SELECT count(*) FROM author_post_counts WHERE posts = 1") == 1
     assert not await db.fetchval("SELECT true FROM author_post_counts WHERE author_id = $1", gone)
