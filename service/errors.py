@@ -1,6 +1,7 @@
-"""The service's errors: types with a status, answered in one JSON shape by web/errors.py.
+"""The catalogue of errors: one type for each status that a caller may see.
 
-Features raise them; routes name them in `answers(...)`, so that the OpenAPI document is true.
+Features raise these or subclasses of their own, and routes name them in `answers(...)` for the
+OpenAPI document. web/errors.py answers all of them in one JSON shape.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,10 @@ FieldErrors = Mapping[str, Sequence[str]]
 
 
 class ServiceError(Exception):
-    """A failure that the caller is told about.
+    """A failure that is answered with `status` and with `message`, one plain sentence for a person.
 
-    `message` is one plain sentence for a person. `errors` maps fields to messages.
-    An error type with `keeps_changes` commits what its request wrote, although it fails.
+    `errors` maps fields to messages. The changes of a request that fails are rolled back, but
+    for an error type with `keeps_changes`.
     """
 
     status: ClassVar[int]
@@ -34,14 +35,14 @@ class ServiceError(Exception):
 
 
 class BadRequest(ServiceError):
-    """The request is not what the route takes."""
+    """The request is invalid."""
 
     status = 400
     default_message = "The request is invalid"
 
 
 class Unauthorized(ServiceError):
-    """The caller is not known."""
+    """The caller is not authenticated."""
 
     status = 401
     default_message = "Authentication is required"
@@ -51,7 +52,7 @@ class Unauthorized(ServiceError):
 
 
 class TokenRefused(Unauthorized):
-    """The caller's token is not taken (RFC 6750, §3.1)."""
+    """The access token is not accepted (RFC 6750, §3.1)."""
 
     default_message = "The token is invalid"
 
@@ -63,41 +64,84 @@ class TokenRefused(Unauthorized):
 
 
 class Forbidden(ServiceError):
-    """The caller is known and may not."""
+    """The caller is authenticated, but not allowed to do this."""
 
     status = 403
     default_message = "You may not do this"
 
 
 class NotFound(ServiceError):
-    """There is nothing here."""
+    """The resource does not exist."""
 
     status = 404
     default_message = "Not found"
 
 
+class MethodNotAllowed(ServiceError):
+    """The path does not support the method."""
+
+    status = 405
+    default_message = "This method is not allowed here"
+
+
+class RequestTimeout(ServiceError):
+    """The body did not arrive in time."""
+
+    status = 408
+    default_message = "The request took too long to arrive"
+
+
 class Conflict(ServiceError):
-    """The request collides with what is there."""
+    """The request conflicts with the current state of the resource."""
 
     status = 409
     default_message = "The request conflicts with the present state"
 
 
-class TooManyRequests(ServiceError):
-    """The caller asked too often; Retry-After tells when to ask again, in seconds."""
+class PreconditionFailed(ServiceError):
+    """The resource no longer matches If-Match."""
+
+    status = 412
+    default_message = "The resource has changed since you read it"
+
+
+class ContentTooLarge(ServiceError):
+    """The body is longer than MAX_CONTENT_LENGTH."""
+
+    status = 413
+    default_message = "The body is too large"
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body is not declared as JSON."""
+
+    status = 415
+    default_message = "Send the body as application/json"
+
+
+class InternalError(ServiceError):
+    """The service failed; its log has the cause under the same request id."""
+
+    status = 500
+    default_message = "Something went wrong on our side"
+
+
+class _RetryableError(ServiceError):
+    """A failure that passes; `retry_after` is the Retry-After header, in seconds."""
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
+class TooManyRequests(_RetryableError):
+    """The caller exceeded a rate limit; Retry-After is the wait in seconds."""
 
     status = 429
     default_message = "Too many requests; try again later"
 
-    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
-        super().__init__(message, headers={"Retry-After": str(retry_after)})
 
-
-class Unavailable(ServiceError):
-    """The service cannot answer now and says when to try again (`retry_after`, in seconds)."""
+class Unavailable(_RetryableError):
+    """The service cannot answer now; Retry-After is the wait in seconds."""
 
     status = 503
     default_message = "The service is temporarily unavailable"
-
-    def __init__(self, message: str | None = None, *, retry_after: int = 1) -> None:
-        super().__init__(message, headers={"Retry-After": str(retry_after)})

@@ -25,13 +25,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.db.base import AnyRow, Id
-from service.errors import Conflict, Forbidden, NotFound, TokenRefused
+from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post
 from service.posts.queries import SHOWN, find_post
 from service.posts.schemas import NewPost, PostChange, versions_named
 from service.posts.search import VISIBLE
-from service.web.conditional import PreconditionFailed, TagCondition
+from service.web.conditional import TagCondition
 
 # How often a change is tried that loses, each time, to another writer of the same post.
 ATTEMPTS: Final = 5

@@ -10,7 +10,7 @@ from quart_schema import validate_querystring, validate_request
 from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.db.engine import connection_factory
-from service.errors import Unavailable
+from service.errors import PreconditionFailed, Unavailable
 from service.posts import posts, queries, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
@@ -26,7 +26,7 @@ from service.posts.schemas import (
 from service.posts.search_totals import TotalsCache
 from service.posts.stream import PostStream
 from service.web import idempotency, sse
-from service.web.conditional import InvalidEntityTag, PreconditionFailed, if_match, tagged, weak_tag
+from service.web.conditional import InvalidEntityTag, if_match, tagged, weak_tag
 from service.web.db_session import db_session
 from service.web.openapi import answers, reads_headers
 from service.web.openapi.headers import (

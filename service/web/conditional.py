@@ -7,18 +7,11 @@ from typing import Final
 
 from quart import Response, request
 
-from service.errors import BadRequest, ServiceError
+from service.errors import BadRequest
 from service.web.openapi.headers import ENTITY_TAG
 
 # An opaque tag in quotes, weak when W/ stands before it.
 _TAG: Final = re.compile(ENTITY_TAG)
-
-
-class PreconditionFailed(ServiceError):
-    """The resource is no longer what the caller's If-Match says."""
-
-    status = 412
-    default_message = "The resource has changed since you read it"
 
 
 class InvalidEntityTag(BadRequest):

@@ -12,11 +12,22 @@ from quart import Quart, Response
 from quart_schema import RequestSchemaValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug import exceptions
+from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service.db.errors import to_unavailable
-from service.errors import BadRequest, FieldErrors, ServiceError
+from service.errors import (
+    BadRequest,
+    ContentTooLarge,
+    FieldErrors,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    RequestTimeout,
+    ServiceError,
+    UnsupportedMediaType,
+)
 from service.web import db_session
 from service.web.request_id import request_id
 from service.web.responses import json_response
@@ -25,15 +36,18 @@ Handler: TypeAlias = Callable[[Any], Awaitable[Response]]
 
 log: Final = structlog.get_logger(__name__)
 
-# Where werkzeug's own words would show its innards or speak of browsers.
+# Messages for werkzeug's errors: its own expose internals or mention browsers.
 _MESSAGES: Final = {
-    400: "The request is invalid",
-    404: "Not found",
-    405: "This method is not allowed here",
-    408: "The request took too long to arrive",
-    413: "The body is too large",
-    415: "Send the body as application/json",
-    500: "Something went wrong on our side",
+    error.status: error.default_message
+    for error in (
+        BadRequest,
+        NotFound,
+        MethodNotAllowed,
+        RequestTimeout,
+        ContentTooLarge,
+        UnsupportedMediaType,
+        InternalError,
+    )
 }
 
 
@@ -69,7 +83,7 @@ async def _http_exception(error: HTTPException) -> Response:
         for name, value in error.get_headers()
         if name.lower() in {"location", "retry-after", "content-range"}
     }
-    if isinstance(error, MethodNotAllowed):
+    if isinstance(error, exceptions.MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
     message = _MESSAGES.get(status) or f"{HTTP_STATUS_CODES[status]}"
     return error_response(status, message, headers=headers)
@@ -111,7 +125,7 @@ async def _internal(error: InternalServerError) -> Response:
 
 async def _unexpected(error: Exception) -> Response:
     log.error("unexpected failure", exc_info=error)
-    return error_response(500, _MESSAGES[500])
+    return await _service_error(InternalError())
 
 
 HANDLERS: Final[dict[type[Exception], Handler]] = {

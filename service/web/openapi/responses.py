@@ -7,7 +7,17 @@ from typing import Any, Final
 
 from werkzeug.http import HTTP_STATUS_CODES
 
-from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests, Unavailable
+from service.errors import (
+    BadRequest,
+    ContentTooLarge,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    ServiceError,
+    TooManyRequests,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from service.web.openapi.declarations import JSON, Answer, Header
 from service.web.openapi.headers import (
     ALLOW,
@@ -20,7 +30,6 @@ from service.web.openapi.headers import (
     SET_COOKIE,
 )
 from service.web.openapi.models import Schema, Schemas
-from service.web.server.request import ContentTooLarge, UnsupportedMediaType
 
 COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
 
@@ -57,20 +66,6 @@ ERROR: Final[Schema] = {
     "required": ["error", "message", "code", "request_id"],
     "additionalProperties": False,
 }
-
-
-class MethodNotAllowed(ServiceError):
-    """The path is known, the method is not."""
-
-    status = 405
-    default_message = "This method is not allowed here"
-
-
-class InternalError(ServiceError):
-    """The service failed; its log tells more under the same request id."""
-
-    status = 500
-    default_message = "Something went wrong on our side"
 
 
 FORM_ERRORS: Final = (BadRequest, ContentTooLarge)

@@ -9,21 +9,7 @@ from quart.wrappers.request import Body
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service.errors import BadRequest, ServiceError
-
-
-class UnsupportedMediaType(ServiceError):
-    """The body is not declared as JSON."""
-
-    status = 415
-    default_message = "Send the body as application/json"
-
-
-class ContentTooLarge(ServiceError):
-    """The body is longer than MAX_CONTENT_LENGTH."""
-
-    status = 413
-    default_message = "The body is too large"
+from service.errors import BadRequest, UnsupportedMediaType
 
 
 class BoundedBody(Body):
