@@ -7,6 +7,8 @@ OpenAPI document. web/errors.py answers all of them in one JSON shape.
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from pydantic import ValidationError
+
 FieldErrors = Mapping[str, Sequence[str]]
 
 
@@ -145,3 +147,12 @@ class Unavailable(_RetryableError):
 
     status = 503
     default_message = "The service is temporarily unavailable"
+
+
+def field_errors(error: ValidationError) -> dict[str, list[str]]:
+    """Return the messages about each field; those about no single field stand under ""."""
+    fields: dict[str, list[str]] = {}
+    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part) for part in detail["loc"])
+        fields.setdefault(name, []).append(detail["msg"].removeprefix("Value error, "))
+    return fields

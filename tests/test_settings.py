@@ -61,6 +61,7 @@ def test_defaults() -> None:
         ("DATABASE_URL", "postgresql+psycopg://user:hunter2@host/name"),
         ("DATABASE_URL", "http://[hunter2"),
         ("DATABASE_URL", "http://user:hunter2@℀.example"),
+        ("REDIS_URL", "redis://user:hunter2@℀.example"),
         ("DATABASE_POOL_SIZE", "0"),
         ("DATABASE_POOL_SIZE", "hunter2"),
         ("DATABASE_POOL_TIMEOUT", "0"),

@@ -1,14 +1,26 @@
-"""Checks of the settings that are addresses; a ValueError never repeats the value."""
+"""The types of settings that are more than a number or a word.
+
+A ValueError says what the setting takes, and never repeats the value.
+"""
 
 import re
+from collections.abc import Sequence
 from email.utils import parseaddr
-from typing import Final
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from limits import parse_many
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
 
+DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
+REDIS_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 SMTP_SCHEMES: Final = ("smtp", "smtps")
-# A port that browsers leave out of an origin.
+# A century, in seconds: dates cannot hold much more.
+MAX_SECONDS: Final = 3_155_760_000
+# Ports that browsers leave out of an origin.
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
 _ORIGIN: Final = re.compile(
@@ -16,43 +28,52 @@ _ORIGIN: Final = re.compile(
 )
 
 
-def check_smtp_url(url: SecretStr) -> SecretStr:
-    """Check SMTP_URL; empty means that none is set."""
+def _check_scheme(url: SecretStr, *, schemes: Sequence[str]) -> SecretStr:
+    try:
+        scheme = urlsplit(url.get_secret_value()).scheme
+    except ValueError:  # its message may hold the password
+        raise ValueError("is no address") from None
+    if scheme not in schemes:
+        raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in schemes)}")
+    return url
+
+
+def _has_server(url: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _check_smtp_url(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
     if text in ("", "log:"):
         return url
-    try:
-        parts = urlsplit(text)
-        known = parts.scheme in SMTP_SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or any(character.isspace() for character in text):
+    if not _has_server(text, SMTP_SCHEMES) or any(character.isspace() for character in text):
         raise ValueError("must be log:, smtp://[user:password@]host[:port] or smtps://…")
     return url
 
 
-def check_mail_from(sender: str) -> str:
-    """Check MAIL_FROM: one address, nothing that could end a header's line."""
+def _check_mail_from(sender: str) -> str:
     _name, address = parseaddr(sender)
+    # A control character could end the header's line.
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not sender.isprintable():
         raise ValueError("must be an address, or a name and an address: Name <name@host>")
     return sender
 
 
-def check_public_url(url: str) -> str:
-    """Check PUBLIC_URL and take a slash at its end away."""
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or not re.fullmatch(r"[!-~]+", url) or re.search(r"[?#@\"<>\\]", url):
+def _check_public_url(url: str) -> str:
+    if (
+        not _has_server(url, ("http", "https"))
+        or not re.fullmatch(r"[!-~]+", url)
+        or re.search(r"[?#@\"<>\\]", url)
+    ):
         raise ValueError("must be http://host[:port][/path] or https://…, without ? and #")
     return url.rstrip("/")
 
 
-def read_origins(text: object) -> object:
-    """Read CORS_ORIGINS: origins as browsers send them (RFC 6454, §6.2), comma between."""
+def _parse_origins(text: object) -> object:
     if not isinstance(text, str):
         return text
     origins = [part.strip() for part in text.split(",") if part.strip()]
@@ -66,8 +87,43 @@ def read_origins(text: object) -> object:
 
 
 def _is_origin(text: str) -> bool:
-    found = _ORIGIN.fullmatch(text)
-    if not found:
+    match = _ORIGIN.fullmatch(text)
+    if not match:
         return False
-    port = int(found["port"] or 0)
-    return port <= 65535 and port != DEFAULT_PORTS[found["scheme"]]
+    port = int(match["port"] or 0)
+    return port <= 65535 and port != DEFAULT_PORTS[match["scheme"]]
+
+
+def _check_folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"is no folder: {path}")
+    return path
+
+
+def _check_limits(text: str) -> str:
+    try:
+        if text:
+            parse_many(text)
+    except ValueError:
+        raise ValueError("takes limits such as 100/minute;1000/hour, or nothing") from None
+    return text
+
+
+# The URL of a PostgreSQL database.
+DatabaseUrl = Annotated[SecretStr, AfterValidator(partial(_check_scheme, schemes=DATABASE_SCHEMES))]
+# The URL of a Redis or Valkey server.
+RedisUrl = Annotated[SecretStr, AfterValidator(partial(_check_scheme, schemes=REDIS_SCHEMES))]
+# The URL of a mail server, or `log:` for the log; an empty one is unset.
+SmtpUrl = Annotated[SecretStr, AfterValidator(_check_smtp_url)]
+# The one address in the From header, with or without a name.
+MailFrom = Annotated[str, AfterValidator(_check_mail_from)]
+# The address under which people reach the service, without a slash at its end.
+PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
+# Origins as browsers send them (RFC 6454, §6.2), separated by commas.
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)]
+# A folder that exists.
+Folder = Annotated[Path, AfterValidator(_check_folder)]
+# One or more rate limits, separated by semicolons; an empty one turns the limit off.
+Limits = Annotated[str, AfterValidator(_check_limits)]
+# A lifetime in seconds.
+Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]

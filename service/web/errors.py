@@ -27,6 +27,7 @@ from service.errors import (
     RequestTimeout,
     ServiceError,
     UnsupportedMediaType,
+    field_errors,
 )
 from service.web import db_session
 from service.web.request_id import request_id
@@ -90,18 +91,9 @@ async def _http_exception(error: HTTPException) -> Response:
 
 
 async def _invalid(error: RequestSchemaValidationError) -> Response:
-    return await _service_error(BadRequest(errors=field_errors(error.validation_error)))
-
-
-def field_errors(error: Exception) -> dict[str, list[str]]:
-    """Map each field to the messages about it."""
-    if not isinstance(error, ValidationError):
-        return {}
-    fields: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False, include_input=False, include_context=False):
-        name = ".".join(str(part) for part in detail["loc"])
-        fields.setdefault(name, []).append(detail["msg"].removeprefix("Value error, "))
-    return fields
+    cause = error.validation_error
+    errors = field_errors(cause) if isinstance(cause, ValidationError) else None
+    return await _service_error(BadRequest(errors=errors))
 
 
 async def _database_error(error: Exception) -> Response:

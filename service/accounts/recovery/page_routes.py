@@ -14,10 +14,9 @@ from quart_schema import DataSource, document_querystring, document_request
 from service.accounts.recovery import html, recovery
 from service.accounts.recovery.routes import replace_password
 from service.accounts.recovery.schemas import LinkToken, PasswordReset
-from service.errors import BadRequest
+from service.errors import BadRequest, field_errors
 from service.web.client import origin
 from service.web.db_session import db_session
-from service.web.errors import field_errors
 from service.web.limiter import DEFAULT
 from service.web.openapi import Header, answers
 from service.web.ratelimit import limit
