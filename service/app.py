@@ -1,4 +1,4 @@
-"""The application factory: a table of contents."""
+"""The application factory."""
 
 import asyncio
 import gc
@@ -41,18 +41,18 @@ BLUEPRINTS: Final = (
     docs_blueprint,
 )
 
-# Objects that come before the collector looks for cycles; what is in use by hundreds of requests
-# at once is several times its default.
-COLLECTED_EVERY: Final = 10_000
+# New objects before the garbage collector runs. Hundreds of requests at once hold several times its
+# default.
+GC_THRESHOLD: Final = 10_000
 
 
 def create_app(settings: Settings | None = None) -> Service:
-    """Make the application. Raises SettingsError when it is misconfigured."""
+    """Return the application. Raises SettingsError when the configuration is wrong."""
     settings = settings or load_settings()
     tracing.start(settings)
     app = Service(settings)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    # A body that is being sent has no time limit of its own; one task less per request.
+    # No time limit for sending a body, which would cost a task per request.
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.converters["id"] = IdConverter
     app.url_map.strict_slashes = False
@@ -72,10 +72,10 @@ def create_app(settings: Settings | None = None) -> Service:
 
     @app.while_serving
     async def resources() -> AsyncGenerator[None, None]:
-        # What start-up made lives as long as the process, and requests leave hardly a cycle
-        # (tests/web/test_memory.py): the collector need not look at the one, nor often.
+        # Objects from the start live as long as the process, and requests leave hardly a cycle
+        # (tests/web/test_memory.py), so the collector may skip the former and run rarely.
         gc.freeze()
-        gc.set_threshold(COLLECTED_EVERY)
+        gc.set_threshold(GC_THRESHOLD)
         yield
         app.shutdown_state.begin()
 

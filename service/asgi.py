@@ -1,6 +1,6 @@
-"""What `hypercorn --config hypercorn.toml service.asgi:app` serves.
+"""The ASGI application for `hypercorn --config hypercorn.toml service.asgi:app`.
 
-`service serve` is the production command: only there the end of the process loses no request.
+The production command is `service serve`, with which no request is lost at the end of the process.
 """
 
 import multiprocessing
@@ -17,7 +17,7 @@ settings = load_settings()
 configure_logging(settings)
 app = create_app(settings)
 
-# Hypercorn's master numbers its workers: the second one speaks for all that come after it.
+# Hypercorn numbers its worker processes; only the second one warns, so that there is one line.
 if multiprocessing.current_process().name.endswith("Process-2"):
     structlog.get_logger(__name__).warning(
         "several workers of one Hypercorn are not supported: run one process each (docs/scaling.md)"

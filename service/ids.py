@@ -1,4 +1,4 @@
-"""Identifiers and randomness, from one place."""
+"""Ids and random tokens, from one place."""
 
 import re
 import secrets
@@ -9,36 +9,36 @@ from uuid import UUID
 import uuid_utils
 import uuid_utils.compat
 
-# 36 characters with dashes; braces, URNs and bare hexadecimal are other spellings, not ids here.
+# The form with 36 characters only: no braces, no URN, no hexadecimal without dashes.
 UUID_PATTERN: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _UUID: Final = re.compile(UUID_PATTERN)
 
 
 def new_id() -> UUID:
-    """Make a UUIDv7: ordered by time (RFC 9562, §5.7), so that indexes grow at their end."""
+    """Return a new UUIDv7, ordered by time so that indexes grow at their end (RFC 9562, §5.7)."""
     return uuid_utils.compat.uuid7()
 
 
 def new_id_text() -> str:
-    """Make one as text, in a fifth of the time."""
+    """Return a new UUIDv7 as text, in a fifth of the time of `new_id`."""
     return str(uuid_utils.uuid7())
 
 
 def new_id_at(moment: datetime) -> UUID:
-    """Make a UUIDv7 of another moment than now, to the millisecond (RFC 9562, §5.7)."""
+    """Return a new UUIDv7 of the given time, to the millisecond (RFC 9562, §5.7)."""
     milliseconds = int(moment.timestamp() * 1000)
-    noise = secrets.randbits(74)  # 12 and 62 bits, around the variant
-    high, low = noise >> 62, noise & ((1 << 62) - 1)
+    random = secrets.randbits(74)  # 12 bits before the variant and 62 after it
+    high, low = random >> 62, random & ((1 << 62) - 1)
     return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
 
 
 def parse_id(text: object) -> UUID | None:
-    """Read an id in its 36-character form; None for anything else."""
+    """Return the UUID in its form with 36 characters; None for anything else."""
     if isinstance(text, str) and _UUID.fullmatch(text):
         return UUID(text)
     return None
 
 
 def new_token() -> str:
-    """Make an unguessable URL-safe token of 256 bits."""
+    """Return an unguessable URL-safe token of 256 bits."""
     return secrets.token_urlsafe(32)

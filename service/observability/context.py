@@ -1,7 +1,7 @@
-"""What is known while a request or a job is done: every log line tells it, spans and jobs carry it.
+"""The values that every log line of a request or a job carries, such as `request_id`.
 
-One context variable holds it all. structlog's own contextvars are one variable for each name, and
-writing a line looks through every variable that there is: 15 µs a request.
+They are one context variable, because structlog's own contextvars are a variable for each name:
+writing a log line then goes through every variable that exists, at 15 µs a request.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -9,38 +9,38 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
-_known: Final[ContextVar[dict[str, Any] | None]] = ContextVar("known", default=None)
+_values: Final[ContextVar[dict[str, Any] | None]] = ContextVar("log_context", default=None)
 
 
 def current() -> Mapping[str, Any]:
-    """What is known now."""
-    return _known.get() or {}
+    """Return the current values."""
+    return _values.get() or {}
 
 
 def set(values: dict[str, Any]) -> None:  # noqa: A001 - read as context.set
-    """Know this and nothing else, from here on in this task and those that it starts."""
-    _known.set(values)
+    """Replace the values, in this task and in those that it starts from now on."""
+    _values.set(values)
 
 
 def bind(name: str, value: object) -> None:
-    """Know one thing more, everywhere in the request or job that has begun."""
-    values = _known.get()
+    """Add a value for the rest of the request or job, in all of its tasks."""
+    values = _values.get()
     if values is not None:
         values[name] = value
 
 
 @contextmanager
 def bound(**values: object) -> Iterator[None]:
-    """Know more for a while."""
-    token = _known.set({**current(), **values})
+    """Add values for the length of a block."""
+    token = _values.set({**current(), **values})
     try:
         yield
     finally:
-        _known.reset(token)
+        _values.reset(token)
 
 
 def merge_context(
     _logger: object, _method: str, line: MutableMapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Let a log line tell it: a processor of structlog."""
+    """Add the current values to a log line, as a structlog processor."""
     return {**line, **current()}

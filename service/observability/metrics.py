@@ -1,6 +1,6 @@
 """The metrics of one application, in Prometheus' text format.
 
-Every label has few values: routes by their template, methods and statuses from known sets.
+Every label has few values: routes are templates, methods and statuses come from fixed sets.
 """
 
 import asyncio
@@ -21,9 +21,8 @@ from prometheus_client import (
 
 from service.errors import Unavailable
 
-QUERY_INTERVAL: Final = 5.0  # seconds for which a query's answer is good enough
-# Seconds. A cached answer takes a millisecond, hashing a password tens of them; 15 s is the
-# longest statement.
+QUERY_INTERVAL: Final = 5.0  # seconds between two runs of a query, at least
+# In seconds: a cached response takes 0.001, hashing a password some 0.05, a statement at most 15.
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 
 Labels = tuple[str, ...]
@@ -31,12 +30,12 @@ Query = Callable[[], Awaitable[Mapping[Labels, float]]]
 
 
 class Metrics:
-    """The metrics of one application."""
+    """The counters, gauges and histograms of one application, with their registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._samples: list[Callable[[], None]] = []
-        self._queries: list[_QueryGauge] = []
+        self._samplers: list[Callable[[], None]] = []
+        self._query_gauges: list[_QueryGauge] = []
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         labels = ("method", "route", "status")
         self._requests = self._counter("http_requests", "Requests that have ended.", labels)
@@ -48,16 +47,16 @@ class Metrics:
         self._failures = self._counter(
             "metrics_query_failures", "Queries for metrics that the database did not answer."
         )
-        build = self._gauge("service_build_info", "The version that runs.", ("version", "python"))
-        build.labels(version("service"), platform.python_version()).set(1)
+        info = self._gauge("service_build_info", "The version that runs.", ("version", "python"))
+        info.labels(version("service"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
 
     def request_started(self) -> None:
-        """Count a request as under way."""
+        """Count a request as in flight."""
         self._in_flight.inc()
 
     def request_finished(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request as answered, or given up."""
+        """Count a request as finished, answered or aborted, after this many seconds."""
         self._in_flight.dec()
         key = (method, route, status)
         series = self._series.get(key)
@@ -68,9 +67,9 @@ class Metrics:
         series[1].observe(seconds)
 
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Add a value that goes up and down."""
+        """Add a gauge, whose value is read at each scrape."""
         gauge = self._gauge(name, documentation)
-        self._samples.append(lambda: gauge.set(read()))
+        self._samplers.append(lambda: gauge.set(read()))
 
     def add_counter(
         self,
@@ -79,34 +78,34 @@ class Metrics:
         labels: Sequence[str],
         read: Callable[[], Mapping[Labels, float]],
     ) -> None:
-        """Add totals that only grow, by label values."""
+        """Add a counter, whose totals by label values are read at each scrape and only grow."""
         counter = self._counter(name, documentation, labels)
-        counted: dict[Labels, float] = {}
+        last: dict[Labels, float] = {}
 
         def sample() -> None:
             for values, total in read().items():
                 child = counter.labels(*values) if values else counter
-                child.inc(total - counted.get(values, 0))
-                counted[values] = total
+                child.inc(total - last.get(values, 0))
+                last[values] = total
 
-        self._samples.append(sample)
+        self._samplers.append(sample)
 
     def add_query_gauge(
         self, name: str, documentation: str, labels: Sequence[str], query: Query
     ) -> None:
-        """Add what a query finds, by label values; it runs once in QUERY_INTERVAL at most.
+        """Add a gauge whose values by label values a query returns, at most once in QUERY_INTERVAL.
 
-        A query that raises Unavailable is counted, and leaves the values as they were.
+        A query that raises Unavailable is counted as failed, and the gauge keeps its values.
         """
-        self._queries.append(_QueryGauge(self._gauge(name, documentation, labels), query))
+        self._query_gauges.append(_QueryGauge(self._gauge(name, documentation, labels), query))
 
     async def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        for sample in self._samples:
+        for sample in self._samplers:
             sample()
-        for query in self._queries:
+        for gauge in self._query_gauges:
             try:
-                await query.refresh()
+                await gauge.refresh()
             except Unavailable:
                 self._failures.inc()
         return await asyncio.to_thread(generate_latest, self.registry)
@@ -119,22 +118,22 @@ class Metrics:
 
 
 class _QueryGauge:
-    """A gauge whose values a query finds."""
+    """A gauge whose values a query returns."""
 
     def __init__(self, gauge: Gauge, query: Query) -> None:
         self._gauge = gauge
         self._query = query
         self._lock = asyncio.Lock()
-        self._asked_at = -QUERY_INTERVAL
-        self._known: set[Labels] = set()
+        self._queried_at = -QUERY_INTERVAL
+        self._seen_labels: set[Labels] = set()
 
     async def refresh(self) -> None:
-        """Run the query when its last answer is old. Raises Unavailable."""
+        """Run the query if its last result is older than QUERY_INTERVAL. Raises Unavailable."""
         async with self._lock:
-            if monotonic() - self._asked_at < QUERY_INTERVAL:
+            if monotonic() - self._queried_at < QUERY_INTERVAL:
                 return
-            self._asked_at = monotonic()
-            found = await self._query()
-            self._known |= found.keys()
-            for labels in self._known:
-                self._gauge.labels(*labels).set(found.get(labels, 0))
+            self._queried_at = monotonic()
+            values = await self._query()
+            self._seen_labels |= values.keys()
+            for labels in self._seen_labels:
+                self._gauge.labels(*labels).set(values.get(labels, 0))

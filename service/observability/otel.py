@@ -1,4 +1,4 @@
-"""OpenTelemetry, set up; imported only where traces are wanted."""
+"""The setup of OpenTelemetry, imported only when tracing is on."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,28 +16,28 @@ from opentelemetry.trace import Span, SpanKind, Status, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 EXPORT_TIMEOUT: Final = 3  # seconds
-# The driver's frame around statements: it tells nothing.
-_FRAME: Final = ("BEGIN", "COMMIT", "ROLLBACK")
+# Statements that only frame a transaction.
+_TRANSACTION_STATEMENTS: Final = ("BEGIN", "COMMIT", "ROLLBACK")
 
 
 class Tracing:
-    """The traces of one process."""
+    """The tracing of one process."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         own = Resource({"service.name": "service", "service.version": version("service")})
         resource = Resource.create().merge(own).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource)
-        self._provider.sampler = _Meaningful(self._provider.sampler)
-        self._provider.add_span_processor(BatchSpanProcessor(_Discreet(exporter)))
+        self._provider.sampler = _CausedStatementSampler(self._provider.sampler)
+        self._provider.add_span_processor(BatchSpanProcessor(_RedactingExporter(exporter)))
         self._tracer = self._provider.get_tracer("service")
         self._propagator = TraceContextTextMapPropagator()
-        # The driver, not SQLAlchemy: what goes past SQLAlchemy shows, too.
+        # The driver instead of SQLAlchemy, because some statements bypass SQLAlchemy.
         self._statements = AsyncPGInstrumentor()  # type: ignore[no-untyped-call,unused-ignore]
         self._statements.instrument(tracer_provider=self._provider)
 
     @contextmanager
     def span(self, name: str, kind: str, headers: Any) -> Iterator[Span]:
-        """Be in a span."""
+        """Trace a block as a span."""
         with self._tracer.start_as_current_span(
             name, self._propagator.extract(headers), SpanKind[kind]
         ) as span:
@@ -45,7 +45,7 @@ class Tracing:
 
     @contextmanager
     def statement(self, text: str) -> Iterator[None]:
-        """Be in the span of a statement, as the driver's spans are."""
+        """Trace a block as an SQL statement, with the attributes that the driver's spans have."""
         with self._tracer.start_as_current_span(
             text.partition(" ")[0],
             kind=SpanKind.CLIENT,
@@ -54,30 +54,30 @@ class Tracing:
             yield
 
     def headers(self) -> dict[str, str]:
-        """The W3C `traceparent` of the present span, if there is one."""
+        """Return the W3C `traceparent` of the current span, if there is one."""
         carrier: dict[str, str] = {}
         self._propagator.inject(carrier)
         return carrier
 
     def flush(self) -> None:
-        """Send what has ended so far."""
+        """Export the spans that have ended."""
         self._provider.force_flush()
 
     def close(self) -> None:
-        """Send what is left, and stop."""
+        """Export the remaining spans and stop."""
         self._statements.uninstrument()
         self._provider.shutdown()
 
 
 def exporter(endpoint: str) -> SpanExporter:
-    """What sends spans to a collector by OTLP over HTTP; OTEL_EXPORTER_OTLP_HEADERS counts."""
-    # It complains of every batch; that the collector is away is known after the first.
+    """Return an exporter by OTLP over HTTP, which also reads OTEL_EXPORTER_OTLP_HEADERS."""
+    # The exporter warns for every batch while the collector is down.
     logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)
     return OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT)
 
 
-class _Meaningful(Sampler):
-    """Leaves out statements that no request and no job asked for, and the driver's frame."""
+class _CausedStatementSampler(Sampler):
+    """A sampler that drops statements outside of requests and jobs, and transaction statements."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -93,22 +93,22 @@ class _Meaningful(Sampler):
     ) -> SamplingResult:
         if kind is SpanKind.CLIENT:
             parent = get_current_span(parent_context).get_span_context()
-            if not parent.is_valid or name.rstrip(";") in _FRAME:
+            if not parent.is_valid or name.rstrip(";") in _TRANSACTION_STATEMENTS:
                 return SamplingResult(Decision.DROP)
         return self._sampler.should_sample(parent_context, trace_id, name, kind, *args, **kwargs)
 
     def get_description(self) -> str:
-        return f"meaningful of {self._sampler.get_description()}"
+        return f"caused statements of {self._sampler.get_description()}"
 
 
-class _Discreet(SpanExporter):
-    """Leaves out the words of errors: PostgreSQL's quote whole rows."""
+class _RedactingExporter(SpanExporter):
+    """An exporter without error messages, because those of PostgreSQL quote whole rows."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._exporter.export([_without_words(span) for span in spans])
+        return self._exporter.export([_redact(span) for span in spans])
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
@@ -117,7 +117,7 @@ class _Discreet(SpanExporter):
         return self._exporter.force_flush(timeout_millis)
 
 
-def _without_words(span: ReadableSpan) -> ReadableSpan:
+def _redact(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
         name=span.name,
         context=span.context,

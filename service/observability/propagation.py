@@ -1,4 +1,4 @@
-"""What ties the log lines and spans of one cause together, from a request to its jobs."""
+"""The request id and the trace of a request, passed on to the jobs that it causes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,21 +8,24 @@ from service.observability.context import bound, current
 
 
 def inject() -> dict[str, str]:
-    """What a job must carry, so that it is known which request caused it."""
+    """Return the headers of a new job: the request id and the `traceparent`, if there are any."""
     request_id = current().get("request_id")
-    caused = {"request_id": request_id} if request_id else {}
-    return caused | tracing.headers()
+    cause = {"request_id": request_id} if request_id else {}
+    return cause | tracing.headers()
 
 
 @contextmanager
 def job_context(name: str, job_id: int, headers: Mapping[str, object]) -> Iterator[None]:
-    """Do a job: its log lines and spans belong to what caused it. `headers` are its own."""
+    """Join the log lines and spans of a block to the request that cause the job.
+
+    `headers` are those that `inject` returned when the job was queued.
+    """
     request_id = headers.get("request_id")
-    caused = {"request_id": str(request_id)} if request_id else {}
+    cause = {"request_id": str(request_id)} if request_id else {}
     with (
-        bound(job=name, job_id=job_id, **caused),
+        bound(job=name, job_id=job_id, **cause),
         tracing.span(f"job {name}", "CONSUMER", headers) as span,
     ):
         if span:
-            span.set_attributes({"job.id": job_id, **caused})
+            span.set_attributes({"job.id": job_id, **cause})
         yield

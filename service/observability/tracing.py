@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, on when OTEL_EXPORTER_OTLP_ENDPOINT is set.
+"""Tracing by OpenTelemetry, on when OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-A span per request and per job, and one for each SQL statement in them. Nothing of OpenTelemetry
-is imported otherwise: it comes with the extra `otel`. Traces are the process's, not an
-application's, because what they watch (the database driver) is.
+Each request, each job and each SQL statement in them is a span. OpenTelemetry comes with the extra
+`otel` and is imported only when tracing is on. Tracing belongs to the process, not to an
+application, because the instrumentation of the database driver does.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _active: "Tracing | None" = None
 
 
 def start(settings: Settings) -> None:
-    """Trace from now on, if the settings say so. Raises SettingsError without the extra."""
+    """Start tracing if it is configured. Raises SettingsError without the extra `otel`."""
     if not settings.otel_exporter_otlp_endpoint or _active:
         return
     try:
@@ -35,43 +35,46 @@ def start(settings: Settings) -> None:
 
 
 def use(tracing: "Tracing | None") -> None:
-    """Make these the process's traces."""
+    """Set the tracing of the process."""
     global _active
     _active = tracing
 
 
 def stop() -> None:
-    """Send what is left and stop; blocks, for some seconds when the collector does not answer."""
+    """Export the remaining spans and stop; blocks for seconds when the collector is down."""
     if _active:
         _active.close()
         use(None)
 
 
 def active() -> bool:
-    """Whether anything is traced."""
+    """Whether tracing is on."""
     return _active is not None
 
 
 @contextmanager
 def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
-    """Be in a span, and tell its trace in the log lines; None while nothing is traced.
+    """Trace a block as a span and log its trace id; the span is None while tracing is off.
 
-    `kind` is OpenTelemetry's (SERVER, CONSUMER); a W3C `traceparent` among the headers, a
+    `kind` is OpenTelemetry's (SERVER, CONSUMER); a W3C `traceparent` in `headers`, a
     case-insensitive mapping, names the parent.
     """
     if _active is None:
         yield None
         return
     with (
-        _active.span(name, kind, headers) as opened,
-        bound(trace_id=f"{opened.get_span_context().trace_id:032x}"),
+        _active.span(name, kind, headers) as traced,
+        bound(trace_id=f"{traced.get_span_context().trace_id:032x}"),
     ):
-        yield opened
+        yield traced
 
 
 @contextmanager
 def statement(text: str) -> Iterator[None]:
-    """Be in the span of a statement that others ask as well, of which the driver tells nobody."""
+    """Trace a block as the SQL statement that it shares with others of its batch.
+
+    The driver's own span belongs to the batch, which runs outside of any request.
+    """
     if _active is None:
         yield
         return
@@ -87,5 +90,5 @@ def fail(span: "Span") -> None:
 
 
 def headers() -> dict[str, str]:
-    """What tells another process of the present span: its W3C `traceparent`."""
+    """Return the W3C `traceparent` of the current span for another process, if there is a span."""
     return _active.headers() if _active else {}
