@@ -1,1 +1,1 @@
-"""HTTP mechanisms that know no feature, a file each."""
+"""HTTP mechanisms that know no feature, one in each file."""

@@ -1,10 +1,9 @@
-"""Logs, metrics and traces of each request as it really ended: aborted ones, too."""
+"""The log line, metrics and trace of each request, aborted ones included."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -15,15 +14,15 @@ from service.web.request_state import ROUTINE, RequestState
 log: Final = structlog.get_logger(__name__)
 
 
-def observed(state: RequestState) -> AbstractContextManager[object]:
-    """Tell of a request once its answer is sent, or never will be."""
+def record_request(state: RequestState) -> AbstractContextManager[object]:
+    """Return a context that logs, counts and traces the request in it when it ends."""
     if tracing.active() and state.request.path not in ROUTINE:
         return _traced(state)
-    return _Observed(state)
+    return _Recorder(state)
 
 
-class _Observed:
-    # Not a generator: every request comes through here.
+class _Recorder:
+    """A context that logs and counts a request; a generator would cost each request more."""
 
     __slots__ = ("_metrics", "_state")
 
@@ -34,23 +33,18 @@ class _Observed:
     def __enter__(self) -> None:
         self._metrics.request_started()
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc_info: object) -> None:
         state = self._state
         state.end()
         self._metrics.request_finished(state.method, state.route, state.status, state.seconds)
-        log_request(state)
+        _log_request(state)
 
 
 @contextmanager
 def _traced(state: RequestState) -> Iterator[None]:
     with tracing.span(state.method, "SERVER", state.request.headers) as span:
         try:
-            with _Observed(state):
+            with _Recorder(state):
                 yield
         finally:
             if span:
@@ -71,20 +65,19 @@ def _attributes(state: RequestState) -> dict[str, str | int]:
 
 
 def set_context(state: RequestState) -> None:
-    """Put the request's id and client into every log line that is written during it."""
-    values: dict[str, Any] = {"request_id": state.request_id}
+    """Add the request's id and client address to each of its log lines."""
+    values = {"request_id": state.request_id}
     if state.client_ip:
         values["client_ip"] = state.client_ip
     context.set(values)
 
 
 def bind_user(user_id: str) -> None:
-    """Name the caller in the request's log lines, from here on."""
+    """Add the user's id to the log lines and the span of the request."""
     context.bind("user_id", user_id)
 
 
-def log_request(state: RequestState) -> None:
-    """Write the request's line. Status 499: the client went away before there was an answer."""
+def _log_request(state: RequestState) -> None:
     aborted = {} if state.complete else {"aborted": True}
     log.log(
         logging.DEBUG if state.route in ROUTINE else logging.INFO,

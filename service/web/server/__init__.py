@@ -1,1 +1,1 @@
-"""What replaces a piece of Quart or Hypercorn."""
+"""Replacements for parts of Quart and Hypercorn."""

@@ -1,6 +1,6 @@
-"""Quart with this service's request, response and connection, and without what it does not use.
+"""Quart with a request and a connection of its own, and without cookie sessions.
 
-Each override is one of Quart's own extension points, and there for its cost on every request.
+Every override is an extension point of Quart, and saves time on each request.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class NoCookieSessions(SessionInterface):
-    """Quart's signed-cookie sessions, left out: callers are known by tokens."""
+    """No sessions by signed cookies, because tokens authenticate callers."""
 
     async def open_session(
         self, _app: Quart, _request: BaseRequestWebsocket
@@ -36,10 +36,9 @@ class NoCookieSessions(SessionInterface):
 
 
 class Service(Quart):
-    """The application, with the parts that it is made of.
+    """The application, with its parts.
 
-    The parts that HTTP mechanisms need are attributes; those of features are components, known by
-    their class.
+    What HTTP mechanisms need are attributes; what features need are components, one per class.
     """
 
     request_class = ApiRequest
@@ -57,17 +56,17 @@ class Service(Quart):
         self._components: dict[type, object] = {}
 
     def add_component(self, component: object) -> None:
-        """Keep a feature's part of the application, in place of an earlier one of its class."""
+        """Add a feature's part of the application; it replaces an earlier one of its class."""
         self._components[type(component)] = component
 
     def component(self, kind: type[T]) -> T:
-        """Return the part of this class. Raises KeyError when there is none."""
+        """Return the component of a class. Raises KeyError when there is none."""
         return cast(T, self._components[kind])
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Let functions that are not asynchronous run in a thread.
+        """Return an asynchronous function, which runs in a thread what is not one already.
 
-        Quart looks for partials and marks as well, at ten times the cost, a dozen times a request.
+        Quart's own test costs ten times as much, a dozen times a request, for partials and marks.
         """
         code = getattr(func, "__code__", None)
         if code is not None and code.co_flags & CO_COROUTINE:
@@ -75,7 +74,7 @@ class Service(Quart):
         return super().ensure_async(func)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
-        """Match paths whatever the host: Quart takes it apart three times first."""
+        """Return a router that ignores the host, which Quart would parse three times."""
         if request is None:
             return super().create_url_adapter(None)
         return self.url_map.bind(

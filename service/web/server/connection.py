@@ -1,10 +1,9 @@
-"""One request and its answer, between the server and Quart."""
+"""One request and its response, between the server and Quart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from hypercorn.typing import HTTPScope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from quart import Response
 from quart.asgi import ASGIHTTPConnection, ASGIWebsocketConnection
 from quart.utils import encode_headers
@@ -17,64 +16,63 @@ from service.web.client import find_client_ip
 from service.web.request_id import HEADER, choose_request_id
 from service.web.request_state import RequestState
 from service.web.responses import dumps
-from service.web.server.disconnect import DisconnectWatcher, Receive
+from service.web.server.disconnect import DisconnectWatcher
 from service.web.server.request import ApiRequest, RequestHeaders
-from service.web.telemetry import observed
+from service.web.telemetry import record_request
 
 if TYPE_CHECKING:
     from service.web.server.application import Service
 
-Send = Callable[[Any], Awaitable[None]]
-# No route's path.
-NOWHERE: Final = " "
+# A path that no route matches.
+_UNROUTABLE: Final = " "
 _REQUEST_ID: Final = HEADER.lower().encode()
 
 
 class HTTPConnection(ASGIHTTPConnection):
-    """A request that is observed, in one task, and answered in as few messages as it takes.
+    """A request in one task, recorded, and answered in as few ASGI messages as possible.
 
-    A request whose client has gone is given up. One that holds a database connection may first
-    end its work within DISCONNECT_GRACE seconds: cut off in a transaction, it would cost that
+    A request whose client has disconnected is cancelled. One that holds a database connection has
+    DISCONNECT_GRACE seconds to finish first, because cancelling it in a transaction would cost that
     connection.
     """
 
     app: "Service"
 
-    async def __call__(self, receive: Receive, send: Send) -> None:
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         request = self._make_request()
-        client = DisconnectWatcher(
+        watcher = DisconnectWatcher(
             request, receive, ConnectionTracker.install(), self.app.shutdown_state
         )
-        client.watch()
+        watcher.start()
         try:
-            await self._handle(RequestState(self.app, request, client.leave), send)
+            await self._handle(RequestState(self.app, request, watcher.abort), send)
         except asyncio.CancelledError:
-            if not client.has_left():
+            if not watcher.has_cancelled():
                 raise
         finally:
-            client.forget()
-            request.body.forget()
+            watcher.close()
+            request.body.discard()
             request.routing_exception = None  # its traceback refers to the request
 
-    async def _handle(self, state: RequestState, send: Send) -> None:
+    async def _handle(self, state: RequestState, send: ASGISendCallable) -> None:
         request = state.request
         state.request_id = choose_request_id(request)
         state.client_ip = find_client_ip(request, self.app.settings)
         state.begin()
         telemetry.set_context(state)
-        with observed(state):
-            # Never one of werkzeug's: the error handlers answer whatever is raised.
+        with record_request(state):
+            # Always Quart's Response, since error handlers answer whatever is raised.
             response = cast(Response, await self.app.handle_request(request))
-            await self._answer(state, response, send)
+            await self._send(state, response, send)
 
     def _make_request(self) -> ApiRequest:
         scope = self.scope
         return ApiRequest(
             scope["method"],
             scope["scheme"],
-            _path(scope),
+            _find_path(scope),
             scope["query_string"],
-            RequestHeaders.of(scope),
+            RequestHeaders.from_scope(scope),
             scope.get("root_path", ""),
             scope["http_version"],
             scope,
@@ -83,7 +81,7 @@ class HTTPConnection(ASGIHTTPConnection):
             send_push_promise=_push_nothing,
         )
 
-    async def _answer(self, state: RequestState, response: Response, send: Send) -> None:
+    async def _send(self, state: RequestState, response: Response, send: ASGISendCallable) -> None:
         headers = encode_headers(response.headers)
         headers.append((_REQUEST_ID, state.request_id.encode()))
         # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
@@ -94,8 +92,8 @@ class HTTPConnection(ASGIHTTPConnection):
         state.status = status
         body = response.response
         if isinstance(body, DataBody):
-            whole = body.data[body.begin : body.end]
-            await send({"type": "http.response.body", "body": whole, "more_body": False})
+            data = body.data[body.begin : body.end]
+            await send({"type": "http.response.body", "body": data, "more_body": False})
         else:
             async with body as chunks:
                 async for chunk in chunks:
@@ -105,12 +103,12 @@ class HTTPConnection(ASGIHTTPConnection):
 
 
 class WebsocketConnection(ASGIWebsocketConnection):
-    """There are no WebSockets here: a handshake finds nothing, in the one shape."""
+    """A WebSocket handshake, answered with 404 as any unknown path: there are no WebSockets."""
 
-    async def __call__(self, receive: Receive, send: Send) -> None:
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await receive()
         if "websocket.http.response" not in (self.scope.get("extensions") or {}):
-            await send({"type": "websocket.close"})
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
             return
         request_id = new_id_text()
         body = dumps(
@@ -121,13 +119,12 @@ class WebsocketConnection(ASGIWebsocketConnection):
             (b"content-length", str(len(body)).encode()),
             (_REQUEST_ID, request_id.encode()),
         ]
-        start = {"type": "websocket.http.response.start", "status": 404, "headers": headers}
-        await send(start)
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
         await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
 
-def _path(scope: HTTPScope) -> str:
-    """The path below `root_path`; outside of it lies nothing."""
+def _find_path(scope: HTTPScope) -> str:
+    """Return the path below `root_path`, or one that matches no route."""
     path = scope["path"]
     if not path.startswith("/"):  # the absolute form (RFC 9112, §3.2.2)
         path = "/" + path.partition("://")[2].partition("/")[2]
@@ -135,8 +132,8 @@ def _path(scope: HTTPScope) -> str:
     if not root_path:
         return path
     below = path.removeprefix(root_path.rstrip("/") + "/")
-    return NOWHERE if below == path else f"/{below}"
+    return _UNROUTABLE if below == path else f"/{below}"
 
 
 async def _push_nothing(_path: str, _headers: object) -> None:
-    """HTTP/2's pushes, which nobody takes any more."""
+    """Ignore a server push of HTTP/2, which browsers no longer support."""

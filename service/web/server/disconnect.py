@@ -1,10 +1,10 @@
-"""Requests whose client has gone are given up."""
+"""Cancellation of requests whose client has disconnected."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
+from hypercorn.typing import ASGIReceiveCallable
 
 from service.db.pool import ConnectionTracker
 from service.web.server.request import ApiRequest
@@ -12,74 +12,77 @@ from service.web.server.shutdown import Shutdown
 
 log: Final = structlog.get_logger(__name__)
 
-Receive = Callable[[], Awaitable[Any]]
-
-# Seconds: many times what statements take, and little enough to stop those that take long.
+# Seconds: much longer than most statements take, and short enough to stop slow ones.
 DISCONNECT_GRACE: Final = 1.0
-# Seconds after which it is watched whether the client is still there. Most requests are answered
-# by then, and a watch costs as much as a tenth of one.
+# Seconds from which on a request without a body is watched. Most are answered by then, and watching
+# costs a tenth of a request.
 WATCH_DELAY: Final = 0.2
 
 
 class DisconnectWatcher:
-    """Feeds a request its body, and cancels the request when its client leaves."""
+    """The receiver of a request's messages: its body, and the disconnect that cancels it."""
 
     def __init__(
-        self, request: ApiRequest, receive: Receive, tracker: ConnectionTracker, ending: Shutdown
+        self,
+        request: ApiRequest,
+        receive: ASGIReceiveCallable,
+        tracker: ConnectionTracker,
+        shutdown: Shutdown,
     ) -> None:
         self._request = request
         self._receive = receive
         self._tracker = tracker
-        self._ending = ending
-        self._handling = asyncio.current_task()
-        self._receiving: asyncio.Task[None] | None = None
-        self._waiting: asyncio.TimerHandle | None = None
-        self._left = False
+        self._shutdown = shutdown
+        self._request_task = asyncio.current_task()
+        self._receive_task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._aborted = False
 
-    def watch(self) -> None:
-        """Take the body, if there may be one, and note when the client leaves."""
+    def start(self) -> None:
+        """Start to receive: the body at once, a mere disconnect after WATCH_DELAY."""
         if self._request.may_have_body:
-            self._start()
+            self._start_receiving()
         else:
             self._request.body.set_complete()
             loop = asyncio.get_running_loop()
-            self._waiting = loop.call_later(WATCH_DELAY, self._start)
+            self._timer = loop.call_later(WATCH_DELAY, self._start_receiving)
 
-    def _start(self) -> None:
-        self._receiving = asyncio.get_running_loop().create_task(self._take())
+    def _start_receiving(self) -> None:
+        self._receive_task = asyncio.get_running_loop().create_task(self._run())
 
-    async def _take(self) -> None:
+    async def _run(self) -> None:
         try:
-            await self._until_it_leaves()
+            await self._receive_until_disconnect()
         except Exception:
             log.exception("a client was lost sight of")
-        self.leave()
+        self.abort()
 
-    async def _until_it_leaves(self) -> None:
+    async def _receive_until_disconnect(self) -> None:
         body = self._request.body
         while (message := await self._receive())["type"] == "http.request":
             await body.feed(message.get("body", b""))
             if not message.get("more_body", False):
                 body.set_complete()
-        if not self._ending.begun:
+        if not self._shutdown.begun:
             await self._tracker.drain(DISCONNECT_GRACE)
 
-    def leave(self) -> None:
-        """Have the request given up; a second time does nothing."""
-        if not self._left and self._handling is not None:
-            self._left = True
-            self._handling.cancel()
+    def abort(self) -> None:
+        """Cancel the request, once."""
+        if not self._aborted and self._request_task is not None:
+            self._aborted = True
+            self._request_task.cancel()
 
-    def has_left(self) -> bool:
-        """Whether it was this, and nothing else, that cancelled the request."""
-        return self._left and self._handling is not None and self._handling.uncancel() == 0
+    def has_cancelled(self) -> bool:
+        """Whether the request was cancelled by this watcher and by nothing else."""
+        task = self._request_task
+        return self._aborted and task is not None and task.uncancel() == 0
 
-    def forget(self) -> None:
-        """The exchange is over. What refers to it is let go of, or the collector had to find it."""
-        self._left = True
-        self._handling = None
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._receiving is not None:
-            self._receiving.cancel()
-            self._receiving = None
+    def close(self) -> None:
+        """Stop receiving and drop all references to tasks, which would be cycles otherwise."""
+        self._aborted = True
+        self._request_task = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._receive_task is not None:
+            self._receive_task.cancel()
+            self._receive_task = None

@@ -1,16 +1,16 @@
-"""What Hypercorn 0.18 does not do when a connection ends, put right in this process.
+"""Patches of Hypercorn 0.18 for the end of a connection and the end of the server.
 
-It leaves the socket of a client that has gone open until keep_alive_timeout is over, for the task
-that waits for that is one that the connection waits for in turn. At 500 short connections a
-second that would be 37,000 open files.
+Hypercorn keeps the socket of a disconnected client open until keep_alive_timeout is over, because
+the connection waits for the task that waits for that timeout. At 500 short connections a second
+that would be 37,000 open files.
 
-What it held of the connection is a cycle, which only the garbage collector frees: when that
-found 10,000 connections that had been open for long, it stopped everything for 0.7 s. What is left
-is the cycle that h11 makes of each error about a request that is not HTTP.
+A closed connection is left in a reference cycle, which only the garbage collector frees: for 10,000
+connections that had been open for long, the collector stopped the process for 0.7 s. The only
+cycle left is the one that h11 makes of each error about a request that is not HTTP.
 
-Its graceful_timeout does not bound the end: on Python >= 3.12 the asyncio loop waits for
-connections for ever (pgjones/hypercorn issue 308), and so do all loops for a client that reads
-nothing of its answer. So open connections are counted here, to be aborted in time.
+graceful_timeout does not bound the end of the server: on Python >= 3.12 the asyncio loop waits for
+connections for ever (pgjones/hypercorn issue 308), and every loop does for a client that does not
+read its response. So this module keeps a set of the open connections, to be aborted in time.
 """
 
 from functools import wraps
@@ -20,35 +20,35 @@ from hypercorn.asyncio.tcp_server import TCPServer
 
 _read_data: Final = TCPServer._read_data
 _run: Final = TCPServer.run
-_open: Final[set[TCPServer]] = set()
+_open_connections: Final[set[TCPServer]] = set()
 
 
 @wraps(_read_data)
 async def _read_data_and_stop_idle_task(self: TCPServer) -> None:
     await _read_data(self)
-    # Here and not wherever a connection is told to be closed: that may be by the wait itself, which
-    # would then wait for its own end where Python 3.11's wait_for loses a cancellation.
+    # Not where a connection is closed, because the idle task itself may close it and would then
+    # wait for its own end, where Python 3.11's wait_for loses a cancellation.
     await self.idle_task.stop()
 
 
 @wraps(_run)
-async def _run_and_leave_no_cycle(self: TCPServer) -> None:
-    _open.add(self)
+async def _run_without_cycle(self: TCPServer) -> None:
+    _open_connections.add(self)
     try:
         await _run(self)
     finally:
-        _open.discard(self)
-        # Its `send` is a method of this server. There is none when the client was gone at once.
+        _open_connections.discard(self)
+        # Its `send` is a method of this object. A client that disconnected at once has none.
         vars(self).pop("protocol", None)
 
 
 def patch_hypercorn() -> None:
-    """Patch Hypercorn in this process; a second time does nothing."""
+    """Patch Hypercorn in this process, once."""
     TCPServer._read_data = _read_data_and_stop_idle_task  # type: ignore[method-assign]
-    TCPServer.run = _run_and_leave_no_cycle  # type: ignore[method-assign]
+    TCPServer.run = _run_without_cycle  # type: ignore[method-assign]
 
 
 def abort_connections(config: object) -> None:
-    """Cut off every client of the server with this configuration: its requests are given up."""
-    for server in [server for server in _open if server.config is config]:
-        server.writer.transport.abort()
+    """Abort the connections of the server with this configuration, which cancels their requests."""
+    for connection in [each for each in _open_connections if each.config is config]:
+        connection.writer.transport.abort()

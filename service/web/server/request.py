@@ -1,4 +1,4 @@
-"""The request: its headers, and JSON bodies, strictly read and bounded in memory."""
+"""The request: its headers, and JSON bodies, parsed strictly and bounded in memory."""
 
 from functools import cache
 from typing import Any, Final, NoReturn, Self, cast
@@ -13,15 +13,15 @@ from service.errors import BadRequest, UnsupportedMediaType
 
 
 class BoundedBody(Body):
-    """A body that takes nothing beyond its limit, or after its end.
+    """A body that buffers nothing beyond its limit or after its end.
 
-    Quart 0.23 buffers a chunked upload whole before it looks at the limit.
+    Quart 0.23 buffers a chunked upload completely before it checks the limit.
     """
 
     _received = 0
 
     async def feed(self, data: bytes) -> None:
-        """Take a piece."""
+        """Add a chunk."""
         self._received += len(data)
         limit: int | None = self._max_content_length
         if limit is not None and self._received > limit and self._must_raise is None:
@@ -34,8 +34,8 @@ class BoundedBody(Body):
         else:  # 0.22
             self.append(data)
 
-    def forget(self) -> None:
-        """Let go of what came; an error that was raised for it refers to this, and this to it."""
+    def discard(self) -> None:
+        """Drop the buffer, and the error that was raised for it, which is a reference cycle."""
         self._must_raise = None
         self.clear()
 
@@ -49,11 +49,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class RequestHeaders(Headers):
-    """A request's headers, by names in lower case, as ASGI has them."""
+    """A request's headers, by the names in lower case that ASGI has."""
 
     @classmethod
-    def of(cls, scope: HTTPScope) -> Self:
-        """Read a scope's; the address of the client comes first, where Quart looks for it."""
+    def from_scope(cls, scope: HTTPScope) -> Self:
+        """Return the headers of an ASGI scope after the client's address, where Quart reads it."""
         headers = cls()
         client = scope.get("client")
         headers.add("remote-addr", client[0] if client else "<local>")
@@ -64,12 +64,12 @@ class RequestHeaders(Headers):
     def get(  # type: ignore[override]  # its overloads
         self, key: str, default: Any = None, *more: Any, **options: Any
     ) -> Any:
-        """Read a header; werkzeug's way raises and catches an error for each that is not there."""
+        """Return a header or `default`; werkzeug raises and catches an exception inside."""
         if more or options:
             return super().get(key, default, *more, **options)
-        wanted = key.lower()
+        lower = key.lower()
         for name, value in self:
-            if name == wanted:
+            if name == lower:
                 return value
         return default
 
@@ -80,20 +80,20 @@ def _blueprints(endpoint: str) -> list[str]:
 
 
 class ApiRequest(Request):
-    """A request whose body is a JSON object in UTF-8, or is refused with a clear 4xx."""
+    """A request whose body must be a JSON object in UTF-8."""
 
     body_class = BoundedBody
     body: BoundedBody
 
     @property
     def blueprints(self) -> list[str]:
-        """The blueprint of the route; ours are not nested."""
+        """The blueprint of the route, alone, because none is nested."""
         rule = self.url_rule
         return _blueprints(rule.endpoint) if rule is not None else []
 
     @property
     def may_have_body(self) -> bool:
-        """Whether a body may come (RFC 9112, §6.3; HTTP/2 may leave out its length)."""
+        """Whether a body may follow (RFC 9112, §6.3); HTTP/2 may omit its length."""
         return (
             self.method not in _WITHOUT_BODY
             or self.headers.get("content-length") is not None
@@ -103,7 +103,7 @@ class ApiRequest(Request):
     async def get_json(
         self, force: bool = False, silent: bool = False, cache: bool = True
     ) -> dict[str, Any]:
-        """Read the body.
+        """Return the parsed body.
 
         Raises UnsupportedMediaType (415), RequestEntityTooLarge (413) or BadRequest (400).
         """

@@ -1,4 +1,4 @@
-"""Hypercorn, served by its public API, with an end that loses no request."""
+"""Hypercorn by its public API, with a graceful shutdown that loses no request."""
 
 import asyncio
 import time
@@ -10,18 +10,19 @@ from hypercorn.config import Config
 from service.web.server.application import Service
 from service.web.server.hypercorn_patches import abort_connections, patch_hypercorn
 
-# Seconds before Hypercorn cancels connections, which leaves some and writes tracebacks.
-EARLIER: Final = 0.1
+# Seconds by which connections are aborted before Hypercorn cancels them, which misses some and logs
+# tracebacks.
+ABORT_MARGIN: Final = 0.1
 
 
 async def serve(app: Service, config: Config) -> None:
-    """Serve until the application's shutdown closes the port, then finish what is in flight.
+    """Serve until the application's shutdown closes the port, then finish the requests in flight.
 
-    From the beginning of the shutdown requests have `graceful_timeout` seconds; then their clients
-    are cut off. Raises what keeps the server from starting, such as OSError for a port in use.
+    They have `graceful_timeout` seconds from the beginning of the shutdown; then their connections
+    are aborted. Raises what prevents the start, such as OSError for a port in use.
     """
     patch_hypercorn()
-    config.workers = 1  # this process; Hypercorn warns of any other number
+    config.workers = 1  # this process, or Hypercorn warns
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle | None = None
 
@@ -29,7 +30,7 @@ async def serve(app: Service, config: Config) -> None:
         nonlocal timer
         await app.shutdown_state.port_closing.wait()
         spent = time.monotonic() - app.shutdown_state.begun_at
-        left = max(0, config.graceful_timeout - EARLIER - spent)
+        left = max(0, config.graceful_timeout - ABORT_MARGIN - spent)
         timer = loop.call_later(left, abort_connections, config)
 
     try:

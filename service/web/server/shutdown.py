@@ -1,8 +1,9 @@
-"""The end of the process, announced before the port closes, so that no request is lost.
+"""Graceful shutdown: the end of the process is announced before the port closes.
 
-At SIGTERM readiness fails and streams end, but connections are still taken for a moment: a
-balancer that asks for readiness must have seen it fail, or it would send requests to a closed
-port. Then the server closes the port, idle connections, and each other one after its answer.
+At SIGTERM readiness fails and streams end, but new connections are still accepted for a moment,
+because a balancer that checks readiness must have seen it fail, or it would send requests to a
+closed port. Then the server closes the port, idle connections, and each other one after its
+response.
 """
 
 import asyncio
@@ -10,21 +11,22 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-# Seconds until the port closes: at most, and after readiness was first seen to fail, so that each
-# balancer that asks every 0.5 s has done so by then.
+# Seconds until the port closes, at most.
 DRAIN: Final = 1.9
+# Seconds until the port closes after a check of readiness failed: enough for every balancer that
+# checks each 0.5 s.
 SETTLE: Final = 0.7
-# A balancer that asked for readiness no longer ago than this may still send requests.
-WATCHED_WITHIN: Final = 10.0  # seconds
+# Seconds since its last check of readiness within which a balancer may still send requests.
+RECENT_CHECK: Final = 10.0
 
 Hook = Callable[[], None]
 
 
 class Shutdown:
-    """Whether the process is about to end, and what happens as soon as it is.
+    """The state of the shutdown, and the hooks that run when it begins.
 
-    For the thread of the event loop only. Under a server that does not drive it the shutdown
-    begins with the lifespan's end.
+    For the thread of the event loop only. Under another server than `service serve`, the shutdown
+    begins at the end of the ASGI lifespan.
     """
 
     def __init__(self) -> None:
@@ -35,13 +37,13 @@ class Shutdown:
         self._checked_at: float | None = None
 
     def on_begin(self, hook: Hook) -> None:
-        """Call `hook` when the shutdown begins; at once when it has."""
+        """Call `hook` when the shutdown begins, or at once if it has."""
         self._hooks.append(hook)
         if self.begun:
             hook()
 
     def begin(self) -> None:
-        """Begin; a second time does nothing."""
+        """Begin the shutdown, once: readiness fails and the hooks run."""
         if not self.begun:
             self.begun = True
             self.begun_at = time.monotonic()
@@ -49,27 +51,27 @@ class Shutdown:
                 hook()
 
     def note_readiness_check(self) -> None:
-        """Note that readiness is asked for, and is seen to fail once the shutdown has begun."""
+        """Note a check of readiness, which fails once the shutdown has begun."""
         self._checked_at = time.monotonic()
         if self.begun:
             asyncio.get_running_loop().call_later(SETTLE, self.port_closing.set)
 
     def terminate(self) -> None:
-        """Begin, and close the port when no balancer needs it any more; a second time at once."""
+        """Begin, and close the port once no balancer needs it; a second call closes it at once."""
         if self.begun:
             self.port_closing.set()
             return
         self.begin()
-        if self._is_watched():
+        if self._has_balancer():
             asyncio.get_running_loop().call_later(DRAIN, self.port_closing.set)
         else:
             self.port_closing.set()
 
     def close_port(self) -> None:
-        """Begin, and close the port at once."""
+        """Begin the shutdown and close the port at once."""
         self.begin()
         self.port_closing.set()
 
-    def _is_watched(self) -> bool:
+    def _has_balancer(self) -> bool:
         checked_at = self._checked_at
-        return checked_at is not None and self.begun_at - checked_at < WATCHED_WITHIN
+        return checked_at is not None and self.begun_at - checked_at < RECENT_CHECK
