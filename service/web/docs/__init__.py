@@ -1,1 +1,1 @@
-"""The service's own description, for programs and for people."""
+"""The OpenAPI document, and the page on which every operation can be tried."""

@@ -1,4 +1,4 @@
-"""The files of the page: Swagger UI's, as an installed package carries them, and our own few."""
+"""The files of the page: Swagger UI's from an installed package, and those of this folder."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,10 +9,10 @@ from string import Template
 from types import MappingProxyType
 from typing import Final
 
-# A distribution that carries Swagger UI's files; its code is not used.
+# A distribution of Swagger UI's files, of which the Python code is not used.
 _PACKAGE: Final = "flask-swagger-ui"
 _FOLDER: Final = "flask_swagger_ui/dist"
-_OWN: Final = Path(__file__).parent
+_HERE: Final = Path(__file__).parent
 _TYPES: Final = MappingProxyType(
     {
         ".js": "text/javascript; charset=utf-8",
@@ -24,7 +24,7 @@ _TYPES: Final = MappingProxyType(
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page; its `name` changes with its content."""
+    """A file of the page, whose `name` changes with its content."""
 
     name: str
     content: bytes
@@ -32,13 +32,13 @@ class Asset:
 
 
 def _files() -> dict[str, Path]:
-    theirs = Path(str(distribution(_PACKAGE).locate_file(_FOLDER)))
+    swagger_ui = Path(str(distribution(_PACKAGE).locate_file(_FOLDER)))
     return {
-        "bundle": theirs / "swagger-ui-bundle.js",
-        "style": theirs / "swagger-ui.css",
-        "icon": theirs / "favicon-32x32.png",
-        "start": _OWN / "start.js",
-        "page": _OWN / "page.css",
+        "bundle": swagger_ui / "swagger-ui-bundle.js",
+        "style": swagger_ui / "swagger-ui.css",
+        "icon": swagger_ui / "favicon-32x32.png",
+        "start": _HERE / "start.js",
+        "page": _HERE / "page.css",
     }
 
 
@@ -55,12 +55,12 @@ def _load_all() -> dict[str, Asset]:
 
 @cache
 def load_assets() -> dict[str, Asset]:
-    """The files by name; the first call reads them from disk, about 2 MB."""
+    """Return the files by name; the first call reads about 2 MB from disk."""
     return {asset.name: asset for asset in _load_all().values()}
 
 
 @cache
 def load_page() -> str:
-    """The page, naming its files."""
-    template = Template((_OWN / "page.html").read_text("utf-8"))
+    """Return the page with the names of its files."""
+    template = Template((_HERE / "page.html").read_text("utf-8"))
     return template.substitute({role: asset.name for role, asset in _load_all().items()})

@@ -1,4 +1,4 @@
-"""The service's own description: /openapi.json for programs, /docs for people."""
+"""The OpenAPI document, and the page on which every operation can be tried."""
 
 import asyncio
 from functools import cache
@@ -18,9 +18,9 @@ from service.web.responses import dumps
 
 blueprint: Final = Blueprint("docs", __name__)
 
-_POLICY: Final = Header("Content-Security-Policy", "Nothing but what this host serves.")
+_POLICY: Final = Header("Content-Security-Policy", "Only content of this host.")
 
-# Nothing but what this host serves, and no inline scripts or styles.
+# Only content of this host, and no inline scripts or styles.
 _PAGE_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "; ".join(
@@ -46,9 +46,7 @@ _ASSET_HEADERS: Final = {
 
 
 class AssetNotFound(NotFound):
-    """The page has no such file, or has another by now."""
-
-    default_message = "Not found"
+    """The page has no such file, or has a newer one."""
 
 
 @blueprint.get("/openapi.json")
@@ -58,11 +56,11 @@ class AssetNotFound(NotFound):
     200,
     media_type="application/json",
     headers=[ETAG, CACHE_CONTROL],
-    description="This document.",
+    description="The OpenAPI document.",
 )
-@answers(304, headers=[ETAG, CACHE_CONTROL], description="The document at hand is this one.")
+@answers(304, headers=[ETAG, CACHE_CONTROL], description="The document has not changed.")
 async def read_openapi() -> Response:
-    """Read this document."""
+    """Read the OpenAPI document."""
     body, tag = _document(request_state().app)
     response = Response(body, content_type="application/json")
     response.cache_control.no_cache = True
@@ -73,7 +71,7 @@ async def read_openapi() -> Response:
 @unlimited
 @answers(200, media_type="text/html", headers=[CACHE_CONTROL, _POLICY], description="The page.")
 async def read_docs() -> Response:
-    """Open the page where every call can be tried."""
+    """Read the page on which every operation can be tried."""
     page = await asyncio.to_thread(load_page)
     return Response(page, content_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
 
@@ -93,6 +91,6 @@ async def read_docs_asset(name: str) -> Response:
 
 @cache
 def _document(app: Quart) -> tuple[bytes, EntityTag]:
-    # The routes of a running application do not change: one document for its life.
+    # Once, because the routes of a running application do not change.
     body = dumps(document(app))
     return body, EntityTag(sha256(body).hexdigest()[:32])

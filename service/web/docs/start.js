@@ -1,6 +1,6 @@
 "use strict";
 
-// Whoever gets tokens by trying a call goes on with them.
+// The tokens of a successful login authenticate all later calls.
 function keepTokens(response) {
   const tokens = response.ok && response.obj;
   if (tokens && tokens.access_token) {

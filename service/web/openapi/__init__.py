@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the routes declare, told truly."""
+"""The OpenAPI document of what the routes declare."""
 
 from service.web.openapi.declarations import (
     Header,

@@ -1,9 +1,9 @@
-"""What routes declare of themselves, a line each.
+"""Decorators by which routes declare their part of the OpenAPI document.
 
-Every decorator only leaves a note on the function and returns it; `functools.wraps` carries the
-notes through the decorators above. What follows from other declarations is not declared: the
-400, 413 and 415 of a route that takes a body, the 401 of one for known callers, the 404 of a
-path with an id, the 429 of a limited route, the 500 and 503 of all.
+A decorator only sets an attribute of the function, which `functools.wraps` keeps in decorators
+above it. Errors that follow from other declarations are not declared: 400, 413 and 415 of a route
+with a body, 401 of one that requires authentication, 404 of a path with an id, 429 of a limited
+route, and 500 and 503 of every route.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,15 +19,15 @@ Errors = Sequence[type[ServiceError]]
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
-# Set on a route by what limits it.
+# The attribute of a route that has the name of its limit.
 LIMIT_ATTRIBUTE: Final = "_limit"
-_ATTRIBUTE: Final = "_declared"
+_ATTRIBUTE: Final = "_route_spec"
 _STRING: Final = {"type": "string"}
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header of a request or an answer; `required` when it is always there."""
+    """A header of a request or a response; a `required` one is always present."""
 
     name: str
     description: str
@@ -37,10 +37,10 @@ class Header:
 
 @dataclass(frozen=True)
 class SecurityScheme:
-    """A way to show who is calling: its name and its OpenAPI Security Scheme Object.
+    """An OpenAPI Security Scheme Object and its name.
 
-    On methods that may write, `confirmed_by` must be shown with it, or there is the error
-    `unconfirmed`.
+    Methods other than GET, HEAD and OPTIONS also require the scheme `confirmed_by`, and fail with
+    `unconfirmed` without it.
     """
 
     name: str
@@ -51,7 +51,7 @@ class SecurityScheme:
 
 @dataclass(frozen=True)
 class Answer:
-    """A success: a model as JSON, text of another media type, or no body at all."""
+    """A successful response: a model as JSON, another media type, or no body."""
 
     status: int
     model: type[BaseModel] | None
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class RouteSpec:
-    """All that was declared of a route."""
+    """The declarations of a route."""
 
     answers: tuple[Answer, ...] = ()
     errors: tuple[type[ServiceError], ...] = ()
@@ -71,9 +71,9 @@ class RouteSpec:
 
 
 def route_spec(route: Callable[..., object]) -> RouteSpec:
-    """What was declared of a route."""
-    found: RouteSpec = getattr(route, _ATTRIBUTE, RouteSpec())
-    return found
+    """Return the declarations of a route."""
+    spec: RouteSpec = getattr(route, _ATTRIBUTE, RouteSpec())
+    return spec
 
 
 def _declare(
@@ -85,13 +85,13 @@ def _declare(
 ) -> Callable[[Route], Route]:
     def decorate(route: Route) -> Route:
         before = route_spec(route)
-        total = RouteSpec(
+        spec = RouteSpec(
             (*answers, *before.answers),
             (*errors, *before.errors),
             (*reads_headers, *before.reads_headers),
             (*security, *before.security),
         )
-        setattr(route, _ATTRIBUTE, total)
+        setattr(route, _ATTRIBUTE, spec)
         return route
 
     return decorate
@@ -106,10 +106,10 @@ def answers(
     description: str | None = None,
     errors: Errors = (),
 ) -> Callable[[Route], Route]:
-    """Declare a success and the errors that the route itself raises; repeat for more successes.
+    """Declare a successful response, and errors that the route itself raises; may be repeated.
 
-    A model is answered as JSON; `media_type` alone, such as text/html, means text; neither, an
-    empty body. The description defaults to the model's or the status' own.
+    The body is a model as JSON, text of a `media_type` such as text/html, or empty without both.
+    The description defaults to the first line of the model's docstring, or the status' phrase.
     """
     media_type = media_type or (JSON if model else None)
     return _declare(
@@ -118,13 +118,13 @@ def answers(
 
 
 def reads_headers(*headers: Header, errors: Errors = ()) -> Callable[[Route], Route]:
-    """Declare request headers that the route reads itself, without validate_headers."""
+    """Declare request headers that the route reads without `validate_headers`."""
     return _declare(reads_headers=headers, errors=errors)
 
 
 def secured_by(*schemes: SecurityScheme, errors: Errors = ()) -> Callable[[Route], Route]:
-    """Declare that the caller must be known by one of the schemes, and what happens else.
+    """Declare that the route requires one of the schemes, and the errors of a caller without.
 
-    This only tells; it goes into the decorator that also checks.
+    Used by the decorators that check the caller.
     """
     return _declare(security=schemes, errors=errors)

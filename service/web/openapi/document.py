@@ -1,4 +1,4 @@
-"""The document as a whole: made once, from the routes of an application."""
+"""The OpenAPI document of an application."""
 
 from importlib.metadata import version
 from typing import Any, Final
@@ -13,15 +13,15 @@ from service.web.openapi.provider import Provider
 _DESCRIPTION: Final = """\
 Accounts, sessions and posts.
 
-Bodies are JSON objects in UTF-8; members that are not told here are ignored. Ids are UUIDs,
-times RFC 3339 in UTC with microseconds. Every failure has the shape of the schema `Error`, that
-of an unknown path (404) and of a method that a path does not know (405, with `Allow`) too. HEAD
-is answered wherever GET is, OPTIONS everywhere.
+Bodies are JSON objects in UTF-8; unknown members are ignored. Ids are UUIDs, times are RFC 3339 in
+UTC with microseconds. Every failure has the shape of the schema `Error`, including that of an
+unknown path (404) and of a method that a path does not support (405, with `Allow`). Every path
+with GET supports HEAD, and every path OPTIONS.
 """
 
 
 def init_app(app: Quart) -> None:
-    """Let the application describe itself."""
+    """Install the generator of the document."""
     QuartSchema(
         app,
         openapi_path=None,
@@ -35,11 +35,7 @@ def init_app(app: Quart) -> None:
         conversion_preference="pydantic",
         openapi_provider_class=Provider,
     )
-    _take_responses_as_they_are(app)
-
-
-def _take_responses_as_they_are(app: Quart) -> None:
-    # quart-schema looks into each answer for models; ours are made of bytes already.
+    # quart-schema would search each response for models, but responses of routes are bytes already.
     convert = app.make_response
 
     async def make_response(result: Any) -> ResponseTypes:
@@ -49,7 +45,7 @@ def _take_responses_as_they_are(app: Quart) -> None:
 
 
 def document(app: Quart) -> dict[str, Any]:
-    """Describe all routes of the application in OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 document of all routes of the application."""
     extension: QuartSchema = app.extensions["QUART_SCHEMA"]
-    made: dict[str, Any] = extension.openapi_provider.schema()
-    return made
+    schema: dict[str, Any] = extension.openapi_provider.schema()
+    return schema

@@ -1,4 +1,4 @@
-"""From pydantic models to the document's schemas."""
+"""The schemas of pydantic models in the document."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ REF_TEMPLATE: Final = "#/components/schemas/{model}"
 
 
 def example(values: Mapping[str, Any]) -> ConfigDict:
-    """A model's configuration with an example for the document; subclasses need their own."""
+    """Return a model's configuration with an example; subclasses need their own."""
     return ConfigDict(json_schema_extra={"examples": [dict(values)]})
 
 
 @dataclass(frozen=True)
 class SchemaKeyword:
-    """Tells in JSON Schema what a validator checks."""
+    """A keyword of JSON Schema for what a validator checks."""
 
     keyword: str
     value: str
@@ -29,26 +29,26 @@ class SchemaKeyword:
     def __get_pydantic_json_schema__(
         self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Add the keyword."""
+        """Return the schema with the keyword."""
         return {**handler(core), self.keyword: self.value}
 
 
 class PartialModel(BaseModel):
-    """A change of some fields: what is left out stays, null is refused.
+    """A partial change (PATCH): an omitted field keeps its value, and null is refused.
 
-    Fields need a default, for pydantic to let them be left out; it is never a value that is
-    used, and so the document does not show it.
+    pydantic needs a default for each field that may be omitted. The default is never used, so that
+    the document does not show it.
     """
 
     def given(self) -> dict[str, Any]:
-        """The fields that were sent."""
+        """Return the fields that were sent."""
         return self.model_dump(exclude_unset=True)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Leave the defaults out."""
+        """Return the schema without defaults."""
         schema = handler(core)
         for member in handler.resolve_ref_schema(schema).get("properties", {}).values():
             member.pop("default", None)
@@ -56,36 +56,36 @@ class PartialModel(BaseModel):
 
 
 class _Generator(GenerateJsonSchema):
-    """Schemas without the titles that only repeat a member's name.
+    """A generator of schemas without titles that only repeat a member's name.
 
-    What the service answers has exactly the members told; unknown ones that it gets are ignored.
+    Responses have no other members than those of their schema; requests may, and they are ignored.
     """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        made = super().model_schema(schema)
-        if self.mode == "serialization" and "properties" in made:
-            made.setdefault("additionalProperties", False)
-        return made
+        model = super().model_schema(schema)
+        if self.mode == "serialization" and "properties" in model:
+            model.setdefault("additionalProperties", False)
+        return model
 
 
 class Schemas:
-    """The schemas of all models of the document, made at once so that no two share a name."""
+    """The schemas of all models, generated together so that each has a unique name."""
 
     def __init__(self, models: Iterable[tuple[type[BaseModel], Mode]]) -> None:
-        self._refs, made = models_json_schema(
+        self._refs, schemas = models_json_schema(
             list(dict.fromkeys(models)), ref_template=REF_TEMPLATE, schema_generator=_Generator
         )
-        self.components: Mapping[str, Schema] = made.get("$defs", {})
+        self.components: Mapping[str, Schema] = schemas.get("$defs", {})
 
     def ref(self, model: type[BaseModel], mode: Mode) -> Schema:
-        """The reference to a model's schema."""
+        """Return the reference to the schema of a model."""
         return dict(self._refs[model, mode])
 
     def members(self, model: type[BaseModel]) -> dict[str, Schema]:
-        """The members of a model that comes in as parameters, which are never null."""
+        """Return the members of a model of parameters, which are never null."""
         name = self.ref(model, "validation")["$ref"].rpartition("/")[2]
         members = self.components[name]["properties"]
         return {name: _without_null(member) for name, member in members.items()}
@@ -94,8 +94,8 @@ class Schemas:
 def _without_null(schema: Schema) -> Schema:
     if "anyOf" not in schema:
         return dict(schema)
-    rest = [option for option in schema["anyOf"] if option != {"type": "null"}]
-    found = {key: value for key, value in schema.items() if key != "anyOf"}
-    if found.get("default", ...) is None:
-        del found["default"]
-    return {**found, **rest[0]} if len(rest) == 1 else {**found, "anyOf": rest}
+    options = [option for option in schema["anyOf"] if option != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    if rest.get("default", ...) is None:
+        del rest["default"]
+    return {**rest, **options[0]} if len(options) == 1 else {**rest, "anyOf": options}

@@ -1,7 +1,7 @@
-"""quart-schema's document, made valid and true.
+"""The generator of the document, from quart-schema's and from the routes' declarations.
 
-What quart-schema tells of a route (path, parameters, summary) is kept; models become components
-made in one go, and answers, security and tags come from the routes' declarations.
+Paths, parameters and summaries are quart-schema's. All models become components, and responses,
+security and tags come from the declarations.
 """
 
 import sys
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from pydantic import BaseModel
-from quart import Quart
+from quart import Blueprint, Quart
 from quart_schema import QuartSchema
 from quart_schema.openapi import OpenAPIProvider
 from quart_schema.validation import (
@@ -43,7 +43,7 @@ _REQUEST_ID: Final = {"$ref": "#/components/parameters/RequestID"}
 
 
 class Provider(OpenAPIProvider):
-    """The document of the routes that are registered when it is asked for."""
+    """The generator of the document of all routes that are registered when it is called."""
 
     def __init__(self, app: Quart, extension: QuartSchema) -> None:
         super().__init__(app, extension)
@@ -51,29 +51,29 @@ class Provider(OpenAPIProvider):
         self._schemes: dict[str, SecurityScheme] = {}
 
     def schema(self) -> Object:
-        """Build the document."""
+        """Return the document."""
         self._schemas = Schemas(self._models())
         self._schemes = {}
         document = super().schema()
-        document["info"].update(self._people())
+        document["info"].update(self._contact_and_license())
         document["paths"] = dict(document["paths"])
         document["tags"] = [_tag(name, self._app.blueprints[name]) for name in self._tags()]
         document["components"] = self._components()
         return document
 
     def generate_rules(self) -> Iterable[Rule]:
-        """Every route, in the order of registration."""
+        """Return every route, in the order of registration."""
         return [rule for rule in super().generate_rules() if list(self.generate_methods(rule))]
 
     def generate_methods(self, rule: Rule) -> Iterable[str]:
-        """The methods in a stable order, without the HEAD and OPTIONS that come by themselves."""
+        """Return the methods in a stable order, without automatic HEAD and OPTIONS."""
         return sorted(super().generate_methods(rule))
 
     def operation_id(self, _method: str, _path: str, _func: View) -> None:
-        """None here: the id is the endpoint's name, which this hook does not get."""
+        """Return no id, because it is the endpoint's name, which this hook does not get."""
 
     def build_paths(self, rule: Rule) -> tuple[Object, Object]:
-        """Describe a route's operations; the endpoint's name, unique in itself, is the id."""
+        """Return a route's operations; an id is the endpoint's name, which is unique."""
         paths, _ = super().build_paths(rule)
         view = self._view(rule)
         spec = route_spec(view)
@@ -97,27 +97,27 @@ class Provider(OpenAPIProvider):
         ]
         operation["responses"] = {
             **responses.failures(_errors(rule, view, spec, method)),
-            # What a route declares wins: a page tells of a failure in its own way.
+            # A declared response wins, because a page shows failures as HTML.
             **responses.successes(spec.answers, self._schemas),
         }
         if spec.security:
-            required = [_shown_together(scheme, method) for scheme in spec.security]
+            required = [_required_schemes(scheme, method) for scheme in spec.security]
             self._schemes.update({one.name: one for schemes in required for one in schemes})
             operation["security"] = [{one.name: [] for one in schemes} for schemes in required]
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> Object:
-        """Describe a part of a path; ids are UUIDs."""
-        made = super().build_path_parameter(name, converter)
+        """Return the parameter of a part of a path; an id is a UUID."""
+        parameter = super().build_path_parameter(name, converter)
         if isinstance(converter, IdConverter):
-            made["schema"]["format"] = "uuid"
-        return made
+            parameter["schema"]["format"] = "uuid"
+        return parameter
 
     def build_querystring_parameters(self, model: Any) -> tuple[list[Object], Object]:
-        """Describe query parameters, required only when they are."""
+        """Return the query parameters, of which optional ones are not required."""
         return [self._parameter(model, "query", name, name) for name in model.model_fields], {}
 
     def build_headers_parameters(self, model: Any) -> tuple[list[Object], Object]:
-        """Describe request headers, in the writing that is customary."""
+        """Return the request headers, by names such as `If-Match`."""
         return [
             self._parameter(model, "header", name, name.replace("_", "-").title())
             for name in model.model_fields
@@ -126,20 +126,20 @@ class Provider(OpenAPIProvider):
     def _parameter(self, model: type[BaseModel], place: str, member: str, name: str) -> Object:
         schema = self._schemas.members(model)[member]
         description = schema.pop("description", None)
-        made: Object = {"name": name, "in": place, "schema": schema}
+        parameter: Object = {"name": name, "in": place, "schema": schema}
         if description:
-            made["description"] = description
+            parameter["description"] = description
         if model.model_fields[member].is_required():
-            made["required"] = True
-        return made
+            parameter["required"] = True
+        return parameter
 
     def build_request_body(self, model: Any, source: DataSource) -> tuple[Object, Object]:
-        """Describe a body, which is always required."""
+        """Return the request body, which is always required."""
         schema = self._schemas.ref(model, "validation")
         media_type = JSON if source == DataSource.JSON else FORM
         return {"required": True, "content": {media_type: {"schema": schema}}}, {}
 
-    def _people(self) -> Object:
+    def _contact_and_license(self) -> Object:
         info = self._extension.info
         parts = {"contact": info and info.contact, "license": info and info.license}
         return {name: part.schema() for name, part in parts.items() if part}
@@ -182,9 +182,9 @@ class Provider(OpenAPIProvider):
         }
 
 
-def _tag(name: str, blueprint: Any) -> Object:
-    words = sys.modules[blueprint.import_name].__doc__ or name
-    return {"name": name, "description": words.strip().splitlines()[0]}
+def _tag(name: str, blueprint: Blueprint) -> Object:
+    docstring = sys.modules[blueprint.import_name].__doc__ or name
+    return {"name": name, "description": docstring.strip().splitlines()[0]}
 
 
 def _header_parameter(header: Header) -> Object:
@@ -197,8 +197,8 @@ def _header_parameter(header: Header) -> Object:
     }
 
 
-def _shown_together(scheme: SecurityScheme, method: str) -> list[SecurityScheme]:
-    """A scheme and, where the method may write, what confirms it."""
+def _required_schemes(scheme: SecurityScheme, method: str) -> list[SecurityScheme]:
+    """Return a scheme and, for a method that may write, the one that confirms it."""
     if scheme.confirmed_by is None or method.upper() in SAFE_METHODS:
         return [scheme]
     return [scheme, scheme.confirmed_by]
@@ -207,7 +207,7 @@ def _shown_together(scheme: SecurityScheme, method: str) -> list[SecurityScheme]
 def _errors(rule: Rule, view: View, spec: RouteSpec, method: str) -> Iterable[type[ServiceError]]:
     yield from spec.errors
     for scheme in spec.security:
-        if scheme.unconfirmed and len(_shown_together(scheme, method)) > 1:
+        if scheme.unconfirmed and len(_required_schemes(scheme, method)) > 1:
             yield scheme.unconfirmed
     body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, None)
     if body:

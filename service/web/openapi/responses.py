@@ -1,4 +1,4 @@
-"""The document's answers: successes as declared, failures in their one shape."""
+"""The responses of the document: declared successes, and failures in one shape."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -33,7 +33,7 @@ from service.web.openapi.models import Schema, Schemas
 
 COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
 
-# What failures always carry, by status.
+# The headers of every failure with a status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
     401: [CHALLENGE, SET_COOKIE],
     405: [ALLOW],
@@ -49,13 +49,13 @@ ERROR: Final[Schema] = {
     "description": "A failure. Every failure has this shape, whatever caused it.",
     "type": "object",
     "properties": {
-        "error": {"type": "string", "description": "The status' phrase."},
+        "error": {"type": "string", "description": "The phrase of the status."},
         "message": {"type": "string", "description": "One plain sentence for a person."},
         "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The status."},
         "request_id": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
         "errors": {
             "type": "object",
-            "description": "When validation failed: the messages about each field.",
+            "description": "If validation failed: the messages about each field.",
             "additionalProperties": {
                 "type": "array",
                 "items": {"type": "string"},
@@ -71,12 +71,12 @@ ERROR: Final[Schema] = {
 FORM_ERRORS: Final = (BadRequest, ContentTooLarge)
 JSON_ERRORS: Final = (*FORM_ERRORS, UnsupportedMediaType)
 COMMON_ERRORS: Final = (InternalError, Unavailable)
-# What many operations share, and what happens outside of all operations.
+# Shared by many operations, or raised outside of all operations.
 SHARED_ERRORS: Final = (*JSON_ERRORS, *COMMON_ERRORS, NotFound, MethodNotAllowed, TooManyRequests)
 
 
 def header_object(header: Header) -> dict[str, Any]:
-    """The OpenAPI Header Object of an answer's header."""
+    """Return the OpenAPI Header Object of a response's header."""
     return {
         "description": header.description,
         "required": header.required,
@@ -90,13 +90,15 @@ def _headers(*headers: Header) -> dict[str, Any]:
 
 
 def success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
-    """The Response Object of a success."""
-    made: dict[str, Any] = {"description": _describe(answer)}
+    """Return the Response Object of a success."""
     location = [LOCATION] if answer.status == HTTPStatus.CREATED else []
-    made["headers"] = _headers(*location, *answer.headers)
+    response: dict[str, Any] = {
+        "description": _describe(answer),
+        "headers": _headers(*location, *answer.headers),
+    }
     if answer.media_type:
-        made["content"] = {answer.media_type: {"schema": _content_schema(answer, schemas)}}
-    return made
+        response["content"] = {answer.media_type: {"schema": _content_schema(answer, schemas)}}
+    return response
 
 
 def _content_schema(answer: Answer, schemas: Schemas) -> Schema:
@@ -106,13 +108,14 @@ def _content_schema(answer: Answer, schemas: Schemas) -> Schema:
 
 
 def successes(answers: Iterable[Answer], schemas: Schemas) -> dict[str, Any]:
-    """The Response Objects of successes, by status; several of one status differ in type."""
-    made: dict[str, Any] = {}
+    """Return the Response Objects of successes by status; those of one status differ in type."""
+    responses: dict[str, Any] = {}
     for answer in answers:
-        found = made.setdefault(str(answer.status), success(answer, schemas))
-        if found.get("content"):
-            found["content"].update(success(answer, schemas)["content"])
-    return made
+        response = success(answer, schemas)
+        first = responses.setdefault(str(answer.status), response)
+        if first.get("content"):
+            first["content"].update(response["content"])
+    return responses
 
 
 def _describe(answer: Answer) -> str:
@@ -124,7 +127,7 @@ def _describe(answer: Answer) -> str:
 
 
 def failures(errors: Iterable[type[ServiceError]]) -> dict[str, Any]:
-    """The Response Objects of failures, by status; several of one status become examples of it."""
+    """Return the Response Objects of failures by status, with an example of each error."""
     ordered = sorted(dict.fromkeys(errors), key=lambda error: error.status)
     return {
         str(status): _failure(status, list(kinds))
@@ -139,7 +142,7 @@ def _failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]
 
 
 def failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
-    """The Response Object of the failures of one status."""
+    """Return the Response Object of the errors of one status."""
     lines = [(kind.__doc__ or HTTP_STATUS_CODES[status]).strip().splitlines()[0] for kind in kinds]
     return {
         "description": " ".join(dict.fromkeys(lines)),
