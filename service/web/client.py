@@ -1,4 +1,4 @@
-"""The client: its address, as far as the proxies in front can be believed, and its user agent."""
+"""The client: its address, which trusted proxies may forward, and its user agent."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -10,45 +10,45 @@ from quart import Request, request
 from service.settings import Settings
 from service.web.request_state import request_state
 
-# One household or machine has all of an IPv6 network of this size.
+# One household or machine has a whole IPv6 network of this prefix length.
 IPV6_NETWORK: Final = 64
-USER_AGENT_MAX: Final = 400  # characters; what is longer is cut
+USER_AGENT_MAX: Final = 400  # characters; the rest is cut
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The client's address, and what it calls itself (bounded)."""
+    """The address and the user agent of a client."""
 
     ip: str | None
     user_agent: str | None
 
 
-# What the service does by itself, or on its own machine's command line.
+# The origin of jobs and of commands.
 INTERNAL: Final = Origin(ip=None, user_agent=None)
 
 
 def find_client_ip(request: Request, settings: Settings) -> str | None:
-    """The client's address; None when it is none (a unix socket, a test client).
+    """Return the client's address, or None for a peer without one (a unix socket, a test client).
 
-    X-Forwarded-For is believed TRUSTED_PROXIES hops back and no further: each of these proxies
-    appended the address it saw, and what stands left of that, the client may have written.
+    Each of TRUSTED_PROXIES has appended the address of its peer to X-Forwarded-For; the client may
+    have written everything before those, which is ignored.
     """
-    peer = _address(request.remote_addr or "")
+    peer = _parse_address(request.remote_addr or "")
     hops = settings.trusted_proxies
     if hops:
         forwarded = ",".join(request.headers.getlist("X-Forwarded-For")).split(",")
         if len(forwarded) >= hops:
-            return _address(forwarded[-hops].strip()) or peer
+            return _parse_address(forwarded[-hops].strip()) or peer
     return peer
 
 
 def client_ip() -> str | None:
-    """The present request's client."""
+    """Return the address of the current request's client."""
     return request_state().client_ip
 
 
 def client_network() -> str:
-    """What a client is counted by: its IPv4 address, or its IPv6 network."""
+    """Return the key that limits count a client by: its IPv4 address or its IPv6 network."""
     ip = client_ip()
     if ip and ":" in ip:
         return str(ipaddress.ip_network(f"{ip}/{IPV6_NETWORK}", strict=False))
@@ -56,8 +56,8 @@ def client_network() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _address(text: str) -> str | None:
-    # Some proxies add the port: "192.0.2.1:4711", "[2001:db8::1]:4711".
+def _parse_address(text: str) -> str | None:
+    # Some proxies append the port: "192.0.2.1:4711", "[2001:db8::1]:4711".
     host = text[1:].partition("]")[0] if text.startswith("[") else text
     if host.count(":") == 1:
         host = host.partition(":")[0]
@@ -70,7 +70,7 @@ def _address(text: str) -> str | None:
 
 
 def origin() -> Origin:
-    """The present request's origin."""
-    # Header values are latin-1, so that a NUL is all that PostgreSQL could not hold.
+    """Return the origin of the current request."""
+    # Header values are latin-1, of which PostgreSQL refuses only NUL.
     user_agent = request.headers.get("User-Agent", "").replace("\0", "")[:USER_AGENT_MAX]
     return Origin(ip=client_ip(), user_agent=user_agent or None)

@@ -10,17 +10,16 @@ from quart import Response, request
 from service.errors import BadRequest
 from service.web.openapi.headers import ENTITY_TAG
 
-# An opaque tag in quotes, weak when W/ stands before it.
 _TAG: Final = re.compile(ENTITY_TAG)
 
 
 class InvalidEntityTag(BadRequest):
-    """If-Match or If-None-Match holds what is no entity tag."""
+    """If-Match or If-None-Match is not a list of entity tags."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntityTag:
-    """An entity tag; a weak one stands for equivalent, not for identical, representations."""
+    """An entity tag; a weak one is shared by equivalent, not only by identical, representations."""
 
     opaque: str
     weak: bool = False
@@ -31,46 +30,46 @@ class EntityTag:
 
 @dataclass(frozen=True, slots=True)
 class TagCondition:
-    """The entity tags of a header; `anything` stands for `*`."""
+    """The entity tags of If-Match or If-None-Match; `anything` stands for `*`."""
 
     tags: frozenset[EntityTag]
     anything: bool = False
 
     @property
     def strong(self) -> frozenset[str]:
-        """The tags that strong comparison can find equal: If-Match looks at no others."""
+        """The tags that strong comparison, that of If-Match, can find equal."""
         return frozenset(tag.opaque for tag in self.tags if not tag.weak)
 
     def matches_weakly(self, current: EntityTag) -> bool:
-        """Compare as If-None-Match does: weak or not makes no difference."""
+        """Whether weak comparison, that of If-None-Match, finds the tag."""
         return self.anything or any(tag.opaque == current.opaque for tag in self.tags)
 
 
 def if_match() -> TagCondition | None:
-    """The request's If-Match; None without one. Raises InvalidEntityTag."""
+    """Return the request's If-Match, or None. Raises InvalidEntityTag."""
     return _read("If-Match")
 
 
 def weak_tag(body: bytes) -> EntityTag:
-    """Tag a body that has no version of its own by its content."""
+    """Return a tag of the content, for a body that has no version."""
     return EntityTag(blake2b(body, digest_size=12).hexdigest(), weak=True)
 
 
 def tagged(response: Response, tag: EntityTag) -> Response:
-    """Send the tag; a safe request that holds this version already gets 304 and no body.
+    """Return the response with its tag, or a 304 without a body when If-None-Match has the tag.
 
     Raises InvalidEntityTag.
     """
     response.headers["ETag"] = str(tag)
     if request.method in {"GET", "HEAD"}:
-        held = _read("If-None-Match")
-        if held is not None and held.matches_weakly(tag):
+        condition = _read("If-None-Match")
+        if condition is not None and condition.matches_weakly(tag):
             return _not_modified(response)
     return response
 
 
 def _not_modified(response: Response) -> Response:
-    # What describes the body that is not sent goes with it (RFC 9110, §15.4.5).
+    # A 304 has no headers about the body (RFC 9110, §15.4.5).
     response.status_code = 304
     response.set_data(b"")
     for name in ("Content-Type", "Content-Length", "Link"):
@@ -85,14 +84,14 @@ def _read(header: str) -> TagCondition | None:
     text = ",".join(lines).strip(" \t")
     if text == "*":
         return TagCondition(frozenset(), anything=True)
-    found = [_TAG.fullmatch(part) for part in _split(text)]
-    tags = frozenset(EntityTag(tag[2], weak=bool(tag[1])) for tag in found if tag)
-    if not tags or None in found:
+    matches = [_TAG.fullmatch(part) for part in _split(text)]
+    tags = frozenset(EntityTag(match[2], weak=bool(match[1])) for match in matches if match)
+    if not tags or None in matches:
         raise InvalidEntityTag(f'{header} takes entity tags in quotes, such as "3", or *')
     return TagCondition(tags)
 
 
 def _split(text: str) -> list[str]:
-    # A comma may also stand within the quotes.
+    # The quotes may contain commas, too.
     parts = re.findall(r'(?:[^",]|"[^"]*")+|"[^"]*$', text)
     return [part.strip(" \t") for part in parts if part.strip(" \t")]

@@ -1,4 +1,4 @@
-"""How parts of a path are read."""
+"""Converters for parts of a path."""
 
 from uuid import UUID
 
@@ -8,14 +8,14 @@ from service.ids import UUID_PATTERN
 
 
 class IdConverter(BaseConverter):
-    """An id of 36 characters in any case; another form is another path, and so 404."""
+    """An id of 36 characters in upper or lower case; every other form is an unknown path (404)."""
 
     regex = UUID_PATTERN
 
     def to_python(self, value: str) -> UUID:
-        """Read an id."""
+        """Return the id of a path."""
         return UUID(value)
 
     def to_url(self, value: object) -> str:
-        """Write an id."""
+        """Return the id as text."""
         return str(value)

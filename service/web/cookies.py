@@ -1,4 +1,4 @@
-"""Cookies: how the service sets, reads and clears them (RFC 6265bis)."""
+"""Cookies: set, read and cleared (RFC 6265bis)."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,19 @@ from service.web.request_state import request_state
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """A cookie of this host; only a readable one is shown to scripts."""
+    """A cookie of this host; scripts can read only a `readable` one."""
 
     name: str
     path: str = "/"
     readable: bool = False
 
     def sent(self) -> list[str]:
-        """What the request has under this name.
-
-        More than one, when a neighbouring domain or path planted its own beside ours.
-        """
+        """Return the request's values: several if a sibling domain or another path set one, too."""
         return request.cookies.getlist(self.name)
 
     def put(self, response: Response, value: str, max_age: int) -> None:
-        """Set it, for `max_age` seconds."""
-        # Lax: no foreign site's form or script sends it; following a link does.
+        """Set the cookie in the browser for `max_age` seconds."""
+        # Lax: following a link from another site sends the cookie, its forms and scripts do not.
         response.set_cookie(
             self.name,
             value,
@@ -37,7 +34,7 @@ class Cookie:
         )
 
     def clear(self, response: Response) -> None:
-        """Take it away from the browser."""
+        """Delete the cookie from the browser."""
         response.delete_cookie(
             self.name,
             path=self.path,
@@ -48,9 +45,9 @@ class Cookie:
 
 
 def _secure() -> bool:
-    """Whether cookies travel over TLS alone: always, but in development over http.
+    """Whether cookies are sent over TLS only: always, except for development over http.
 
-    Elsewhere a proxy may speak http with the service and TLS with the browser.
+    In production a proxy may connect to the service by http, and to the browser by TLS.
     """
     environment = request_state().app.settings.service_env
     return environment is not Environment.DEVELOPMENT or request.is_secure

@@ -1,6 +1,6 @@
-"""CORS: which pages of other origins may read the answers (Fetch Standard, §3.2).
+"""CORS: the origins of CORS_ORIGINS, whose pages may read responses (Fetch Standard, §3.2).
 
-Without CORS_ORIGINS nothing is installed: no page of another origin reads anything.
+Without CORS_ORIGINS nothing is installed, and no page of another origin can read a response.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from quart_cors import cors
 
 from service.web.responses import no_content
 
-# For which browsers remember a preflight; Chromium does for two hours at most.
+# The time for which browsers cache a preflight; Chromium caps it at two hours.
 MAX_AGE: Final = timedelta(hours=2)
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_HEADERS: Final = (
@@ -43,9 +43,10 @@ EXPOSED_HEADERS: Final = (
 
 
 def init_app(app: Quart, origins: Sequence[str]) -> None:
-    """Let pages of these origins read every answer, failures too, with credentials.
+    """Allow pages of these origins to read every response, failures included, with credentials.
 
-    To be called last: what runs first after a request also runs when a later step fails.
+    Call this last: the hook that is installed last runs first after a request, and therefore also
+    when another hook fails.
     """
     if not origins:
         return
@@ -62,6 +63,6 @@ def init_app(app: Quart, origins: Sequence[str]) -> None:
 
 
 async def _answer_preflight() -> Response | None:
-    """Answer for unknown paths too: browsers show a page no 404 whose preflight was one."""
+    """Answer a preflight of any path: a page cannot see a 404 if its preflight was one."""
     preflight = request.method == "OPTIONS" and request.access_control_request_method
     return no_content() if preflight else None

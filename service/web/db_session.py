@@ -1,4 +1,4 @@
-"""The request's database session: made at first use, finished once, before the answer is sent."""
+"""The request's database session: opened at first use, closed before the response is sent."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def db_session() -> AsyncSession:
-    """The request's session; a request that never asks costs no connection.
+    """Return the session of the request, opened at first use.
 
-    Safe methods read in autocommit; their session is for reading only.
+    Safe methods (GET, HEAD, OPTIONS) get a read-only session in autocommit.
     """
     state = request_state()
     if state.session is None:
@@ -26,40 +26,40 @@ def db_session() -> AsyncSession:
 
 
 async def release() -> None:
-    """End the session without keeping anything, so that no connection is held while waiting."""
-    opened = _take()
-    if opened is not None:
-        await close_session(opened, commit=False)
+    """Roll the session back and close it, so that a wait holds no connection."""
+    session = _take()
+    if session is not None:
+        await close_session(session, commit=False)
 
 
 def keep_changes() -> None:
-    """Commit at the end although the answer is an error."""
+    """Commit at the end of the request although its response is an error."""
     request_state().keep_changes = True
 
 
 def _take() -> AsyncSession | None:
     state = request_state()
-    opened, state.session = state.session, None
-    return opened
+    session, state.session = state.session, None
+    return session
 
 
 async def _finish(response: Response) -> Response:
-    opened = _take()
-    if opened is not None:
+    session = _take()
+    if session is not None:
         state = request_state()
         commit = state.method not in SAFE_METHODS and (
             response.status_code < 400 or state.keep_changes
         )
-        await close_session(opened, commit=commit)
+        await close_session(session, commit=commit)
     return response
 
 
 async def _close(_error: BaseException | None) -> None:
-    # Only a request that was cancelled, or whose answer could not be made, comes here unfinished.
+    # A session is left only if the request was cancelled or a hook after the request failed.
     await release()
 
 
 def init_app(app: Service) -> None:
-    """Give every request a session."""
+    """Close the session of each request after it."""
     app.after_request(_finish)
     app.teardown_request(_close)

@@ -1,4 +1,4 @@
-"""One JSON shape for every failure, whatever raised it."""
+"""The handlers that answer every exception as JSON, in one shape."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
@@ -59,7 +59,7 @@ def error_response(
     errors: FieldErrors | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer a failure in the one shape."""
+    """Return the response of a failure, in the one shape."""
     payload: dict[str, object] = {
         "error": HTTP_STATUS_CODES[status],
         "message": message,
@@ -105,7 +105,7 @@ async def _database_error(error: Exception) -> Response:
 
 
 async def _internal(error: InternalServerError) -> Response:
-    # Also what failed after the route: the commit.
+    # Hooks after the route, the commit among them, raise through here.
     cause = error.original_exception or error
     unavailable = to_unavailable(cause)
     if unavailable is not None:
@@ -131,28 +131,28 @@ HANDLERS: Final[dict[type[Exception], Handler]] = {
 }
 
 
-def _once_answered(handler: Handler) -> Handler:
-    """Empty the frames that the error came through, as soon as it is answered.
+def _clearing_frames(handler: Handler) -> Handler:
+    """Return a handler that clears the frames of the error's traceback after the response is made.
 
-    They refer to it and to all of the request, body included, which otherwise only the garbage
-    collector would free.
+    They refer to the error and to the request with its body, a cycle that otherwise only the
+    garbage collector frees.
     """
 
     @wraps(handler)
     async def handle(error: Any) -> Response:
         response = await handler(error)
-        seen: set[int] = set()  # causes may go in a circle
-        passed: BaseException | None = error
-        while passed is not None and id(passed) not in seen:
-            seen.add(id(passed))
-            clear_frames(passed.__traceback__)
-            passed = passed.__cause__ or passed.__context__
+        seen: set[int] = set()  # causes may form a cycle
+        cause: BaseException | None = error
+        while cause is not None and id(cause) not in seen:
+            seen.add(id(cause))
+            clear_frames(cause.__traceback__)
+            cause = cause.__cause__ or cause.__context__
         return response
 
     return handle
 
 
 def init_app(app: Quart) -> None:
-    """Answer every failure in the one shape."""
+    """Install the handlers."""
     for kind, handler in HANDLERS.items():
-        app.register_error_handler(kind, _once_answered(handler))
+        app.register_error_handler(kind, _clearing_frames(handler))

@@ -1,4 +1,4 @@
-"""Text from callers: what PostgreSQL cannot hold is refused, naming the field."""
+"""The types of text fields, which refuse what PostgreSQL cannot store."""
 
 import re
 from typing import Annotated, Final
@@ -12,7 +12,7 @@ from service.web.openapi import SchemaKeyword
 EMAIL_MAX: Final = 254
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-# Names such as host.local or host.test are names too: only the syntax matters here.
+# Only the syntax matters here, so that names such as host.local or host.test are valid.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
@@ -31,19 +31,18 @@ def _refuse_blank(text: str) -> str:
 
 
 def _check_email(text: str) -> str:
-    # The address stays as it was typed, unless it has letters that only a normal form makes
-    # comparable.
+    # An address in ASCII stays as it was typed; others are only comparable in their normal form.
     try:
-        checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
+        email = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         raise ValueError(f"is not an email address: {error}") from None
-    if "." not in checked.ascii_domain:
+    if "." not in email.ascii_domain:
         raise ValueError("is not an email address: the domain has no dot")
-    return text if text.isascii() else checked.normalized
+    return text if text.isascii() else email.normalized
 
 
 def comparable_email(text: str) -> str:
-    """The form in which an address would be stored; what is no address stays as it is."""
+    """Return the form in which an email address is stored, and any other text as it is."""
     try:
         return text if text.isascii() else _check_email(text)
     except ValueError:

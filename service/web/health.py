@@ -17,7 +17,7 @@ blueprint: Final = Blueprint("health", __name__, url_prefix="/health")
 
 
 class Health(BaseModel):
-    """The service is well."""
+    """The service is healthy."""
 
     model_config = example({"status": "ok"})
 
@@ -28,7 +28,7 @@ class Health(BaseModel):
 @unlimited
 @answers(200, Health)
 async def read_liveness() -> Response:
-    """Tell that the process runs."""
+    """Check that the process runs."""
     return json_response({"status": "ok"})
 
 
@@ -36,9 +36,9 @@ async def read_liveness() -> Response:
 @unlimited
 @answers(200, Health, errors=[Unavailable])
 async def read_readiness() -> Response:
-    """Tell whether requests can be served.
+    """Check that requests can be served.
 
-    The database answers, its schema is at head, and this process is not about to end.
+    Ready means that the database answers, its schema is current, and no shutdown has begun.
     """
     shutdown = request_state().app.shutdown_state
     shutdown.note_readiness_check()
@@ -51,10 +51,10 @@ async def read_readiness() -> Response:
 
 
 async def _database_problem() -> str | None:
-    async def read(connection: AsyncConnection) -> str | None:
+    async def compare_schema(connection: AsyncConnection) -> str | None:
         return await connection.run_sync(schema_mismatch)
 
     try:
-        return await request_state().app.database.probe(read)
+        return await request_state().app.database.probe(compare_schema)
     except Unavailable:
         return "the database does not answer"

@@ -1,11 +1,11 @@
-"""The tables of HTTP mechanisms."""
+"""Idempotency keys: a user's write that is repeated with its key within 24 hours runs once."""
 
 import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -27,13 +27,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service import clock
-from service.db.base import Base, Id, UtcDateTime
+from service.db.base import AnyRow, Base, Id, UtcDateTime
 from service.errors import BadRequest, Conflict, ServiceError
 from service.web.db_session import db_session
 
 
 class IdempotencyKey(Base):
-    """The stored answer to a user's write."""
+    """The stored response to a user's write."""
 
     __tablename__ = "idempotency_keys"
 
@@ -51,7 +51,7 @@ class IdempotencyKey(Base):
 
 
 HEADER: Final = "Idempotency-Key"
-LIFE: Final = timedelta(hours=24)
+LIFETIME: Final = timedelta(hours=24)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _STORED_HEADERS: Final = ("Content-Type", "Location", "ETag")
 
@@ -70,22 +70,22 @@ class IdempotencyKeyReused(ServiceError):
 
 
 class IdempotencyKeyInUse(Conflict):
-    """The first request with this key is still under way."""
+    """The first request with this key is still in progress."""
 
     default_message = "A request with this Idempotency-Key is under way"
 
 
 ERRORS: Final = (InvalidIdempotencyKey, IdempotencyKeyReused, IdempotencyKeyInUse)
 
-_claim: Final = select(func.pg_try_advisory_xact_lock(bindparam("lock")))
+_try_lock: Final = select(func.pg_try_advisory_xact_lock(bindparam("lock")))
 
 
 async def once(
     user_id: UUID, data: BaseModel, write: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Run a user's write once per Idempotency-Key; without the header, simply run it.
+    """Return the response of a user's write, which runs once per Idempotency-Key.
 
-    Raises one of ERRORS.
+    Without the header the write always runs. Raises one of ERRORS.
     """
     keys = request.headers.getlist(HEADER)
     if not keys:
@@ -101,24 +101,25 @@ async def once(
     return response
 
 
-async def _claim_key(session: AsyncSession, user_id: UUID, key: str) -> Any:
-    # The lock before the look: of two at once the second gets no lock, or sees the first's row.
+async def _claim_key(session: AsyncSession, user_id: UUID, key: str) -> AnyRow | None:
+    # The lock comes before the SELECT, so that the second of two requests at once either gets no
+    # lock or sees the row of the first.
     lock = int.from_bytes(
         hashlib.sha256(user_id.bytes + key.encode()).digest()[:8], "big", signed=True
     )
-    if not (await session.execute(_claim, {"lock": lock})).scalar_one():
+    if not (await session.execute(_try_lock, {"lock": lock})).scalar_one():
         raise IdempotencyKeyInUse
     statement = select(
         IdempotencyKey.digest, IdempotencyKey.status, IdempotencyKey.headers, IdempotencyKey.body
     ).where(
         IdempotencyKey.user_id == user_id,
         IdempotencyKey.key == key,
-        IdempotencyKey.created_at > clock.now() - LIFE,
+        IdempotencyKey.created_at > clock.now() - LIFETIME,
     )
     return (await session.execute(statement)).one_or_none()
 
 
-def _replay(stored: Any, digest: bytes) -> Response:
+def _replay(stored: AnyRow, digest: bytes) -> Response:
     if stored.digest != digest:
         raise IdempotencyKeyReused
     return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
@@ -128,27 +129,27 @@ async def _store(
     session: AsyncSession, user_id: UUID, key: str, digest: bytes, response: Response
 ) -> None:
     headers = {name: response.headers[name] for name in _STORED_HEADERS if name in response.headers}
-    answer = {
+    values = {
         "digest": digest,
         "status": response.status_code,
         "headers": headers,
         "body": await response.get_data(as_text=False),
         "created_at": clock.now(),
     }
-    statement = insert(IdempotencyKey).values(user_id=user_id, key=key, **answer)
-    # Only a key whose time is over can be there already.
+    statement = insert(IdempotencyKey).values(user_id=user_id, key=key, **values)
+    # Only an expired key can conflict.
     await session.execute(
-        statement.on_conflict_do_update(index_elements=["user_id", "key"], set_=answer)
+        statement.on_conflict_do_update(index_elements=["user_id", "key"], set_=values)
     )
 
 
 async def delete_expired_keys(session: AsyncSession, now: datetime, *, limit: int = 1_000) -> int:
-    """Delete keys whose time is over, `limit` at most; how many they were."""
-    over = select(IdempotencyKey.user_id, IdempotencyKey.key).where(
-        IdempotencyKey.created_at <= now - LIFE
+    """Delete expired keys, `limit` at most, and return their number."""
+    expired = select(IdempotencyKey.user_id, IdempotencyKey.key).where(
+        IdempotencyKey.created_at <= now - LIFETIME
     )
     chosen = tuple_(IdempotencyKey.user_id, IdempotencyKey.key).in_(
-        over.limit(limit).with_for_update(skip_locked=True)
+        expired.limit(limit).with_for_update(skip_locked=True)
     )
     deleted = delete(IdempotencyKey).where(chosen).returning(IdempotencyKey.key)
     return len((await session.scalars(deleted)).all())

@@ -1,4 +1,4 @@
-"""How often a caller may ask: the counting, without HTTP."""
+"""Rate limits: counting hits, without HTTP."""
 
 import math
 import time
@@ -19,8 +19,8 @@ from service.web.limiter_storage import BoundedMemoryStorage
 
 log: Final = structlog.get_logger(__name__)
 
-# Seconds for which a server that did not answer is left alone, so that requests do not wait.
-PAUSE: Final = 1.0
+# Seconds for which a server that did not answer is not asked again, so that requests do not wait.
+RETRY_DELAY: Final = 1.0
 DEFAULT: Final = "DEFAULT"
 NAMES: Final = (
     "READ", "CREATE", "WRITE", "STREAM", "REGISTER", "LOGIN", "LOGIN_ACCOUNT", "REFRESH",
@@ -30,7 +30,7 @@ NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LimitResult:
-    """What a limit says of a hit: `reset` is the time in seconds until there is room again."""
+    """The result of a hit: the limit, how many hits remain, and the seconds until one is free."""
 
     allowed: bool
     limit: int
@@ -39,7 +39,7 @@ class LimitResult:
 
 
 class Limiter:
-    """Counts hits."""
+    """The rate limits of one application, counted in this process or in the server of REDIS_URL."""
 
     def __init__(self, settings: Settings) -> None:
         self._items: dict[str, list[RateLimitItem]] = {}
@@ -49,15 +49,15 @@ class Limiter:
                 for name in NAMES
                 if (text := getattr(settings, f"ratelimit_{name.lower()}"))
             }
-        self._own = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
+        self._local = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
         self._shared = _shared_limiter(settings)
         self._down = False
-        self._ask_again_at = 0.0
+        self._retry_at = 0.0
         self.failures = 0
         self.refused = Counter(dict.fromkeys(self._items, 0))
 
     def register_metrics(self, metrics: Metrics) -> None:
-        """Show what limits refused, and which hits were not counted."""
+        """Add counters of refused requests and of hits that were not counted."""
         metrics.add_counter(
             "ratelimit_refused",
             "Requests that a limit refused.",
@@ -71,23 +71,24 @@ class Limiter:
             lambda: {(): self.failures},
         )
 
-    def counts(self, name: str) -> bool:
-        """Whether a limit is on."""
+    def is_on(self, name: str) -> bool:
+        """Whether a limit is configured."""
         return name in self._items
 
     async def hit(
         self, name: str, key: str, *, cost: int = 1, strict: bool = False
     ) -> LimitResult | None:
-        """Count a hit; None when nothing limits it. A negative cost takes hits back.
+        """Count a hit and return the result, or None when no limit applies.
 
-        While the shared server is down a hit passes; a strict one is counted in this process.
+        A negative cost takes hits back. While the shared server is down, hits are not counted, but
+        for strict ones, which are counted in this process.
         """
         items = self._items.get(name)
         if not items:
             return None
         result = await self._hit_shared(items, name, key, cost)
         if result is None and (strict or self._shared is None):
-            result = await _hit(self._own, items, name, key, cost)
+            result = await _hit(self._local, items, name, key, cost)
         if result is not None and not result.allowed:
             self.refused[name] += 1
         return result
@@ -97,7 +98,7 @@ class Limiter:
     ) -> LimitResult | None:
         if self._shared is None:
             return None
-        if time.monotonic() < self._ask_again_at:
+        if time.monotonic() < self._retry_at:
             self.failures += 1
             return None
         try:
@@ -110,7 +111,7 @@ class Limiter:
 
     def _note_failure(self) -> None:
         self.failures += 1
-        self._ask_again_at = time.monotonic() + PAUSE
+        self._retry_at = time.monotonic() + RETRY_DELAY
         if not self._down:
             self._down = True
             log.warning("limits are not counted: the server of REDIS_URL does not answer")
@@ -140,11 +141,11 @@ async def _hit(
     cost: int,
 ) -> LimitResult:
     results = [await _hit_one(limiter, item, name, key, cost) for item in items]
-    # The one that has least room is what the caller must know of.
     return min(results, key=least_room)
 
 
 def least_room(result: LimitResult) -> tuple[bool, int]:
+    """Return the key by which the result with the least room, the caller's limit, sorts first."""
     return result.allowed, result.remaining
 
 
@@ -161,8 +162,8 @@ async def _hit_one(
 def _remaining_and_reset(
     limit: int, expiry: int, previous: int, previous_left: float, current: int, current_left: float
 ) -> tuple[int, int]:
-    # As the library's get_window_stats, which takes a window that began in this millisecond for
-    # one that ends now.
+    # The library's get_window_stats takes a window that began in this millisecond for one that ends
+    # now.
     remaining = limit - math.floor(previous * previous_left / expiry + current)
     reset = current_left - expiry
     if previous:

@@ -1,8 +1,8 @@
-"""Where limits are counted: in this process, in bounded memory.
+"""The storage of rate limits in this process, in bounded memory.
 
-The memory storage that comes with `limits` starts a sweep over all its keys with each hit, and
-grows with the number of callers. This one forgets as it goes. As in a shared server, windows begin
-with a caller's first hit: on the clock's full minute all would have room again at one time.
+The memory storage of `limits` starts a sweep over all its keys with each hit, and grows with the
+number of callers; this one evicts the least recently seen. As in a shared server, a window begins
+with a caller's first hit, because windows by the clock would reset for all callers at once.
 """
 
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from limits.aio.storage import SlidingWindowCounterSupport, Storage
 
 from service import clock
 
-MAX_KEYS: Final = 100_000  # about 30 MB; beyond it those not seen for longest are forgotten
+MAX_KEYS: Final = 100_000  # about 30 MB
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ def _now() -> float:
 class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
     """Sliding window counters of the callers seen last.
 
-    Nothing in it awaits, so that on one event loop every call is atomic.
+    No method awaits anything, so that every call is atomic on one event loop.
     """
 
     STORAGE_SCHEME = ["async+bounded-memory"]  # noqa: RUF012  # as limits declares it
@@ -46,7 +46,7 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
     async def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
-        """Count `amount`, which may be negative, unless that would pass the limit."""
+        """Whether `amount`, which may be negative, is within the limit, and was counted."""
         now = _now()
         window = self._roll(key, expiry, now)
         share = 1 - (now - window.start) / expiry
@@ -56,19 +56,19 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
         return True
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Tell count and seconds left of the previous and of the current window."""
+        """Return the count and the seconds left of the previous and of the current window."""
         now = _now()
         window = self._roll(key, expiry, now)
         left = window.start + expiry - now
         return window.previous, left if window.previous else 0.0, window.current, left + expiry
 
     async def clear_sliding_window(self, key: str, expiry: int) -> None:
-        """Forget a key."""
+        """Remove a key."""
         await self.clear(key)
 
     def _roll(self, key: str, expiry: int, now: float) -> _Window:
         window = self._windows.get(key)
-        # Nothing counts for longer than two windows. A clock that was set back begins anew, too.
+        # A hit counts for two windows at most. A clock that was set back also starts a new window.
         if window is None or not 0 <= now - window.start < 2 * expiry:
             window = self._windows[key] = _Window(now)
             if len(self._windows) > self._max_keys:
@@ -81,35 +81,35 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """What to wrap: nothing in here fails."""
+        """The exceptions to wrap, of which this storage raises none."""
         return ValueError
 
     async def check(self) -> bool:
-        """Tell that the storage works."""
+        """Whether the storage works."""
         return True
 
     async def reset(self) -> int | None:
-        """Forget everything; tells how much."""
-        forgotten = len(self._windows)
+        """Remove all keys and return their number."""
+        count = len(self._windows)
         self._windows.clear()
-        return forgotten
+        return count
 
     async def clear(self, key: str) -> None:
-        """Forget a key."""
+        """Remove a key."""
         self._windows.pop(key, None)
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count without a limit."""
+        """Count `amount` without a limit and return the current window's count."""
         window = self._roll(key, expiry, _now())
         window.current += amount
         return window.current
 
     async def get(self, key: str) -> int:
-        """Tell the current window's count."""
+        """Return the current window's count."""
         window = self._windows.get(key)
         return window.current if window else 0
 
     async def get_expiry(self, key: str) -> float:
-        """Tell the moment, in seconds since the epoch, at which the current window began."""
+        """Return the start of the current window, in seconds since the epoch."""
         window = self._windows.get(key)
         return window.start if window else _now()

@@ -1,8 +1,8 @@
-"""Lists: pages, cursors and the Link header.
+"""Pagination of lists by pages and by cursors, and the Link header.
 
-A cursor names the last row that was shown, by (created_at, id): reading on from it costs the same
-at any depth, and neither repeats nor skips a row while others write. It is signed: one that this
-service did not make is refused.
+A cursor is the position of the last row of a page, by (created_at, id). The next page costs the
+same at any depth, and rows that are written meanwhile make it neither repeat nor skip a row. A
+cursor is signed, so that only this service's own are accepted.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_va
 from quart import request
 from sqlalchemy import ColumnElement, UnaryExpression, bindparam, tuple_
 
-from service.db.base import Id, UtcDateTime
+from service.db.base import AnyRow, Id, UtcDateTime
 from service.errors import BadRequest
 from service.web.request_state import request_state
 
@@ -34,7 +34,7 @@ _SIGNATURE_BYTES: Final = 16
 
 
 class InvalidCursor(BadRequest):
-    """The cursor is none that this service made for this list."""
+    """The cursor is not one of this list."""
 
     def __init__(self) -> None:
         super().__init__(errors={"cursor": ["is not a cursor of this list"]})
@@ -42,7 +42,7 @@ class InvalidCursor(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a list that is ordered by (created_at, id)."""
+    """A position in a list that is ordered by (created_at, id)."""
 
     created_at: datetime
     id: UUID
@@ -53,14 +53,14 @@ class Position:
         return {"at": self.created_at, "after_id": self.id}
 
 
-def _digits(value: object) -> object:
-    # Stricter than pydantic's integers, which also take "+1", "1.0" and "1_000".
+def _check_digits(value: object) -> object:
+    # Pydantic's integers also accept "+1", "1.0" and "1_000".
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 9):
         raise ValueError("must be a positive integer")
     return value
 
 
-def _without_default(schema: dict[str, Any]) -> None:
+def _hide_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
@@ -68,56 +68,56 @@ _PAGE: Final = Field(
     ge=1,
     le=PAGE_MAX,
     description="Counted from 1; the first one when neither it nor `cursor` is given.",
-    # Clients that are made from the document would send the default along with a cursor.
-    json_schema_extra=_without_default,
+    # Clients generated from the document would send the default together with a cursor.
+    json_schema_extra=_hide_default,
 )
 
 
 class CursorQuery(BaseModel):
-    """How much of a list, and from where on."""
+    """The size of a page, and the cursor that it follows."""
 
-    per_page: Annotated[int, Field(ge=1, le=PER_PAGE_MAX), BeforeValidator(_digits)] = 20
+    per_page: Annotated[int, Field(ge=1, le=PER_PAGE_MAX), BeforeValidator(_check_digits)] = 20
     cursor: str | None = None
 
 
 class PageQuery(CursorQuery):
-    """Which page of a list, or from where on."""
+    """The number and size of a page, or the cursor that it follows."""
 
-    page: Annotated[int, _PAGE, BeforeValidator(_digits)] = 1
+    page: Annotated[int, _PAGE, BeforeValidator(_check_digits)] = 1
 
     @field_validator("page")
     @classmethod
-    def _one_way(cls, page: int, info: ValidationInfo) -> int:
+    def _refuse_both(cls, page: int, info: ValidationInfo) -> int:
         if info.data.get("cursor") is not None:
             raise ValueError("page and cursor exclude each other")
         return page
 
     @property
     def offset(self) -> int:
-        """How many rows come before the page."""
+        """The number of rows before the page."""
         return (self.page - 1) * self.per_page
 
 
 class Cursors:
-    """Writes and reads the cursors of one kind of list."""
+    """The signed cursors of one kind of list."""
 
     def __init__(self, secret: str, kind: str) -> None:
         self._key = hashlib.sha256(f"cursor:{kind}:{secret}".encode()).digest()
 
-    def write(self, row: Any) -> str:
-        """Name the place of a row, by its `created_at` and `id`."""
+    def write(self, row: AnyRow) -> str:
+        """Return the cursor of a row, made of its `created_at` and `id`."""
         microseconds = (row.created_at - _EPOCH) // timedelta(microseconds=1)
         position = _POSITION.pack(microseconds, row.id.bytes)
         return _encode(position + self._sign(position))
 
     def read(self, cursor: str) -> Position:
-        """Read a cursor. Raises InvalidCursor (400)."""
+        """Return the position of a cursor. Raises InvalidCursor (400)."""
         try:
             raw = urlsafe_b64decode(cursor.encode("ascii") + b"==")
         except ValueError:
             raise InvalidCursor from None
         position, signature = raw[: _POSITION.size], raw[_POSITION.size :]
-        # Base64 has many spellings of one value; only ours counts.
+        # Several base64 texts decode to the same bytes; only the one that `write` returns is valid.
         if not hmac.compare_digest(signature, self._sign(position)) or _encode(raw) != cursor:
             raise InvalidCursor
         microseconds, id_ = _POSITION.unpack(position)
@@ -137,74 +137,74 @@ def _cursors(secret: str, kind: str) -> Cursors:
 
 
 def cursors(kind: str) -> Cursors:
-    """The application's cursors of one kind of list."""
+    """Return the application's cursors of one kind of list."""
     return _cursors(request_state().app.settings.secret_key.get_secret_value(), kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Rows of a list, in order, and whether more come after them."""
+    """Rows of a list, in order, and whether more rows follow."""
 
-    rows: list[Any]
+    rows: list[AnyRow]
     more: bool
 
     @classmethod
-    def cut(cls, rows: list[Any], limit: int) -> "Slice":
-        """Cut what was read with one row to spare."""
+    def cut(cls, rows: list[AnyRow], limit: int) -> "Slice":
+        """Return the first `limit` of the rows, of which one more was read."""
         return cls(rows[:limit], len(rows) > limit)
 
     def next_cursor(self, kind: str) -> str | None:
-        """Where to read on; None at the end."""
+        """Return the cursor of the last row, or None at the end of the list."""
         return cursors(kind).write(self.rows[-1]) if self.more else None
 
 
 def position(kind: str, query: CursorQuery) -> Position | None:
-    """Where to read on; None at the beginning. Raises InvalidCursor (400)."""
+    """Return the position of the query's cursor, or None. Raises InvalidCursor (400)."""
     return None if query.cursor is None else cursors(kind).read(query.cursor)
 
 
 def newest_first(model: Any) -> tuple[UnaryExpression[Any], ...]:
-    """The order of every list."""
+    """Return the ORDER BY of every list."""
     return model.created_at.desc(), model.id.desc()
 
 
 def follows(model: Any) -> ColumnElement[bool]:
-    """What comes after the position whose `values` are the parameters, newest first."""
-    there = tuple_(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
-    return tuple_(model.created_at, model.id) < there
+    """Return the condition for rows after a position, whose `values` are the parameters."""
+    position = tuple_(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
+    return tuple_(model.created_at, model.id) < position
 
 
 def count_pages(total: int, per_page: int) -> int:
-    """How many pages hold that many rows."""
+    """Return the number of pages."""
     return math.ceil(total / per_page)
 
 
 def cursor_links(query: CursorQuery, next_cursor: str | None) -> dict[str, str]:
-    """The Link header of a list that is read by cursor."""
-    here = _here(query)
-    links = {"first": here}
+    """Return the Link header of a list by cursor."""
+    url = _list_url(query)
+    links = {"first": url}
     if next_cursor:
-        links["next"] = f"{here}&cursor={next_cursor}"
-    return _header(links)
+        links["next"] = f"{url}&cursor={next_cursor}"
+    return _link_header(links)
 
 
 def page_links(query: PageQuery, pages: int, next_cursor: str | None) -> dict[str, str]:
-    """The Link header of a page: `next` leads on by cursor, which does not slow down."""
-    here = _here(query)
-    links = {"first": f"{here}&page=1", "last": f"{here}&page={max(pages, 1)}"}
+    """Return the Link header of a page; `next` is by cursor, which costs the same at any depth."""
+    url = _list_url(query)
+    links = {"first": f"{url}&page=1", "last": f"{url}&page={max(pages, 1)}"}
     if query.page > 1:
-        links["prev"] = f"{here}&page={query.page - 1}"
+        links["prev"] = f"{url}&page={query.page - 1}"
     if next_cursor:
-        links["next"] = f"{here}&cursor={next_cursor}"
-    return _header(links)
+        links["next"] = f"{url}&cursor={next_cursor}"
+    return _link_header(links)
 
 
-def _here(query: CursorQuery) -> str:
-    """The list's address, at no position yet."""
+def _list_url(query: CursorQuery) -> str:
+    """Return the URL of the list without a position."""
     filters = query.model_dump(exclude_unset=True, exclude={"page", "cursor"})
     return f"{request.path}?{urlencode({**filters, 'per_page': query.per_page})}"
 
 
-def _header(links: Mapping[str, str]) -> dict[str, str]:
-    # Relative references (RFC 8288, §3.1): true behind any proxy.
+def _link_header(links: Mapping[str, str]) -> dict[str, str]:
+    # Relative references (RFC 8288, §3.1), which are right behind any proxy.
     return {"Link": ", ".join(f'<{target}>; rel="{rel}"' for rel, target in links.items())}

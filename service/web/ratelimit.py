@@ -1,9 +1,9 @@
-"""Limits: how often a caller may ask, by the names of the contract.
+"""Rate limits of routes.
 
-Each route says which limit counts it, or that none does. A named limit is one counter for all
-its routes; DEFAULT counts every path and method by itself. A signed-in caller is counted by
-user, others by address. Counters live in this process, or with REDIS_URL in a shared server,
-which counts atomically; while that is down, requests pass.
+Each route declares its limit, or none. A named limit has one counter per caller for all its routes,
+DEFAULT one for every method and route. Authenticated callers are counted by user, others by
+address. The counters are in this process, or with REDIS_URL in a shared server, which counts
+atomically; while that is down, requests are not limited.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from service.web.request_state import request_state
 from service.web.server.application import Service
 
 UNLIMITED: Final = ""
-# These are asked before anybody is known, or to become known: always by address.
+# Limits of routes that authenticate the caller, and therefore count by address.
 BY_ADDRESS: Final = frozenset({"REGISTER", "LOGIN", "REFRESH"})
 
 Route = TypeVar("Route", bound=Callable[..., object])
 
 
 def limit(name: str) -> Callable[[Route], Route]:
-    """Count a route by a limit."""
+    """Declare the limit of a route. Raises ValueError for an unknown name."""
     if name not in NAMES:
         raise ValueError(f"there is no limit {name}")
 
@@ -38,13 +38,13 @@ def limit(name: str) -> Callable[[Route], Route]:
 
 
 def unlimited(route: Route) -> Route:
-    """Let a route be asked without limit."""
+    """Declare that a route has no limit."""
     setattr(route, LIMIT_ATTRIBUTE, UNLIMITED)
     return route
 
 
 async def enforce(name: str, key: str, *, strict: bool = False) -> None:
-    """Count a hit of a limit. Raises TooManyRequests."""
+    """Count a hit of a limit, shown in the response's headers. Raises TooManyRequests."""
     result = await request_state().app.limiter.hit(name, key, strict=strict)
     if result is None:
         return
@@ -55,35 +55,34 @@ async def enforce(name: str, key: str, *, strict: bool = False) -> None:
 
 
 async def try_hit(name: str, key: str) -> bool:
-    """Count a hit of a limit that nobody is told of, and say whether there was room."""
+    """Whether a hit is within a limit that the response's headers do not show; counts the hit."""
     result = await request_state().app.limiter.hit(name, key)
     return result is None or result.allowed
 
 
 async def refund(name: str, key: str, *, strict: bool = False) -> None:
-    """Take a hit back that was none, after all."""
+    """Take a hit back that should not have counted."""
     await request_state().app.limiter.hit(name, key, cost=-1, strict=strict)
 
 
 def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
-    """Limit every route; `user_key` names the signed-in caller, without asking the database."""
+    """Limit every route; `user_key` returns the key of an authenticated caller, without a query."""
     app.limiter.register_metrics(app.metrics)
 
-    async def count() -> None:
+    async def count_request() -> None:
         rule = request_state().request.url_rule
         if rule is None or request_state().method == "OPTIONS":
             return
         route = app.view_functions[rule.endpoint]
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
-        if not app.limiter.counts(name):
+        if not app.limiter.is_on(name):
             return
-        caller = None if name in BY_ADDRESS else user_key()
-        key = caller or client_network()
+        key = (None if name in BY_ADDRESS else user_key()) or client_network()
         if name == DEFAULT:
             key = f"{request_state().method} {rule.rule} {key}"
         await enforce(name, key, strict=name == "LOGIN")
 
-    async def tell(response: Response) -> Response:
+    async def add_headers(response: Response) -> Response:
         result = request_state().limit_result
         if result is not None:
             response.headers["RateLimit-Limit"] = str(result.limit)
@@ -91,5 +90,5 @@ def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
             response.headers["RateLimit-Reset"] = str(result.reset)
         return response
 
-    app.before_request(count)
-    app.after_request(tell)
+    app.before_request(count_request)
+    app.after_request(add_headers)

@@ -1,13 +1,14 @@
-"""What the service keeps of one request and its answer, from the first byte to the last."""
+"""The state of the current request."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from quart import Request
 
 if TYPE_CHECKING:
+    from quart_auth import AuthUser
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from service.web.limiter import LimitResult
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 UNMATCHED: Final = "unmatched"
 OTHER: Final = "other"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# nginx's number for a client that went away before there was an answer.
+# nginx's status for a client that disconnected before the response.
 CLIENT_CLOSED_REQUEST: Final = 499
-# What machines ask every few seconds.
+# Paths that machines request every few seconds.
 ROUTINE: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class RequestState:
-    """One request with what belongs to it; Quart's `g` would do, at several times the cost."""
+    """The state of one request, at a fraction of the cost of Quart's `g`."""
 
     __slots__ = (
         "abort",
@@ -46,13 +47,12 @@ class RequestState:
         self.started = perf_counter()
         self.app = app
         self.request = request
-        # Ends it as if the client had gone, also when it waits for a client that reads nothing.
+        # Cancels the request as if the client had disconnected, even while a client reads nothing.
         self.abort = abort
         self.method = request.method if request.method in METHODS else OTHER
         self.request_id = ""
         self.client_ip: str | None = None
-        # quart-auth's AuthUser, once it is looked for.
-        self.principal: Any = None
+        self.principal: AuthUser | None = None
         self.session: AsyncSession | None = None
         self.keep_changes = False
         self.limit_result: LimitResult | None = None
@@ -62,16 +62,16 @@ class RequestState:
 
     @property
     def route(self) -> str:
-        """The template of the path; never the path itself, which the client chooses."""
+        """The template of the path, never the path itself, which the client chooses."""
         rule = self.request.url_rule
         return rule.rule if rule else UNMATCHED
 
     def begin(self) -> None:
-        """Make this the current state, in this task and those that it starts."""
+        """Make this the current state, in this task and in those that it starts."""
         _current.set(self)
 
     def end(self) -> None:
-        """Note the time: the answer is sent, or never will be."""
+        """Note the duration of the request, at its end."""
         self.seconds = perf_counter() - self.started
 
 

@@ -1,4 +1,4 @@
-"""Responses: every JSON body of the service is made here."""
+"""Responses, and the one JSON encoder for their bodies."""
 
 import re
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ def _default(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-# orjson's own way with times is ten times as fast as ours, but leaves out microseconds that are 0.
-_MAY_BE_A_WHOLE_SECOND: Final = re.compile(rb':\d\dZ"')
+# orjson formats times ten times as fast as `rfc3339`, but omits microseconds that are 0.
+_WHOLE_SECOND: Final = re.compile(rb':\d\dZ"')
 
 
 def dumps(payload: Payload) -> bytes:
-    """Write an object as JSON in UTF-8, times and ids as the contract writes them.
+    """Return an object as JSON in UTF-8, with ids as text and times as `rfc3339` formats them.
 
-    Times must be in UTC, as the database and the clock give them.
+    Times must be in UTC, as those of the database and the clock are.
     """
     body = orjson.dumps(payload, _default, orjson.OPT_UTC_Z)
-    if _MAY_BE_A_WHOLE_SECOND.search(body) is None:
+    if _WHOLE_SECOND.search(body) is None:
         return body
     return orjson.dumps(payload, _default, orjson.OPT_PASSTHROUGH_DATETIME)
 
@@ -41,24 +41,24 @@ def dumps(payload: Payload) -> bytes:
 def json_response(
     payload: Payload, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer an object as JSON."""
+    """Return a response with an object as JSON."""
     return json_bytes(dumps(payload), status, headers)
 
 
 def json_bytes(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer what `dumps` wrote."""
-    made = Headers()
-    made.add("Content-Type", "application/json")
+    """Return a response with JSON that `dumps` returned."""
+    all_headers = Headers()
+    all_headers.add("Content-Type", "application/json")
     if headers:
         for name, value in headers.items():
-            made.add(name, value)
-    return Response(body, status, made)
+            all_headers.add(name, value)
+    return Response(body, status, all_headers)
 
 
 def no_content() -> Response:
-    """Answer 204: no body, no length, no type (RFC 9110, §8.6, §15.3.5)."""
+    """Return a 204 without body, length and type (RFC 9110, §8.6, §15.3.5)."""
     response = Response(b"", 204)
     response.headers.pop("Content-Type", None)
     response.headers.pop("Content-Length", None)
@@ -71,6 +71,6 @@ async def _no_store(response: Response) -> Response:
 
 
 def never_store(blueprint: Blueprint) -> Blueprint:
-    """Let no cache keep a blueprint's answers (RFC 9111, §5.2.2.5)."""
+    """Forbid caches to store a blueprint's responses (RFC 9111, §5.2.2.5)."""
     blueprint.after_request(_no_store)
     return blueprint

@@ -1,7 +1,4 @@
-"""Server-Sent Events (HTML Standard, §9.2): how events look on the wire and how they are answered.
-
-`begin`, `comment` and `event` make bytes; `event_stream` answers with a stream of them.
-"""
+"""Server-Sent Events (HTML Standard, §9.2): their bytes, and the response that streams them."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
@@ -10,8 +7,8 @@ from quart import Response, request
 
 from service.web.request_state import request_state
 
-# Makes the stream for a client that has this Last-Event-ID, or none: from now on. It also gets what
-# ends the client's connection by force, as if the client had gone.
+# Opens the stream after a Last-Event-ID, or from now on without one. The second argument aborts the
+# client's connection.
 Open = Callable[[str | None, Callable[[], None]], Awaitable[AsyncGenerator[bytes, None]]]
 
 RETRY: Final = 2_000  # milliseconds that a client waits before it connects again
@@ -20,24 +17,24 @@ COMMENT: Final = b":\n\n"
 
 _HEADERS: Final = {
     "Cache-Control": "no-cache",
-    # nginx would hold events back until its buffer is full.
+    # nginx would buffer events otherwise.
     "X-Accel-Buffering": "no",
 }
 
 
 def begin(position: object | None = None) -> bytes:
-    """Begin a stream; a client that knows its position resumes even if it never gets an event."""
-    known = f"id: {position}\n" if position is not None else ""
-    return f"retry: {RETRY}\n{known}\n".encode()
+    """Return the start of a stream; with a position, a client can resume before its first event."""
+    id_line = f"id: {position}\n" if position is not None else ""
+    return f"retry: {RETRY}\n{id_line}\n".encode()
 
 
 def event(kind: str, data: str, position: object) -> bytes:
-    """Write an event; `data` is one line, as JSON is."""
+    """Return an event; `data` must be one line, as JSON is."""
     return f"id: {position}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 
 async def event_stream(open_stream: Open) -> Response:
-    """Answer with events, for as long as they come; HEAD gets the headers alone."""
+    """Return the response that streams events, or for HEAD its headers only."""
     if request.method == "HEAD":
         response = Response(b"", 200, _HEADERS)
         response.headers.pop("Content-Length", None)
