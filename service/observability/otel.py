@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, Final
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -84,7 +85,7 @@ class _CausedStatementSampler(Sampler):
 
     def should_sample(
         self,
-        parent_context: Any,
+        parent_context: Context | None,
         trace_id: int,
         name: str,
         kind: SpanKind | None = None,

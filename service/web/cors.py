@@ -16,30 +16,14 @@ from service.web.responses import no_content
 MAX_AGE: Final = timedelta(hours=2)
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_HEADERS: Final = (
-    "Authorization",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-    "Last-Event-ID",
-    "X-CSRF-Token",
-    "X-Request-ID",
-    "X-Token-Transport",
-)
+    "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
+    "Last-Event-ID", "X-CSRF-Token", "X-Request-ID", "X-Token-Transport",
+)  # fmt: skip
 EXPOSED_HEADERS: Final = (
-    "Allow",
-    "ETag",
-    "Idempotency-Replayed",
-    "Link",
-    "Location",
-    "RateLimit-Limit",
-    "RateLimit-Remaining",
-    "RateLimit-Reset",
-    "Retry-After",
-    "WWW-Authenticate",
-    "X-CSRF-Token",
+    "Allow", "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit-Limit",
+    "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "WWW-Authenticate", "X-CSRF-Token",
     "X-Request-ID",
-)
+)  # fmt: skip
 
 
 def init_app(app: Quart, origins: Sequence[str]) -> None:

@@ -27,21 +27,9 @@ class RequestState:
     """The state of one request, at a fraction of the cost of Quart's `g`."""
 
     __slots__ = (
-        "abort",
-        "app",
-        "client_ip",
-        "complete",
-        "keep_changes",
-        "limit_result",
-        "method",
-        "principal",
-        "request",
-        "request_id",
-        "seconds",
-        "session",
-        "started",
-        "status",
-    )
+        "abort", "app", "client_ip", "complete", "keep_changes", "limit_result", "method",
+        "principal", "request", "request_id", "seconds", "session", "started", "status",
+    )  # fmt: skip
 
     def __init__(self, app: "Service", request: Request, abort: Callable[[], None]) -> None:
         self.started = perf_counter()

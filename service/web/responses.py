@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -12,7 +12,7 @@ from werkzeug.datastructures import Headers
 
 from service.clock import rfc3339
 
-Payload = Mapping[str, Any]
+Payload = Mapping[str, object]
 
 
 def _default(value: object) -> str:

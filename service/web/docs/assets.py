@@ -6,20 +6,17 @@ from hashlib import sha256
 from importlib.metadata import distribution
 from pathlib import Path
 from string import Template
-from types import MappingProxyType
 from typing import Final
 
 # A distribution of Swagger UI's files, of which the Python code is not used.
 _PACKAGE: Final = "flask-swagger-ui"
 _FOLDER: Final = "flask_swagger_ui/dist"
 _HERE: Final = Path(__file__).parent
-_TYPES: Final = MappingProxyType(
-    {
-        ".js": "text/javascript; charset=utf-8",
-        ".css": "text/css; charset=utf-8",
-        ".png": "image/png",
-    }
-)
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".png": "image/png",
+}
 
 
 @dataclass(frozen=True)

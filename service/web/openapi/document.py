@@ -1,13 +1,15 @@
 """The OpenAPI document of an application."""
 
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 from quart import Quart, Response
-from quart.typing import ResponseTypes
+from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_schema import Info, QuartSchema
 from quart_schema.openapi import Contact, License
+from werkzeug.exceptions import HTTPException
 
+from service.web.openapi.models import Object
 from service.web.openapi.provider import Provider
 
 _DESCRIPTION: Final = """\
@@ -38,14 +40,14 @@ def init_app(app: Quart) -> None:
     # quart-schema would search each response for models, but responses of routes are bytes already.
     convert = app.make_response
 
-    async def make_response(result: Any) -> ResponseTypes:
+    async def make_response(result: ResponseReturnValue | HTTPException) -> ResponseTypes:
         return result if isinstance(result, Response) else await convert(result)
 
     app.make_response = make_response  # type: ignore[method-assign]
 
 
-def document(app: Quart) -> dict[str, Any]:
+def document(app: Quart) -> Object:
     """Return the OpenAPI 3.1 document of all routes of the application."""
     extension: QuartSchema = app.extensions["QUART_SCHEMA"]
-    schema: dict[str, Any] = extension.openapi_provider.schema()
+    schema: Object = extension.openapi_provider.schema()
     return schema

@@ -16,9 +16,8 @@ LOCATION: Final = Header(
     "Location", "The URL of the created resource.", {"type": "string", "format": "uri-reference"}
 )
 CHALLENGE: Final = Header("WWW-Authenticate", "How to authenticate (RFC 6750, §3).")
-RETRY_AFTER: Final = Header(
-    "Retry-After", "Seconds until the request may be repeated.", {"type": "integer", "minimum": 0}
-)
+_COUNT: Final = {"type": "integer", "minimum": 0}
+RETRY_AFTER: Final = Header("Retry-After", "Seconds until the request may be repeated.", _COUNT)
 ALLOW: Final = Header("Allow", "The methods that the path supports.")
 # An entity tag, weak after W/ (RFC 9110, §8.8.3). If-Match and If-None-Match are `*` or a list.
 ENTITY_TAG: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
@@ -27,25 +26,13 @@ _ENTITY_TAGS: Final = {
     "pattern": rf"^([ \t]*\*[ \t]*|[ \t,]*{ENTITY_TAG}([ \t]*,[ \t,]*{ENTITY_TAG})*[ \t,]*)$",
 }
 
-RATELIMIT: Final = (
-    Header(
-        "RateLimit-Limit",
-        "On limited routes: the number of requests that the tightest limit allows.",
-        {"type": "integer", "minimum": 0},
-        required=False,
-    ),
-    Header(
-        "RateLimit-Remaining",
-        "On limited routes: the number of requests that remain.",
-        {"type": "integer", "minimum": 0},
-        required=False,
-    ),
-    Header(
-        "RateLimit-Reset",
-        "On limited routes: the seconds until a request is allowed again.",
-        {"type": "integer", "minimum": 0},
-        required=False,
-    ),
+RATELIMIT: Final = tuple(
+    Header(f"RateLimit-{name}", f"On limited routes: {description}.", _COUNT, required=False)
+    for name, description in (
+        ("Limit", "the number of requests that the tightest limit allows"),
+        ("Remaining", "the number of requests that remain"),
+        ("Reset", "the seconds until a request is allowed again"),
+    )
 )
 LINK: Final = Header("Link", "The URLs of other pages: first, prev, next, last (RFC 8288).")
 REPLAYED: Final = Header(

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
-Schema = dict[str, Any]
+Object = dict[str, Any]
 Mode = Literal["validation", "serialization"]
 
 REF_TEMPLATE: Final = "#/components/schemas/{model}"
@@ -40,7 +40,7 @@ class PartialModel(BaseModel):
     the document does not show it.
     """
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> Object:
         """Return the fields that were sent."""
         return self.model_dump(exclude_unset=True)
 
@@ -78,20 +78,20 @@ class Schemas:
         self._refs, schemas = models_json_schema(
             list(dict.fromkeys(models)), ref_template=REF_TEMPLATE, schema_generator=_Generator
         )
-        self.components: Mapping[str, Schema] = schemas.get("$defs", {})
+        self.components: Mapping[str, Object] = schemas.get("$defs", {})
 
-    def ref(self, model: type[BaseModel], mode: Mode) -> Schema:
+    def ref(self, model: type[BaseModel], mode: Mode) -> Object:
         """Return the reference to the schema of a model."""
         return dict(self._refs[model, mode])
 
-    def members(self, model: type[BaseModel]) -> dict[str, Schema]:
+    def members(self, model: type[BaseModel]) -> dict[str, Object]:
         """Return the members of a model of parameters, which are never null."""
         name = self.ref(model, "validation")["$ref"].rpartition("/")[2]
         members = self.components[name]["properties"]
         return {name: _without_null(member) for name, member in members.items()}
 
 
-def _without_null(schema: Schema) -> Schema:
+def _without_null(schema: Object) -> Object:
     if "anyOf" not in schema:
         return dict(schema)
     options = [option for option in schema["anyOf"] if option != {"type": "null"}]

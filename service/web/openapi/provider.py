@@ -34,10 +34,9 @@ from service.web.openapi.declarations import (
     route_spec,
 )
 from service.web.openapi.headers import SENT_REQUEST_ID
-from service.web.openapi.models import Mode, Schemas
+from service.web.openapi.models import Mode, Object, Schemas
 
 View = Callable[..., Any]
-Object = dict[str, Any]
 
 _REQUEST_ID: Final = {"$ref": "#/components/parameters/RequestID"}
 
@@ -160,8 +159,7 @@ class Provider(OpenAPIProvider):
                     yield answer.model, "serialization"
 
     def _tags(self) -> list[str]:
-        names = (rule.endpoint.rpartition(".")[0] for rule in self.generate_rules())
-        used = set(names)
+        used = {rule.endpoint.rpartition(".")[0] for rule in self.generate_rules()}
         return [name for name in self._app.blueprints if name in used]
 
     def _components(self) -> Object:

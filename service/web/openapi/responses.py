@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -29,7 +29,7 @@ from service.web.openapi.headers import (
     RETRY_AFTER,
     SET_COOKIE,
 )
-from service.web.openapi.models import Schema, Schemas
+from service.web.openapi.models import Object, Schemas
 
 COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
 
@@ -44,7 +44,7 @@ _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
 ERROR_REF: Final = {"$ref": "#/components/schemas/Error"}
 _EXAMPLE_ID: Final = "01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
 
-ERROR: Final[Schema] = {
+ERROR: Final[Object] = {
     "title": "Error",
     "description": "A failure. Every failure has this shape, whatever caused it.",
     "type": "object",
@@ -75,7 +75,7 @@ COMMON_ERRORS: Final = (InternalError, Unavailable)
 SHARED_ERRORS: Final = (*JSON_ERRORS, *COMMON_ERRORS, NotFound, MethodNotAllowed, TooManyRequests)
 
 
-def header_object(header: Header) -> dict[str, Any]:
+def header_object(header: Header) -> Object:
     """Return the OpenAPI Header Object of a response's header."""
     return {
         "description": header.description,
@@ -84,15 +84,15 @@ def header_object(header: Header) -> dict[str, Any]:
     }
 
 
-def _headers(*headers: Header) -> dict[str, Any]:
+def _headers(*headers: Header) -> Object:
     common = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
     return {**common, **{header.name: header_object(header) for header in headers}}
 
 
-def success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
+def success(answer: Answer, schemas: Schemas) -> Object:
     """Return the Response Object of a success."""
     location = [LOCATION] if answer.status == HTTPStatus.CREATED else []
-    response: dict[str, Any] = {
+    response: Object = {
         "description": _describe(answer),
         "headers": _headers(*location, *answer.headers),
     }
@@ -101,15 +101,15 @@ def success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
     return response
 
 
-def _content_schema(answer: Answer, schemas: Schemas) -> Schema:
+def _content_schema(answer: Answer, schemas: Schemas) -> Object:
     if answer.model:
         return schemas.ref(answer.model, "serialization")
     return {"type": "object" if answer.media_type == JSON else "string"}
 
 
-def successes(answers: Iterable[Answer], schemas: Schemas) -> dict[str, Any]:
+def successes(answers: Iterable[Answer], schemas: Schemas) -> Object:
     """Return the Response Objects of successes by status; those of one status differ in type."""
-    responses: dict[str, Any] = {}
+    responses: Object = {}
     for answer in answers:
         response = success(answer, schemas)
         first = responses.setdefault(str(answer.status), response)
@@ -126,7 +126,7 @@ def _describe(answer: Answer) -> str:
     return HTTP_STATUS_CODES[answer.status]
 
 
-def failures(errors: Iterable[type[ServiceError]]) -> dict[str, Any]:
+def failures(errors: Iterable[type[ServiceError]]) -> Object:
     """Return the Response Objects of failures by status, with an example of each error."""
     ordered = sorted(dict.fromkeys(errors), key=lambda error: error.status)
     return {
@@ -135,13 +135,13 @@ def failures(errors: Iterable[type[ServiceError]]) -> dict[str, Any]:
     }
 
 
-def _failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
+def _failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
     if len(kinds) == 1 and kinds[0] in SHARED_ERRORS:
         return {"$ref": f"#/components/responses/{kinds[0].__name__}"}
     return failure(status, kinds)
 
 
-def failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
+def failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
     """Return the Response Object of the errors of one status."""
     lines = [(kind.__doc__ or HTTP_STATUS_CODES[status]).strip().splitlines()[0] for kind in kinds]
     return {
@@ -153,8 +153,8 @@ def failure(status: int, kinds: Sequence[type[ServiceError]]) -> dict[str, Any]:
     }
 
 
-def _show(kind: type[ServiceError]) -> dict[str, Any]:
-    value: dict[str, Any] = {
+def _show(kind: type[ServiceError]) -> Object:
+    value: Object = {
         "error": HTTP_STATUS_CODES[kind.status],
         "message": kind.default_message,
         "code": kind.status,
