@@ -13,10 +13,10 @@ FieldErrors = Mapping[str, Sequence[str]]
 
 
 class ServiceError(Exception):
-    """A failure that is answered with `status` and with `message`, one plain sentence for a person.
+    """A failure that the caller sees: its status, and a message, one plain sentence for a person.
 
-    `errors` maps fields to messages. The changes of a request that fails are rolled back, but
-    for an error type with `keeps_changes`.
+    `errors` maps fields to messages. A request that fails is rolled back, unless its error type
+    `keeps_changes`.
     """
 
     status: ClassVar[int]

@@ -16,7 +16,7 @@ def inject() -> dict[str, str]:
 
 @contextmanager
 def job_context(name: str, job_id: int, headers: Mapping[str, object]) -> Iterator[None]:
-    """Join the log lines and spans of a block to the request that cause the job.
+    """Join the log lines and spans of a block to the request that caused the job.
 
     `headers` are those that `inject` returned when the job was queued.
     """

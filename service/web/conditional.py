@@ -56,7 +56,7 @@ def weak_tag(body: bytes) -> EntityTag:
 
 
 def tagged(response: Response, tag: EntityTag) -> Response:
-    """Return the response with its tag, or a 304 without a body when If-None-Match has the tag.
+    """Return the response with its tag, or for GET and HEAD a 304 if If-None-Match has the tag.
 
     Raises InvalidEntityTag.
     """

@@ -1,4 +1,4 @@
-"""The request's database session: opened at first use, closed before the response is sent."""
+"""The request's database session: opened at first use, finished before the response is sent."""
 
 from typing import Final
 
@@ -26,7 +26,7 @@ def db_session() -> AsyncSession:
 
 
 async def release() -> None:
-    """Roll the session back and close it, so that a wait holds no connection."""
+    """Close the session without a commit, so that a wait holds no connection."""
     session = _take()
     if session is not None:
         await close_session(session, commit=False)
@@ -60,6 +60,6 @@ async def _close(_error: BaseException | None) -> None:
 
 
 def init_app(app: Service) -> None:
-    """Close the session of each request after it."""
+    """Commit or roll back, and close, the session of each request."""
     app.after_request(_finish)
     app.teardown_request(_close)

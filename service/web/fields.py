@@ -31,7 +31,7 @@ def _refuse_blank(text: str) -> str:
 
 
 def _check_email(text: str) -> str:
-    # An address in ASCII stays as it was typed; others are only comparable in their normal form.
+    # An address in ASCII stays as it was typed; others are comparable only in their normal form.
     try:
         email = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:

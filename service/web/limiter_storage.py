@@ -46,7 +46,7 @@ class BoundedMemoryStorage(Storage, SlidingWindowCounterSupport):
     async def acquire_sliding_window_entry(
         self, key: str, limit: int, expiry: int, amount: int = 1
     ) -> bool:
-        """Whether `amount`, which may be negative, is within the limit, and was counted."""
+        """Count `amount`, which may be negative, if the limit allows; return whether it does."""
         now = _now()
         window = self._roll(key, expiry, now)
         share = 1 - (now - window.start) / expiry

@@ -55,7 +55,7 @@ async def enforce(name: str, key: str, *, strict: bool = False) -> None:
 
 
 async def try_hit(name: str, key: str) -> bool:
-    """Whether a hit is within a limit that the response's headers do not show; counts the hit."""
+    """Count a hit that the response's headers do not show, and return whether it is allowed."""
     result = await request_state().app.limiter.hit(name, key)
     return result is None or result.allowed
 

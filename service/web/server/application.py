@@ -64,9 +64,10 @@ class Service(Quart):
         return cast(T, self._components[kind])
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return an asynchronous function, which runs in a thread what is not one already.
+        """Return the function itself, or one that runs it in a thread if it is synchronous.
 
-        Quart's own test costs ten times as much, a dozen times a request, for partials and marks.
+        Quart calls this a dozen times a request, and its own test, which also covers partials and
+        marked functions, costs ten times as much.
         """
         code = getattr(func, "__code__", None)
         if code is not None and code.co_flags & CO_COROUTINE:

@@ -39,7 +39,7 @@ class DisconnectWatcher:
         self._aborted = False
 
     def start(self) -> None:
-        """Start to receive: the body at once, a mere disconnect after WATCH_DELAY."""
+        """Start to receive, at once if a body may follow, else after WATCH_DELAY."""
         if self._request.may_have_body:
             self._start_receiving()
         else:

@@ -35,7 +35,7 @@ class BoundedBody(Body):
             self.append(data)
 
     def discard(self) -> None:
-        """Drop the buffer, and the error that was raised for it, which is a reference cycle."""
+        """Drop the buffer and its error, whose traceback refers to this body."""
         self._must_raise = None
         self.clear()
 
