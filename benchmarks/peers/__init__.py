@@ -27,6 +27,7 @@ class Peer:
     only: frozenset[str] | None = None  # the scenarios it can answer; None: all of its schema
 
 
+SERVE = "-m service serve --bind 127.0.0.1:{port}"
 HYPERCORN = "-m hypercorn --config hypercorn.toml --bind 127.0.0.1:{port} "
 GUNICORN = "-m gunicorn -w 4 --keep-alive 75 -b 127.0.0.1:{port} "
 UVICORN = (
@@ -40,7 +41,7 @@ BORROW = "-m benchmarks.peers.borrow "
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("service", HYPERCORN + "service.asgi:app", "production", "service"),
+        Peer("service", SERVE, "production", "service"),
         Peer("flask", GUNICORN + "-k gthread --threads 4 " + FLASK, processes=1),
         Peer("flask-sync", GUNICORN + FLASK, processes=1),
         Peer("fastapi", "-m " + UVICORN + "benchmarks.peers.fastapi_app:app"),
