@@ -140,6 +140,23 @@ def test_production_makes_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not (tmp_path / "var").exists()
 
 
+@pytest.mark.parametrize(
+    ("environment", "value", "refused"),
+    [
+        ("", "", False),
+        ("development", "true", True),
+        ("testing", "", False),
+        ("production", "", True),
+        ("production", "false", False),
+    ],
+)
+def test_common_passwords_are_refused_in_production_unless_set(
+    monkeypatch: pytest.MonkeyPatch, environment: str, value: str, refused: bool
+) -> None:
+    values = PRODUCTION | {"SERVICE_ENV": environment, "REFUSE_COMMON_PASSWORDS": value}
+    assert load(monkeypatch, values).common_passwords_refused is refused
+
+
 def test_jwt_secret_falls_back_to_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, {"SECRET_KEY": "one"}).jwt_secret == "one"
     assert load(monkeypatch, {"JWT_SECRET_KEY": "two"}).jwt_secret == "two"

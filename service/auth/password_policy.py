@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Final
 
 from service.errors import BadRequest
+from service.web.request_state import find_request_state
 
 LIST: Final = "common-passwords.txt.gz"
 # Registration refuses what is shorter anyway.
@@ -25,7 +26,14 @@ def common_passwords() -> frozenset[str]:
 
 
 def refuse_common(password: str) -> str:
-    """Give the password back. Raises ValueError when it is common, in any case."""
+    """Return the password. Raises ValueError when it is a common one, in any case.
+
+    A request's application refuses as REFUSE_COMMON_PASSWORDS says; outside of a request, where an
+    administrator is made, common passwords are always refused.
+    """
+    state = find_request_state()
+    if state is not None and not state.app.settings.common_passwords_refused:
+        return password
     if password.lower() in common_passwords():
         raise ValueError("is one of the most common passwords")
     return password

@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     jwt_refresh_token_expires: Seconds = 2_592_000
     refresh_reuse_grace: Annotated[int, Field(ge=0, le=3600)] = 30
     session_max_age: Seconds = 7_776_000
+    refuse_common_passwords: bool | None = None
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     cors_origins: Origins = ()
@@ -97,6 +98,12 @@ class Settings(BaseSettings):
     def json_logs(self) -> bool:
         """Whether logs are JSON: as LOG_FORMAT says, else in production."""
         return self.production if self.log_format is None else self.log_format == "json"
+
+    @property
+    def common_passwords_refused(self) -> bool:
+        """REFUSE_COMMON_PASSWORDS; unset, true in production and false elsewhere."""
+        refused = self.refuse_common_passwords
+        return self.production if refused is None else refused
 
     @property
     def jwt_secret(self) -> str:

@@ -67,5 +67,10 @@ _current: Final[ContextVar[RequestState]] = ContextVar("request_state")
 
 
 def request_state() -> RequestState:
-    """Return the current request's state."""
+    """Return the current request's state. Raises LookupError outside of a request."""
     return _current.get()
+
+
+def find_request_state() -> RequestState | None:
+    """Return the current request's state; None outside of a request."""
+    return _current.get(None)
