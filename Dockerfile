@@ -36,4 +36,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/live', timeout=2)"]
 
-CMD ["hypercorn", "--config", "hypercorn.toml", "service.asgi:app"]
+CMD ["service", "serve"]
