@@ -47,7 +47,7 @@ def curl(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 def test_the_first_session_works_as_it_stands(
     database_url: str, tmp_path: Path, curl: dict[str, str]
 ) -> None:
-    (script,) = re.findall(r"```bash\n(.*?)```", section("A first session"), re.DOTALL)
+    (script,) = re.findall(r"```bash\n(.*?)```", section("First requests"), re.DOTALL)
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
     with started("run", cwd=tmp_path, **options) as server:
         address = server.until("Serving on ")
