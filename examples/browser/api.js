@@ -1,8 +1,8 @@
-// The service as a browser's script sees it: the session is in cookies that no script can read.
+// The service as a browser's script sees it: the tokens are in cookies that no script can read.
 
 const SAFE = new Set(["GET", "HEAD"]);
 
-// A failure that the service told of.
+// A failure that the service answered with.
 export class ApiError extends Error {
   constructor(status, body) {
     const fields = Object.entries(body.errors ?? {});
@@ -19,10 +19,10 @@ export class Api {
     this.origin = new URL(address).origin;
   }
 
-  // Send a request; answers {status, headers, body}. Throws ApiError.
+  // Send a request and return {status, headers, body}. Throws ApiError.
   async request(method, path, { body, headers = {} } = {}) {
     let response = await this.#send(method, path, body, headers);
-    // The access token lives an hour; the refresh token gets another one.
+    // The access token has expired: the refresh token is exchanged for another pair, once.
     if (response.status === 401 && path !== "/auth/login" && this.#csrfToken()) {
       if (await this.#refresh()) {
         response = await this.#send(method, path, body, headers);
@@ -42,7 +42,7 @@ export class Api {
     localStorage.removeItem(this.#key);
   }
 
-  // The account of the session in the cookies; null when there is none.
+  // The account of the login session in the cookies; null when there is none.
   async whoAmI() {
     if (!this.#csrfToken()) return null;
     try {
@@ -53,7 +53,7 @@ export class Api {
     }
   }
 
-  // Posts' changes as they happen; the browser connects again by itself and misses none.
+  // Changes of posts as they happen; the browser connects again by itself and misses none.
   stream() {
     return new EventSource(`${this.origin}/api/posts/stream`);
   }
@@ -97,7 +97,7 @@ export class Api {
     return `csrf_token ${this.origin}`;
   }
 
-  // A page of the service's own host reads the cookie, others what the header told.
+  // A page of the service's own host reads the cookie; others keep the header's value.
   #csrfToken() {
     if (location.hostname === new URL(this.origin).hostname) {
       const found = document.cookie.match(/(?:^|; )csrf_token=([^;]*)/);

@@ -1,4 +1,4 @@
-// The page: signing in, an endless list, writing, editing, and what others write as they write it.
+// The page: signing in, an endless list, writing, editing, and live updates.
 
 import { Api } from "./api.js";
 
@@ -26,7 +26,7 @@ function say(text, action) {
   }
 }
 
-// Do what the person asked for, and say why when it fails.
+// Do what the person asked for, and show why when it fails.
 async function attempt(work) {
   try {
     say("");
@@ -86,7 +86,7 @@ function showOwn(element, post) {
   element.querySelector(".own").hidden = post.author !== user?.username;
 }
 
-// Show a post in its place, or what became of it.
+// Show a new post in its place, or a shown one's newer version.
 function show(post, { listed = false } = {}) {
   const known = shown.get(post.id);
   if (known && known.post.version > post.version) return;
@@ -96,7 +96,7 @@ function show(post, { listed = false } = {}) {
     return;
   }
   const after = [...$("posts").children].find((other) => isNewer(post, shown.get(other.id).post));
-  // Older than all that is shown: its turn comes when the list gets there.
+  // A post older than all that are shown is added when the list gets there.
   if (!after && nextCursor && !listed) return;
   const element = $("post").content.firstElementChild.cloneNode(true);
   fill(element, post);
@@ -152,7 +152,7 @@ new IntersectionObserver(
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
-  // Sent again after a lost answer, the same key writes no second post.
+  // An idempotency key: sent again after a lost answer, the form writes no second post.
   form.dataset.key ||= crypto.randomUUID?.() ?? String(Math.random());
   attempt(async () => {
     const headers = { "Idempotency-Key": form.dataset.key };
@@ -164,7 +164,7 @@ $("write").addEventListener("submit", (event) => {
   });
 });
 
-// Another text is another post.
+// Another text is another post, so it needs another key.
 $("write").addEventListener("input", (event) => delete event.currentTarget.dataset.key);
 
 async function edit(id) {
@@ -192,7 +192,7 @@ async function edit(id) {
         ({ body: post, headers } = await api.request("GET", `/api/posts/${id}`));
         tag = headers.get("ETag");
         show(post);
-        tellConflict(form, post);
+        showConflict(form, post);
       }
     });
   });
@@ -200,7 +200,7 @@ async function edit(id) {
   form.elements.title.focus();
 }
 
-function tellConflict(form, post) {
+function showConflict(form, post) {
   const conflict = form.querySelector(".conflict");
   conflict.textContent =
     `This post was changed elsewhere while you wrote; it now says “${post.title}”. ` +
