@@ -152,7 +152,7 @@ new IntersectionObserver(
 $("write").addEventListener("submit", (event) => {
   event.preventDefault();
   const form = event.target;
-  // An idempotency key: sent again after a lost answer, the form writes no second post.
+  // An idempotency key: sent again after a lost response, the form writes no second post.
   form.dataset.key ||= crypto.randomUUID?.() ?? String(Math.random());
   attempt(async () => {
     const headers = { "Idempotency-Key": form.dataset.key };

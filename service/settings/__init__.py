@@ -101,7 +101,7 @@ class Settings(BaseSettings):
 
     @property
     def common_passwords_refused(self) -> bool:
-        """REFUSE_COMMON_PASSWORDS; unset, true in production and false elsewhere."""
+        """Whether common passwords are refused: as REFUSE_COMMON_PASSWORDS says, else in production."""
         refused = self.refuse_common_passwords
         return self.production if refused is None else refused
 
