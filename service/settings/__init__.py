@@ -101,7 +101,7 @@ class Settings(BaseSettings):
 
     @property
     def common_passwords_refused(self) -> bool:
-        """Whether common passwords are refused: as REFUSE_COMMON_PASSWORDS says, else in production."""
+        """Whether common passwords are refused: REFUSE_COMMON_PASSWORDS, else in production."""
         refused = self.refuse_common_passwords
         return self.production if refused is None else refused
 
