@@ -48,7 +48,7 @@ types: $(DEVELOPMENT) $(PEERS) ## mypy
 	@$(BIN)/mypy --python-executable .venv-benchmarks/bin/python benchmarks
 
 migrations: $(DEVELOPMENT) ## the migrations run, and lead to what the models say
-	@$(BIN)/python -m tests.check_migrations
+	@$(BIN)/python -m tests.support.check_migrations
 
 document: $(DEVELOPMENT) ## the OpenAPI document is valid
 	@$(BIN)/service openapi > $(VENV)/openapi.json

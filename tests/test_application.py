@@ -8,8 +8,9 @@ import pytest
 from werkzeug.routing import Rule
 
 from service.app import create_app
-from tests.client import Answer, Client, refused
-from tests.conftest import make_settings
+from service.testing.application import make_settings
+from service.testing.client import Answer
+from tests.support.client import Client, refused
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JUNK = (b"", b"\xff", b"[]", b"{}", b'{"title": 1}', b"[" * 10_000)

@@ -8,7 +8,7 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 from service.settings import PROJECT
-from tests.conftest import SECRET
+from service.testing.application import SECRET
 
 # Of this process's environment; another setting would count another way.
 KEPT = {"PATH", "HOME", "TMPDIR"}
@@ -27,7 +27,7 @@ async def test_requests_keep_to_their_budget(database_url: str, tmp_path: Path) 
         "SERVICE_ENV": "testing",
     }
     counting = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.calls"),
+        *(sys.executable, "-m", "tests.support.call_counter"),
         cwd=PROJECT,
         env={name: value for name, value in os.environ.items() if name in KEPT} | settings,
         stdout=PIPE,

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from service.testing.client import Answer
 from service.web.openapi import document
 from service.web.server.application import Service
-from tests.client import Answer, Client
-from tests.conformance import Conformance, UntrueDocument
+from tests.support.client import Client
+from tests.support.conformance import Conformance, UntrueDocument
 
 
 @pytest.fixture

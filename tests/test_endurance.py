@@ -13,8 +13,8 @@ from statistics import quantiles
 
 import pytest
 
-from tests.processes import Connection, ServiceProcess, service_process
-from tests.waiting import until
+from tests.support.polling import until
+from tests.support.processes import Connection, ServiceProcess, service_process
 
 ACTIVE = 64
 SECONDS = 0.5

@@ -23,10 +23,10 @@ from service.db import migrations
 from service.db.engine import SILENCE, create_engine
 from service.db.pool import WAITING_PER_CONNECTION
 from service.embedded_postgres import EmbeddedPostgres, start
-from tests.conftest import make_settings
-from tests.processes import Connection, ServiceProcess, ask, service_process
-from tests.server import RawAnswer
-from tests.waiting import until
+from service.testing.application import make_settings
+from tests.support.polling import until
+from tests.support.processes import Connection, ServiceProcess, ask, service_process
+from tests.support.server import RawAnswer
 
 # Seconds. Short, so that the tests are; what is promised grows with them.
 POOL_TIMEOUT = 1

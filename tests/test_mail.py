@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from service.mail import MailMessage, Undeliverable, compose, make_mailer
-from tests.conftest import make_settings
-from tests.smtp import SmtpServer, part, smtp_server
+from service.testing.application import make_settings
+from service.testing.mails import part
+from tests.support.smtp import SmtpServer, smtp_server
 
 SENDER = "The service <hello@service.example>"
 LETTER = MailMessage(

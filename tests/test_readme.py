@@ -12,8 +12,8 @@ import pytest
 
 from service.cli import main
 from service.settings import PROJECT, Settings
-from tests import curl as curl_stand_in
-from tests.cli.process import started
+from tests.support import curl as curl_stand_in
+from tests.support.command import started
 
 README = (PROJECT / "README.md").read_text()
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.client import PASSWORD, Client
-from tests.conftest import Trips
+from service.testing.client import PASSWORD
+from tests.support.client import Client
+from tests.support.round_trips import Trips
 
 READ = ["SELECT"]
 

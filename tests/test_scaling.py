@@ -15,10 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from tests.eventsource import EventSource
-from tests.processes import ROOT, Connection, ServiceProcess, ask, free_port, service_process
-from tests.server import RawAnswer, exchange, head
-from tests.waiting import until
+from service.settings import PROJECT
+from tests.support.eventsource import EventSource
+from tests.support.polling import until
+from tests.support.processes import Connection, ServiceProcess, ask, free_port, service_process
+from tests.support.server import RawAnswer, exchange, head
 
 CLIENTS = 64
 # Patient, so that a busy machine does not look like a lost request.
@@ -68,7 +69,7 @@ def balancer_config(folder: Path, port: int, statistics: int, replicas: list[int
         "bind :8080": [f"    bind 127.0.0.1:{port}"],
     }
     lines: list[str] = []
-    for line in (ROOT / "deploy" / "haproxy.cfg").read_text().splitlines():
+    for line in (PROJECT / "deploy" / "haproxy.cfg").read_text().splitlines():
         replaced = [own.pop(start) for start in list(own) if line.strip().startswith(start)]
         lines += replaced[0] if replaced else [line]
     assert not own

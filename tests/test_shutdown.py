@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.processes import Connection, ServiceProcess, ask, service_process
-from tests.waiting import until
+from tests.support.polling import until
+from tests.support.processes import Connection, ServiceProcess, ask, service_process
 
 LOCKED = """
     SELECT count(*) FROM pg_stat_activity

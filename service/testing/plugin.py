@@ -124,10 +124,10 @@ def service_server(
 ) -> Iterator[Server]:
     """The service on a port of 127.0.0.1, an application of its own in a thread."""
     from service.testing.application import make_app
-    from service.testing.server import serving
+    from service.testing.server import Server, serving
 
-    with service_loop.entered(serving(make_app(service_settings), _service_socket)) as server:
-        yield server
+    with service_loop.entered(serving(make_app(service_settings), _service_socket)) as port:
+        yield Server(port)
 
 
 @pytest.fixture

@@ -14,10 +14,14 @@ from service.web.server.serve import serve
 
 @dataclass(frozen=True)
 class Server:
-    """Where an application is served: `url` is such as http://127.0.0.1:54321."""
+    """Where an application is served."""
 
-    url: str
     port: int
+
+    @property
+    def url(self) -> str:
+        """The address without a path, such as http://127.0.0.1:54321."""
+        return f"http://127.0.0.1:{self.port}"
 
 
 def bound_socket() -> socket.socket:
@@ -28,8 +32,8 @@ def bound_socket() -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(app: Service, bound: socket.socket | None = None) -> AsyncIterator[Server]:
-    """Serve an application that is not started yet; at the end it is stopped.
+async def serving(app: Service, bound: socket.socket | None = None) -> AsyncIterator[int]:
+    """Serve an application that is not started yet; at the end it is stopped. Yields the port.
 
     Raises what keeps it from starting.
     """
@@ -52,7 +56,7 @@ async def serving(app: Service, bound: socket.socket | None = None) -> AsyncIter
     start_task.cancel()
     try:
         if not serve_task.done():
-            yield Server(f"http://127.0.0.1:{port}", port)
+            yield port
     finally:
         app.shutdown_state.close_port()
         await serve_task

@@ -13,9 +13,10 @@ from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
 from service.db.database import Database, close_session
 from service.settings import Settings
+from service.testing.client import PASSWORD
+from service.testing.clock import Clock
 from service.web.server.application import Service
-from tests.client import PASSWORD, Client
-from tests.moving import hold
+from tests.support.client import Client
 
 OTHER_PASSWORD = "an entirely different staple"
 
@@ -208,9 +209,8 @@ async def test_cleanup_removes_what_is_over(
     client: Client,
     database: Database,
     db: "asyncpg.Connection",
-    monkeypatch: pytest.MonkeyPatch,
+    service_clock: Clock,
 ) -> None:
-    moving = hold(monkeypatch)
     gone, old, live = [await client.sign_up() for _ in range(3)]
     await gone.post("/api/posts", {"title": "t", "content": "c"})
     await old.post("/auth/logout")
@@ -231,5 +231,5 @@ async def test_cleanup_removes_what_is_over(
     rows = await db.fetch("SELECT * FROM security_events WHERE user_id = $1", gone.user["id"])
     assert {row["kind"] for row in rows} >= {"account.registered", "account.deleted"}
     assert {row["detail"] for row in rows} == {"{}"}
-    moving.advance(31 * 86_400)
+    service_clock.advance(31 * 86_400)
     assert await clean(1) == (1, 0)

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from tests.client import Client, refused
+from tests.support.client import Client, refused
 
 
 async def test_answers_what_registration_answered(client: Client) -> None:

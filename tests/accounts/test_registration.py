@@ -7,7 +7,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from tests.client import PASSWORD, Client, faults, refused
+from service.testing.client import PASSWORD
+from tests.support.client import Client, faults, refused
 
 STRANGE = ["pässwörd", "  spaces around  ", "🔑🗝️🔐🧷🪪🧿🎛️🪬", "كلمة السر الطويلة", "e\u0301" * 8]
 

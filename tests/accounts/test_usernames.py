@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.client import PASSWORD, Client
+from service.testing.client import PASSWORD
+from tests.support.client import Client
 
 VALID = re.compile(r"[A-Za-z0-9._-]{3,80}")
 

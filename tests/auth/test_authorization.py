@@ -15,8 +15,8 @@ from werkzeug.datastructures import Headers
 
 from service import clock
 from service.ids import new_id
-from tests.client import Client, refused
-from tests.conftest import SECRET
+from service.testing.application import SECRET
+from tests.support.client import Client, refused
 
 INVALID = 'Bearer error="invalid_token", error_description="The token is invalid"'
 EXPIRED = 'Bearer error="invalid_token", error_description="The token has expired"'

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from service.settings import Environment
-from tests.auth.browser import BY_COOKIE, Browser, open_browser, set_cookies
-from tests.client import PASSWORD, Answer, Client, refused
-from tests.conftest import make_settings, running
-from tests.moving import Clock
+from service.testing.application import make_settings, running
+from service.testing.client import PASSWORD, Answer
+from service.testing.clock import Clock
+from tests.support.browser import BY_COOKIE, Browser, open_browser, set_cookies
+from tests.support.client import Client, refused
 
 ACCESS_LIFE = "3600"
 SESSION_LIFE = "2592000"

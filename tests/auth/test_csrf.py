@@ -10,9 +10,10 @@ import pytest
 from service.auth.csrf import CsrfTokens
 from service.auth.errors import CsrfRefused
 from service.ids import new_id
-from tests.auth.browser import Browser, open_browser
-from tests.client import PASSWORD, Client, refused
-from tests.conftest import make_settings
+from service.testing.application import make_settings
+from service.testing.client import PASSWORD
+from tests.support.browser import Browser, open_browser
+from tests.support.client import Client, refused
 
 REFUSED = "CSRF token missing or wrong"
 POST = {"title": "Written in a browser", "content": "Words"}

@@ -26,9 +26,9 @@ from service.app import create_app
 from service.auth.tokens import Claims, ExpiredToken, InvalidToken, Tokens, TokenType
 from service.ids import new_id
 from service.settings import Settings, SettingsError
-from tests.client import Client
-from tests.conftest import SECRET, make_settings
-from tests.moving import Clock
+from service.testing.application import SECRET, make_settings
+from service.testing.clock import Clock
+from tests.support.client import Client
 
 MAKERS: dict[str, Callable[[], Any]] = {
     "EdDSA": ed25519.Ed25519PrivateKey.generate,

@@ -6,8 +6,9 @@ import asyncpg
 import pytest
 
 from service.auth.passwords import Passwords
+from service.testing.client import PASSWORD
 from service.web.server.application import Service
-from tests.client import PASSWORD, Client, faults, refused
+from tests.support.client import Client, faults, refused
 
 
 async def disable_all(db: "asyncpg.Connection") -> None:

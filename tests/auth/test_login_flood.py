@@ -1,7 +1,6 @@
 """A flood of logins must neither stop those who read nor fill the memory."""
 
 import asyncio
-import json
 import logging
 import statistics
 import time
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.auth.serving import Connection, Served, serve
-from tests.client import PASSWORD
+from service.testing.client import PASSWORD
+from tests.support.processes import Connection, ServiceProcess, service_process
 
 log = logging.getLogger(__name__)
 
@@ -26,58 +25,59 @@ pytestmark = [
 ]
 
 
-async def prepare(served: Served) -> tuple[str, bytes]:
-    """An account and a post: the post's path and the login's body."""
-    body = json.dumps({"email": "flood@example.com", "password": PASSWORD}).encode()
-    async with Connection(served.port) as connection:
-        assert (await connection.request("POST", "/auth/register", body))[0] == 201
-        login = json.loads((await connection.request("POST", "/auth/login", body))[1])
-        post = json.dumps({"title": "t", "content": "c" * 500}).encode()
-        answer = await connection.request("POST", "/api/posts", post, login["access_token"])
-        return f"/api/posts/{json.loads(answer[1])['id']}", body
+CREDENTIALS = {"email": "flood@example.com", "password": PASSWORD}
 
 
-async def read(served: Served, path: str) -> float:
+async def prepare(service: ServiceProcess) -> str:
+    """An account and a post: the post's path."""
+    async with Connection(service.port) as connection:
+        await connection.sign_up("flood")
+        post = {"title": "t", "content": "c" * 500}
+        answer = await connection.request("POST", "/api/posts", post)
+        return f"/api/posts/{answer.json['id']}"
+
+
+async def read(service: ServiceProcess, path: str) -> float:
     """Read with all readers for a while: the 99th percentile of the times, in seconds."""
     times: list[float] = []
     deadline = time.monotonic() + SECONDS
 
     async def reader() -> None:
-        async with Connection(served.port) as connection:
+        async with Connection(service.port) as connection:
             while (start := time.monotonic()) < deadline:
-                status, _ = await connection.request("GET", path)
-                assert status == 200
+                assert (await connection.request("GET", path)).status == 200
                 times.append(time.monotonic() - start)
 
     await asyncio.gather(*(reader() for _ in range(READERS)))
     return statistics.quantiles(times, n=100)[-1]
 
 
-async def flood(served: Served, body: bytes, stop: asyncio.Event, statuses: list[int]) -> None:
-    """Log in again and again until told to stop."""
-    async with Connection(served.port) as connection:
+async def flood(service: ServiceProcess, stop: asyncio.Event, statuses: list[int]) -> None:
+    """Log in again and again until `stop` is set."""
+    async with Connection(service.port) as connection:
         while not stop.is_set():
-            statuses.append((await connection.request("POST", "/auth/login", body))[0])
+            answer = await connection.request("POST", "/auth/login", CREDENTIALS)
+            statuses.append(answer.status)
 
 
 async def test_readers_hardly_feel_a_login_flood(database_url: str, tmp_path: Path) -> None:
     statuses: list[int] = []
     quiet, flooded = [], []
-    async with serve(database_url, tmp_path) as served:
-        path, body = await prepare(served)
-        await read(served, path)  # warm
-        before = served.resident()
+    async with service_process(database_url, tmp_path) as service:
+        path = await prepare(service)
+        await read(service, path)  # warm
+        before = service.resident()
         for _ in range(ROUNDS):
-            quiet.append(await read(served, path))
+            quiet.append(await read(service, path))
             stop = asyncio.Event()
             flooding = [
-                asyncio.create_task(flood(served, body, stop, statuses)) for _ in range(FLOODERS)
+                asyncio.create_task(flood(service, stop, statuses)) for _ in range(FLOODERS)
             ]
             await asyncio.sleep(0.5)  # until all of them are at it
-            flooded.append(await read(served, path))
+            flooded.append(await read(service, path))
             stop.set()
             await asyncio.gather(*flooding)
-        grown = served.resident() - before
+        grown = service.resident() - before
     # Of many rounds in turns the medians: a machine has moments that are slow, or fast.
     ratio = statistics.median(flooded) / statistics.median(quiet)
     log.info("p99 in s: quiet %s, flooded %s, ratio %.2f", quiet, flooded, ratio)

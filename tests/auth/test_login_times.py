@@ -9,7 +9,7 @@ import pytest
 
 from service.auth.passwords import Passwords
 from service.web.server.application import Service
-from tests.client import Client
+from tests.support.client import Client
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from argon2 import PasswordHasher
 
 from service.auth.password_policy import common_passwords
 from service.auth.werkzeug_hashes import verify_foreign
-from tests.client import PASSWORD, Client
-from tests.conftest import QUICK_HASHER
+from service.testing.application import QUICK_HASHER
+from service.testing.client import PASSWORD
+from tests.support.client import Client
 
 # Written by Werkzeug 3.1 (generate_password_hash), with its defaults of now and of old.
 WERKZEUG = {

@@ -9,7 +9,7 @@ from argon2.exceptions import VerifyMismatchError
 
 from service.auth.passwords import HASHER, QUEUE_PER_THREAD, Passwords, hash_of_nothing
 from service.errors import Unavailable
-from tests.conftest import QUICK_HASHER
+from service.testing.application import QUICK_HASHER
 
 
 @pytest.fixture

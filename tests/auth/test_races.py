@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from service.settings import Settings
-from tests.client import PASSWORD, Client
-from tests.conftest import make_settings
+from service.testing.application import make_settings
+from service.testing.client import PASSWORD
+from tests.support.client import Client
 
 
 @pytest.fixture

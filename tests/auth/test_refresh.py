@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from tests.client import Client, refused
+from tests.support.client import Client, refused
 
 
 async def test_answers_tokens_that_work(client: Client) -> None:

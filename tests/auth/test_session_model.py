@@ -21,10 +21,10 @@ from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import Claims
 from service.db.database import Database, close_session
 from service.errors import ServiceError
+from service.testing.clock import Clock
 from service.web.client import INTERNAL
 from service.web.server.application import Service
-from tests.client import Client
-from tests.moving import Clock
+from tests.support.client import Client
 
 GRACE = 30
 LIFE = 3_000

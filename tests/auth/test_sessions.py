@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from service.auth.tokens import Tokens, TokenType
-from tests.client import PASSWORD, Answer, Client
-from tests.moving import Clock
+from service.testing.client import PASSWORD, Answer
+from service.testing.clock import Clock
+from tests.support.client import Client
 
 DAY = 86_400
 HOUR = 3_600

@@ -8,7 +8,7 @@ import pytest
 from service import clock
 from service.auth.tokens import ExpiredToken, InvalidToken, Tokens, TokenType
 from service.ids import new_id
-from tests.conftest import SECRET, make_settings
+from service.testing.application import SECRET, make_settings
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import asyncpg
 
 from service.settings import Settings
 from service.web.server.application import Service
-from tests.cli.conftest import Invoke
-from tests.client import Client
+from tests.support.client import Client
+from tests.support.command import Invoke
 
 
 async def demo(invoke: Invoke, settings: Settings, users: int, posts: int) -> str:

@@ -7,7 +7,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from tests.cli.process import fetch, started
+from tests.support.command import fetch, started
 
 PERSON = {"email": "ada@example.com", "password": "correct horse battery staple"}
 

@@ -11,7 +11,8 @@ from click.testing import Result
 
 from service import embedded_postgres
 from service.embedded_postgres import EmbeddedPostgres
-from tests.cli.conftest import Invoke
+from service.testing.database import Databases
+from tests.support.command import Invoke
 
 PASSWORD = "hunter2-is-secret"
 
@@ -77,8 +78,9 @@ def test_an_address_that_is_none_is_told(
     assert_told(invoke(command, port=0, database_url=url), words)
 
 
-def test_a_missing_database_is_told(invoke: Invoke, postgres: EmbeddedPostgres) -> None:
-    result = invoke("run", port=0, database_url=postgres.url("not_there"))
+def test_a_missing_database_is_told(invoke: Invoke, service_databases: Databases) -> None:
+    url = service_databases.server.url("not_there")
+    result = invoke("run", port=0, database_url=url)
     assert_told(result, "There is no such database", "/not_there")
 
 

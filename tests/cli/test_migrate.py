@@ -6,8 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from service.db.schema_version import head_revision
-from tests.cli.conftest import Invoke
-from tests.cli.process import started
+from tests.support.command import Invoke, started
 
 
 def test_it_tells_what_ran_and_then_that_nothing_is_left(invoke: Invoke, empty_url: str) -> None:

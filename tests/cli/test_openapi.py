@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import Invoke
+from tests.support.command import Invoke
 
 
 def test_the_document_needs_no_database(invoke: Invoke, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import PROJECT
-from tests.cli.process import fetch, started
+from tests.support.command import fetch, started
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from tests.cli.process import Process, fetch, started
+from tests.support.command import Process, fetch, started
 
 LIMIT = 2.0  # seconds; on a busy machine as long as the start took
 

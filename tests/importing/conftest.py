@@ -4,10 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import empty_url, invoke
-
-__all__ = ["empty_url", "invoke"]
-
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:

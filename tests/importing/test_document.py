@@ -12,8 +12,8 @@ import pytest
 
 from service.importing.source import TABLES
 from service.settings import PROJECT
-from tests.cli.process import environment
-from tests.importing.flask_service import fill, post, user
+from tests.support.command import environment
+from tests.support.flask_service import fill, post, user
 
 DOCUMENT = (PROJECT / "docs" / "moving-from-flask.md").read_text()
 

@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from service.settings import Settings
-from tests.cli.conftest import Invoke
-from tests.importing.flask_service import fill, user
-from tests.importing.running import run_import
+from tests.support.command import Invoke
+from tests.support.flask_import import run_import
+from tests.support.flask_service import fill, user
 
 
 @pytest.mark.parametrize(

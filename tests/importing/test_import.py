@@ -8,10 +8,10 @@ from uuid import UUID
 import asyncpg
 
 from service.settings import Settings
-from tests.cli.conftest import Invoke
-from tests.client import Client
-from tests.importing.flask_service import PASSWORD, QUICK_HASHES, an_id, fill, post, user
-from tests.importing.running import everything, run_import
+from tests.support.client import Client
+from tests.support.command import Invoke
+from tests.support.flask_import import everything, run_import
+from tests.support.flask_service import PASSWORD, QUICK_HASHES, an_id, fill, post, user
 
 
 def aware(row: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 
 from service.settings import Settings
-from tests.cli.process import started
-from tests.importing.flask_service import an_id, fill, post, user
-from tests.importing.running import everything, read_report
-from tests.waiting import until
+from tests.support.command import started
+from tests.support.flask_import import everything, read_report
+from tests.support.flask_service import an_id, fill, post, user
+from tests.support.polling import until
 
 USERS = 2_000
 POSTS = 200_000

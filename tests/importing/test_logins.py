@@ -8,10 +8,10 @@ import pytest
 from werkzeug.security import generate_password_hash
 
 from service.settings import Settings
-from tests.cli.conftest import Invoke
-from tests.client import Client, refused
-from tests.importing.flask_service import PASSWORD, fill, post, user
-from tests.importing.running import run_import
+from tests.support.client import Client, refused
+from tests.support.command import Invoke
+from tests.support.flask_import import run_import
+from tests.support.flask_service import PASSWORD, fill, post, user
 
 HASH = "SELECT password_hash FROM users"
 

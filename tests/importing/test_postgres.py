@@ -6,9 +6,9 @@ from typing import Any
 import asyncpg
 
 from service.settings import Settings
-from tests.cli.conftest import Invoke
-from tests.importing.flask_service import an_id, fill, post, user
-from tests.importing.running import run_import
+from tests.support.command import Invoke
+from tests.support.flask_import import run_import
+from tests.support.flask_service import an_id, fill, post, user
 
 
 async def test_times_that_no_calendar_has_are_refused(

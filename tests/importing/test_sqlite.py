@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 from service.settings import Settings
-from tests.cli.conftest import Invoke
-from tests.importing.flask_service import an_id, fill, post, user
-from tests.importing.running import run_import
+from tests.support.command import Invoke
+from tests.support.flask_import import run_import
+from tests.support.flask_service import an_id, fill, post, user
 
 # SQLite takes anything: statement, table, number of the row, reason.
 ODD_VALUES: dict[str, tuple[str, str, str]] = {

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.client import Answer, Client
+from service.testing.client import Answer
+from tests.support.client import Client
 
 POST = {"title": "First", "content": "Words"}
 

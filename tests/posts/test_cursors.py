@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from tests.client import Client
+from tests.support.client import Client
 
 COPY = (
     "INSERT INTO posts (id, author_id, title, content, created_at) "

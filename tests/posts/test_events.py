@@ -19,7 +19,7 @@ from service.posts.events import (
     read_page,
 )
 from service.settings import Settings
-from tests.client import Client
+from tests.support.client import Client
 
 BEGINNING = Position(0, 0)
 INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, 'Title', $3)"

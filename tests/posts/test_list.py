@@ -1,15 +1,13 @@
 """GET /api/posts: pages, and a total that is always exact."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
 
-from service.ids import new_id
-from tests.client import Client, faults
+from tests.support.client import Client, faults
+from tests.support.posts import insert_posts
 
 JUNK = [
     "0",
@@ -33,16 +31,6 @@ JUNK = [
     "1,2",
     "-0",
 ]
-
-
-async def insert_posts(db: "asyncpg.Connection", author_id: str, number: int) -> list[str]:
-    """Posts of one moment, whose order only their ids tell; newest first."""
-    ids = sorted((new_id() for _ in range(number)), reverse=True)
-    moment = datetime(2026, 11, 22, 10, tzinfo=UTC)
-    rows = [(post_id, UUID(author_id), "A title", "Content", moment) for post_id in ids]
-    columns = ["id", "author_id", "title", "content", "created_at"]
-    await db.copy_records_to_table("posts", records=rows, columns=columns)
-    return [str(post_id) for post_id in ids]
 
 
 async def listed(client: Client, query: str = "") -> dict[str, Any]:

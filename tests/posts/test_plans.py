@@ -13,8 +13,8 @@ from service.posts.queries import Filters, read_after, read_page
 from service.posts.search_totals import TotalsCache
 from service.settings import Settings
 from service.web.pagination import Position
-from tests.client import Client
-from tests.posts.test_list import insert_posts
+from tests.support.client import Client
+from tests.support.posts import insert_posts
 
 # The first five times PostgreSQL plans for the values at hand, then it compares.
 ENOUGH = 20

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.posts import search
-from tests.client import Client
+from tests.support.client import Client
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.hypercorn_process import running
-from tests.server import RawAnswer, connected, parse
+from tests.support.processes import service_process
+from tests.support.server import RawAnswer, connected, parse
 
 POSTS = 1_000_000
 ROUNDS = 5
@@ -90,7 +90,10 @@ async def test_a_word_in_each_of_a_million_posts(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     await fill(database_url, db)
-    async with running(database_url, tmp_path) as (_, port), connected(port) as streams:
+    async with (
+        service_process(database_url, tmp_path) as service,
+        connected(service.port) as streams,
+    ):
         found = (await ask(streams, "/api/posts?q=always")).json
         assert (found["total"], found["total_capped"], len(found["posts"])) == (10_000, True, 20)
         ratios = [await ratio(streams) for _ in range(ROUNDS)]

@@ -9,7 +9,7 @@ from service import clock
 from service.db.database import close_session
 from service.posts import posts
 from service.web.server.application import Service
-from tests.client import Client
+from tests.support.client import Client
 
 POST = {"title": "Mine", "content": "Words"}
 

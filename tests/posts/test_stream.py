@@ -14,14 +14,14 @@ from service.posts import stream
 from service.posts.events import newest_position, read_page
 from service.posts.stream import PostStream
 from service.settings import Settings
+from service.testing.application import make_settings
 from service.web import broadcast
 from service.web.server.application import Service
-from tests.client import Client
-from tests.conftest import make_settings
-from tests.eventsource import EventSource, streaming
-from tests.lost import LostWhenCancelled, ends
-from tests.server import exchange, head
-from tests.waiting import until
+from tests.support.client import Client
+from tests.support.eventsource import EventSource, streaming
+from tests.support.lost_connection import LostWhenCancelled, ends
+from tests.support.polling import until
+from tests.support.server import exchange, head
 
 POST = {"title": "A title", "content": "Some content"}
 INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, $3, $4)"

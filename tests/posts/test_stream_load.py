@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import resource
-import subprocess
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,9 +12,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.eventsource import EventSource
-from tests.hypercorn_process import running
-from tests.server import exchange, head
+from tests.support.eventsource import EventSource
+from tests.support.processes import service_process
+from tests.support.server import exchange, head
 
 STREAMS = 2_000
 REQUESTS = 300
@@ -38,11 +37,6 @@ def open_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def memory(pid: int) -> int:
-    """A process's resident memory, in KiB."""
-    return int(subprocess.check_output(["ps", "-o", "rss=", "-p", str(pid)]))
-
-
 async def slowest_of_hundred(port: int) -> float:
     """The 99th percentile of a request's time, in seconds; the best of three, for noise adds."""
     results = []
@@ -63,22 +57,22 @@ async def test_two_thousand_idle_streams(
 ) -> None:
     author_id = uuid4()
     await db.execute(USER, author_id)
-    async with running(database_url, tmp_path) as (process, port), AsyncExitStack() as stack:
+    async with service_process(database_url, tmp_path) as service, AsyncExitStack() as stack:
 
         async def connect() -> EventSource:
-            source = EventSource(port)
+            source = EventSource(service.port)
             await stack.enter_async_context(source.connected())
             return source
 
         await connect()  # brings the reader
-        alone = await slowest_of_hundred(port)
-        before = memory(process.pid)
+        alone = await slowest_of_hundred(service.port)
+        before = service.resident()
         sources: list[EventSource] = []
         for _ in range(STREAMS // AT_ONCE):
             sources += await asyncio.gather(*[connect() for _ in range(AT_ONCE)])
-        each = (memory(process.pid) - before) / STREAMS
+        each = (service.resident() - before) / 1024 / STREAMS
         gc.freeze()  # it is the server that is measured, not this process's 2,000 readers
-        beside = await slowest_of_hundred(port)
+        beside = await slowest_of_hundred(service.port)
 
         waiting = [asyncio.create_task(source.next()) for source in sources]
         await asyncio.sleep(0)

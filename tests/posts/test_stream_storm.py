@@ -1,7 +1,6 @@
 """The stream under many writers, restarts of the database, and signals."""
 
 import asyncio
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,10 @@ from service.db import migrations
 from service.db.engine import create_engine
 from service.embedded_postgres import start
 from service.settings import Settings
-from tests.client import Client
-from tests.conftest import make_settings
-from tests.eventsource import Event, EventSource, streaming
-from tests.hypercorn_process import running
+from service.testing.application import make_settings
+from tests.support.client import Client
+from tests.support.eventsource import Event, EventSource, streaming
+from tests.support.processes import service_process
 
 POST = {"title": "A title", "content": "Some content"}
 INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, 'Title', 'Content')"
@@ -180,9 +179,10 @@ async def test_events_that_a_failover_lost_tell_clients_to_reload(
 async def test_sigterm_ends_streams_before_connections_are_drained(
     database_url: str, tmp_path: Path, worker_class: str
 ) -> None:
-    async with running(database_url, tmp_path, worker_class) as (process, port):
-        async with EventSource(port).connected() as source:
-            process.send_signal(signal.SIGTERM)
+    options = {"worker_class": worker_class, "graceful_timeout": 60}
+    async with service_process(database_url, tmp_path, **options) as service:
+        async with EventSource(service.port).connected() as source:
+            service.terminate()
             assert await source.rest() == []
         async with asyncio.timeout(15):
-            assert await process.wait() == 0
+            assert (await service.ended())[0] == 0

@@ -11,9 +11,11 @@ from service.posts import search, search_totals
 from service.posts.search import SearchPlan
 from service.posts.search_totals import PostCounters, ProvenTotal, TotalsCache
 from service.settings import Settings
+from service.testing.application import running
+from service.testing.client import PASSWORD
 from service.web.server.application import Service
-from tests.client import PASSWORD, Client
-from tests.conftest import Trips, running
+from tests.support.client import Client
+from tests.support.round_trips import Trips
 
 CAP = 8
 # How many matches are counted.

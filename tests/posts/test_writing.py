@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from tests.client import Client, faults, refused
+from tests.support.client import Client, faults, refused
 
 NEW = {"title": "A title", "content": "Some content"}
 UNICODE = [

@@ -1,14 +1,11 @@
-"""What the tests of pages and connections may ask for."""
+"""A browser for the tests of pages."""
 
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypercorn.asyncio.tcp_server import TCPServer
 from playwright.async_api import BrowserContext, async_playwright
-
-from service.web.server.hypercorn_patches import patch_hypercorn
 
 _FLAGS = (
     "--no-sandbox",
@@ -32,11 +29,3 @@ async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
         )
         yield context
         await context.close()
-
-
-@pytest.fixture
-def patched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hypercorn as the service runs it, for this test alone."""
-    monkeypatch.setattr(TCPServer, "_read_data", TCPServer._read_data)
-    monkeypatch.setattr(TCPServer, "run", TCPServer.run)
-    patch_hypercorn()

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings, SettingsError, load_settings
+from service.testing.application import make_settings, running
+from service.testing.client import Answer
 from service.web import cors
 from service.web.server.application import Service
-from tests.client import Answer, Client
-from tests.conftest import make_settings, running
+from tests.support.client import Client
 
 APP = "https://app.example.com"
 LOCAL = "http://localhost:9000"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.client import Client
+from tests.support.client import Client
 
 
 async def test_the_page_names_files_that_are_there(client: Client) -> None:

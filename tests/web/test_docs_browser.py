@@ -9,8 +9,10 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from service.app import create_app
 from service.settings import Settings
-from tests.client import PASSWORD, Client
-from tests.server import exchange, head, serving
+from service.testing.client import PASSWORD
+from service.testing.server import serving
+from tests.support.client import Client
+from tests.support.server import exchange, head
 
 pytestmark = pytest.mark.proof
 

@@ -13,7 +13,7 @@ from service.errors import Unavailable
 from service.observability import context
 from service.settings import Settings
 from service.web.server.application import Service
-from tests.client import Client, refused
+from tests.support.client import Client, refused
 
 INSIDE = "the inside: password=hunter2"
 

@@ -14,14 +14,16 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from service.app import create_app
-from service.settings import Environment
-from tests.client import PASSWORD, Client
-from tests.conftest import make_settings
-from tests.server import exchange, head, serving
+from service.settings import PROJECT, Environment
+from service.testing.application import make_settings
+from service.testing.client import PASSWORD
+from service.testing.server import serving
+from tests.support.client import Client
+from tests.support.server import exchange, head
 
 pytestmark = pytest.mark.proof
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "browser"
+EXAMPLE = PROJECT / "examples" / "browser"
 EMAIL = "ada@example.com"
 
 

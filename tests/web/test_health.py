@@ -1,30 +1,18 @@
 """Liveness and readiness."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
-from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from service.db import migrations
-from service.embedded_postgres import EmbeddedPostgres
+from service.testing.application import make_settings, running
 from service.web.server.application import Service
-from tests.client import Client, refused
-from tests.conftest import make_settings, running
+from tests.support.client import Client, refused
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
-
-
-@pytest.fixture
-async def empty_url(postgres: EmbeddedPostgres, admin: "asyncpg.Connection") -> AsyncIterator[str]:
-    """A database without a schema."""
-    name = f"empty_{uuid4().hex}"
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield postgres.url(name)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])

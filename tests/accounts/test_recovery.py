@@ -1,0 +1,358 @@
+"""Mailed links: verification of addresses and forgotten passwords."""
+
+import asyncio
+import statistics
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from unittest.mock import AsyncMock
+
+import asyncpg
+import pytest
+
+from service.auth.passwords import Passwords
+from service.errors import Unavailable
+from service.settings import Settings
+from service.testing.application import make_settings
+from service.testing.client import PASSWORD
+from service.testing.mails import link, part, token
+from service.web.server.application import Service
+from tests.support.client import Client, refused
+from tests.support.smtp import SmtpServer
+
+NEW_PASSWORD = "a quite different passphrase"
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, smtp: SmtpServer) -> Settings:
+    return make_settings(
+        database_url=database_url,
+        data_dir=tmp_path,
+        refuse_common_passwords=True,
+        smtp_url=smtp.url,
+        mail_from="The service <hello@service.example>",
+        public_url="https://service.example/app/",
+    )
+
+
+async def forget(client: Client, email: str) -> None:
+    answer = await client.post("/auth/password/forgot", {"email": email})
+    assert answer.status == 202
+
+
+@pytest.mark.usefixtures("worker")
+class TestVerification:
+    async def test_registering_mails_a_link_that_verifies(
+        self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        me = await client.sign_up(email="Ann@example.com")
+        assert me.user["email_verified"] is False
+        [mail] = await smtp.wait_for(1)
+        assert mail["To"] == "Ann@example.com"
+        assert mail["From"] == "The service <hello@service.example>"
+        assert smtp.envelopes[0].mail_from == "hello@service.example"
+        assert smtp.envelopes[0].rcpt_tos == ["Ann@example.com"]
+        assert mail["Message-ID"].endswith("@service.example>")
+        assert link(mail).startswith("https://service.example/app/verify-email?token=")
+        assert "service.example" in part(mail, "plain").replace(link(mail), "")
+
+        assert (await client.post("/auth/email/verify", {"token": token(mail)})).status == 204
+        assert (await me.get("/auth/me")).json["email_verified"] is True
+        events = await db.fetch("SELECT kind FROM security_events WHERE kind = 'email.verified'")
+        assert len(events) == 1
+
+    async def test_a_link_works_once(self, client: Client, smtp: SmtpServer) -> None:
+        await client.register()
+        [mail] = await smtp.wait_for(1)
+        assert (await client.post("/auth/email/verify", {"token": token(mail)})).status == 204
+        again = await client.post("/auth/email/verify", {"token": token(mail)})
+        assert again.status == 400
+        assert "used" in again.json["message"]
+
+    async def test_resending(self, client: Client, smtp: SmtpServer) -> None:
+        me = await client.sign_up()
+        assert (await me.post("/auth/email/verify/resend")).status == 202
+        first, second = await smtp.wait_for(2)
+        # Whoever asked twice may follow either mail.
+        assert token(first) != token(second)
+        assert (await client.post("/auth/email/verify", {"token": token(first)})).status == 204
+        # Verified: nothing is mailed any more.
+        assert (await me.post("/auth/email/verify/resend")).status == 202
+        await forget(client, me.user["email"])
+        assert "reset-password" in link((await smtp.wait_for(3))[2])
+
+    async def test_resending_needs_a_login(self, client: Client) -> None:
+        assert (await client.post("/auth/email/verify/resend")).status == 401
+
+    async def test_no_mail_for_an_account_that_was_refused(
+        self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await client.register(email="ann@example.com", username="ann")
+        assert (await client.register(email="ANN@example.com")).status == 409
+        assert (await client.register(username="ann")).status == 409
+        await smtp.wait_for(1)
+        assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
+
+
+@pytest.mark.usefixtures("worker")
+class TestReset:
+    async def test_a_forgotten_password(
+        self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        me = await client.sign_up(email="ann@example.com")
+        await forget(client, "ANN@example.com")
+        [_verification, mail] = await smtp.wait_for(2)
+        assert mail["To"] == "ann@example.com"
+        body = {"token": token(mail), "password": NEW_PASSWORD}
+        assert (await client.post("/auth/password/reset", body)).status == 204
+        assert (await client.login("ann@example.com", PASSWORD)).status == 401
+        assert (await client.login("ann@example.com", NEW_PASSWORD)).status == 200
+        # Who reads the mail has proved the address; the other sessions are over.
+        assert client.user["email_verified"] is True
+        assert (await me.get("/auth/me")).status == 401
+        kinds = await db.fetch("SELECT kind FROM security_events ORDER BY created_at")
+        assert {"password.reset", "email.verified"} <= {row["kind"] for row in kinds}
+
+    async def test_all_links_end_with_a_reset(self, client: Client, smtp: SmtpServer) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        await forget(client, "ann@example.com")
+        verification, first, second = map(token, await smtp.wait_for(3))
+        body = {"token": second, "password": NEW_PASSWORD}
+        assert (await client.post("/auth/password/reset", body)).status == 204
+        for spent in (first, second):
+            body = {"token": spent, "password": NEW_PASSWORD}
+            assert (await client.post("/auth/password/reset", body)).status == 400
+        assert (await client.post("/auth/email/verify", {"token": verification})).status == 400
+
+    async def test_two_resets_race_for_one_token(self, client: Client, smtp: SmtpServer) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        mail = (await smtp.wait_for(2))[1]
+        passwords = [f"passphrase number {number}" for number in range(2)]
+        answers = await asyncio.gather(
+            *(
+                client.post("/auth/password/reset", {"token": token(mail), "password": password})
+                for password in passwords
+            )
+        )
+        assert sorted(answer.status for answer in answers) == [204, 400]
+        logins = [(await client.login("ann@example.com", word)).status for word in passwords]
+        assert logins == [200 if answer.status == 204 else 401 for answer in answers]
+
+    async def test_resets_by_two_links_race(self, client: Client, smtp: SmtpServer) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        await forget(client, "ann@example.com")
+        mails = (await smtp.wait_for(3))[1:]
+        answers = await asyncio.gather(
+            *(
+                client.post("/auth/password/reset", {"token": token(m), "password": NEW_PASSWORD})
+                for m in mails
+            )
+        )
+        assert sorted(answer.status for answer in answers) == [204, 400]
+
+    async def test_a_link_is_good_for_an_hour(
+        self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        mail = (await smtp.wait_for(2))[1]
+        left = "SELECT expires_at - now() FROM mail_links WHERE purpose = 'reset-password'"
+        assert 3500 < (await db.fetchval(left)).total_seconds() <= 3600
+        await db.execute("UPDATE mail_links SET expires_at = now()")
+        body = {"token": token(mail), "password": NEW_PASSWORD}
+        assert (await client.post("/auth/password/reset", body)).status == 400
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "UPDATE users SET email = 'other@example.com'",
+            "UPDATE users SET is_active = false",
+            "UPDATE users SET deleted_at = now()",
+        ],
+    )
+    async def test_a_link_dies_with_what_it_was_for(
+        self, change: str, client: Client, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        verification, reset = await smtp.wait_for(2)
+        await db.execute(change)
+        body = {"token": token(reset), "password": NEW_PASSWORD}
+        assert (await client.post("/auth/password/reset", body)).status == 400
+        assert (
+            await client.post("/auth/email/verify", {"token": token(verification)})
+        ).status == 400
+
+    async def test_who_gets_no_mail(
+        self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await client.register(email="disabled@example.com")
+        await client.register(email="deleted@example.com")
+        await smtp.wait_for(2)
+        await db.execute("UPDATE users SET is_active = false WHERE email LIKE 'disabled%'")
+        await db.execute("UPDATE users SET deleted_at = now() WHERE email LIKE 'deleted%'")
+        for nobody in ("disabled@example.com", "deleted@example.com", "unknown@example.com"):
+            await forget(client, nobody)
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        mails = await smtp.wait_for(4)
+        assert [mail["To"] for mail in mails[2:]] == ["ann@example.com"] * 2
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "value", ["", "x", "a" * 43, "a" * 201, "é", "\0", None, 1, "' OR 1=1 --"]
+    )
+    async def test_tokens_that_are_none(self, client: Client, value: object) -> None:
+        body = {"token": value, "password": NEW_PASSWORD}
+        assert (await client.post("/auth/password/reset", body)).status == 400
+        assert (await client.post("/auth/email/verify", body)).status == 400
+
+    async def test_a_token_is_good_for_its_purpose_alone(
+        self, client: Client, smtp: SmtpServer, worker: None
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        verification, reset = map(token, await smtp.wait_for(2))
+        body = {"token": verification, "password": NEW_PASSWORD}
+        assert (await client.post("/auth/password/reset", body)).status == 400
+        assert (await client.post("/auth/email/verify", {"token": reset})).status == 400
+
+    @pytest.mark.parametrize(
+        "email",
+        [None, 7, "", "ann", "ann@", "@example.com", "a b@example.com", "a\0@example.com",
+         f"{'a' * 250}@example.com", "ann@example.com\r\nBcc: eve@example.com"],
+    )  # fmt: skip
+    async def test_no_address_at_all(self, client: Client, email: object) -> None:
+        answer = await client.post("/auth/password/forgot", {"email": email})
+        assert answer.status == 400
+        assert "email" in answer.json["errors"]
+
+    @pytest.mark.parametrize("password", ["short", "password1", "ä" * 129])
+    async def test_a_password_that_is_refused_spends_no_token(
+        self, client: Client, smtp: SmtpServer, worker: None, password: str
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        mail = (await smtp.wait_for(2))[1]
+        body = {"token": token(mail), "password": password}
+        answer = await client.post("/auth/password/reset", body)
+        assert answer.status == 400
+        assert "password" in answer.json["errors"]
+        body["password"] = NEW_PASSWORD
+        assert (await client.post("/auth/password/reset", body)).status == 204
+
+
+class TestForgot:
+    async def test_the_answer_does_not_tell_who_is_known(
+        self, client: Client, db: asyncpg.Connection
+    ) -> None:
+        await client.register(email="ann@example.com")
+        known = await client.post("/auth/password/forgot", {"email": "ann@example.com"})
+        unknown = await client.post("/auth/password/forgot", {"email": "bob@example.com"})
+        assert known.status == unknown.status == 202
+        assert known.body == unknown.body
+        jobs = await db.fetch(
+            "SELECT entrypoint, headers - 'request_id' AS headers, octet_length(payload) AS size "
+            "FROM pgqueuer "
+            "WHERE entrypoint = 'password reset request'"
+        )
+        # What is done for the one is done for the other.
+        assert len(jobs) == 2
+        assert jobs[0] == jobs[1]
+
+    @pytest.mark.proof
+    async def test_the_time_does_not_tell_who_is_known(self, client: Client) -> None:
+        await client.register(email="ann@example.com")
+
+        async def once(email: str) -> float:
+            start = perf_counter()
+            await forget(client, email)
+            return perf_counter() - start
+
+        times: dict[str, list[float]] = {"ann@example.com": [], "bob@example.com": []}
+        for _ in range(60):
+            for email, measured in times.items():
+                measured.append(await once(email))
+        known, unknown = (statistics.median(measured) for measured in times.values())
+        assert 0.8 < known / unknown < 1.25, (known, unknown)
+
+
+async def submit(client: Client, path: str, **form: str) -> Any:
+    return await client.request("POST", path, form=form)
+
+
+class TestPages:
+    @pytest.mark.parametrize("path", ["/verify-email", "/reset-password"])
+    async def test_opening_a_page_spends_nothing(
+        self, client: Client, db: asyncpg.Connection, path: str
+    ) -> None:
+        page = await client.get(f"{path}?token=a%22%3E<script>&amp;")
+        assert page.status == 200
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert page.headers["Cache-Control"] == "no-store"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+        text = page.body.decode()
+        assert "<script" not in text
+        assert 'value="a&quot;&gt;&lt;script&gt;"' in text
+        assert "http" not in text  # nothing comes from elsewhere
+        assert f'action="{path[1:]}"' in text
+        for query in ("", "?token=", f"?token={'a' * 201}", "?token=a%00"):
+            assert (await client.get(f"{path}{query}")).status == 400
+
+    async def test_a_busy_service_says_when_to_try_again(
+        self, client: Client, smtp: SmtpServer, worker: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        form = {"token": token((await smtp.wait_for(2))[1]), "password": NEW_PASSWORD}
+        passwords = client.app.component(Passwords)
+        monkeypatch.setattr(passwords, "hash", AsyncMock(side_effect=Unavailable))
+        answer = await submit(client, "/reset-password", **form)
+        refused(answer, 503)
+        assert answer.headers["Retry-After"]
+
+    async def test_confirming_an_address(
+        self, client: Client, smtp: SmtpServer, worker: None
+    ) -> None:
+        me = await client.sign_up()
+        [mail] = await smtp.wait_for(1)
+        assert (await client.get(f"/verify-email?token={token(mail)}")).status == 200
+        page = await submit(client, "/verify-email", token=token(mail))
+        assert page.status == 200
+        assert b"confirmed" in page.body
+        assert (await me.get("/auth/me")).json["email_verified"] is True
+        again = await submit(client, "/verify-email", token=token(mail))
+        assert again.status == 400
+        assert b"has been used" in again.body
+        assert (await submit(client, "/verify-email")).status == 400
+
+    async def test_choosing_a_password(
+        self, client: Client, smtp: SmtpServer, worker: None
+    ) -> None:
+        await client.register(email="ann@example.com")
+        await forget(client, "ann@example.com")
+        mail = (await smtp.wait_for(2))[1]
+        short = await submit(client, "/reset-password", token=token(mail), password="short")
+        assert short.status == 400
+        assert b"at least 8" in short.body
+        assert token(mail).encode() in short.body  # to be tried again
+        weak = await submit(client, "/reset-password", token=token(mail), password="password1")
+        assert weak.status == 400
+        assert b"most common" in weak.body
+        page = await submit(client, "/reset-password", token=token(mail), password=NEW_PASSWORD)
+        assert page.status == 200
+        assert page.headers["Cache-Control"] == "no-store"
+        assert (await client.login("ann@example.com", NEW_PASSWORD)).status == 200
+        again = await submit(client, "/reset-password", token=token(mail), password=NEW_PASSWORD)
+        assert again.status == 400
+
+
+def test_the_fixture_application_is_whole(app: Service) -> None:
+    """The pages live at the site's root, beside the API."""
+    rules = {str(rule) for rule in app.url_map.iter_rules()}
+    assert {"/verify-email", "/reset-password", "/auth/password/reset"} <= rules

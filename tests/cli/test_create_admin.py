@@ -1,0 +1,98 @@
+"""`service create-admin`, and the list of failed jobs, as an operator runs them."""
+
+import asyncio
+from importlib import import_module
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+
+from service.cli import main
+from service.testing.application import SECRET
+from service.testing.client import PASSWORD
+from tests.support.client import Client
+
+
+@pytest.fixture(autouse=True)
+def _keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The log is this process' own, not the command's.
+    for command in ("create_admin", "jobs"):
+        module = import_module(f"service.cli.{command}")
+        monkeypatch.setattr(module, "configure_logging", lambda _settings: None)
+
+
+async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[int, str]:
+    """Run the command, in a thread with a loop of its own; its exit code and what it wrote."""
+    environment = {
+        "SERVICE_ENV": "production",
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": SECRET,
+        "SMTP_URL": "log:",
+    }
+    result = await asyncio.to_thread(
+        CliRunner().invoke, main, arguments, input=stdin, env=environment
+    )
+    return result.exit_code, result.output
+
+
+async def test_an_account_is_made(
+    client: Client, database_url: str, db: asyncpg.Connection
+) -> None:
+    code, said = await service(
+        database_url, "create-admin", "Root@example.com", stdin=f"{PASSWORD}\nmore\n"
+    )
+    assert (code, said) == (
+        0,
+        "Made the administrator Root@example.com, with the username Root.\n",
+    )
+    assert (await client.login("root@example.com")).status == 200
+    assert await db.fetchval("SELECT is_admin FROM users")
+    kinds = await db.fetch("SELECT kind, actor_id FROM security_events ORDER BY created_at LIMIT 2")
+    assert [row["kind"] for row in kinds] == ["account.registered", "admin.granted"]
+    assert kinds[1]["actor_id"] is None
+    # It is an account like any other: its address is to be verified.
+    assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
+
+
+async def test_an_account_is_promoted(
+    client: Client, database_url: str, db: asyncpg.Connection
+) -> None:
+    await client.register(email="ann@example.com")
+    code, said = await service(database_url, "create-admin", "ANN@example.com")
+    assert (code, said) == (0, "ann@example.com is an administrator now.\n")
+    code, said = await service(database_url, "create-admin", "ann@example.com")
+    assert (code, said) == (0, "ann@example.com is an administrator already.\n")
+    granted = "SELECT count(*) FROM security_events WHERE kind = 'admin.granted'"
+    assert await db.fetchval(granted) == 1
+    # The password is still the owner's.
+    assert (await client.login("ann@example.com")).status == 200
+    await db.execute("UPDATE users SET is_active = false")
+    code, said = await service(database_url, "create-admin", "ann@example.com")
+    assert code == 1
+    assert "disabled" in said
+
+
+async def test_what_is_refused(client: Client, database_url: str, db: asyncpg.Connection) -> None:
+    code, said = await service(database_url, "create-admin", "nobody", stdin="short\n")
+    assert code == 1
+    assert "email: is not an email address" in said
+    assert "password: " in said
+    assert "short\n" not in said
+    assert await db.fetchval("SELECT count(*) FROM users") == 0
+
+
+async def test_failed_jobs_are_listed_and_retried(
+    client: Client, database_url: str, db: asyncpg.Connection
+) -> None:
+    assert await service(database_url, "jobs") == (0, "No job has failed.\n")
+    await client.register()
+    await db.execute("UPDATE pgqueuer SET status = 'failed'")
+    await db.execute(
+        "INSERT INTO pgqueuer_log (job_id, status, priority, entrypoint, traceback) "
+        "SELECT id, 'failed', 0, entrypoint, $1 FROM pgqueuer",
+        '{"exception_type": "Undeliverable", "exception_message": "no such\\nuser"}',
+    )
+    code, said = await service(database_url, "jobs", "--retry")
+    assert code == 0
+    assert "mail link  Undeliverable: no such user\nThey are tried again.\n" in said
+    assert await db.fetchval("SELECT status::text FROM pgqueuer") == "queued"

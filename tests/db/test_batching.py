@@ -1,0 +1,314 @@
+"""Rows that many look up at once: one statement, and to each their own."""
+
+import asyncio
+import gc
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy import Uuid, column, func, select, table, text, values
+
+from service.auth import callers
+from service.db.batching import BATCH_MAX, BatchLoader
+from service.db.database import Database
+from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
+from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.read_session import fetch_by_key
+from service.errors import Unavailable
+from service.ids import new_id
+from service.observability import context
+from service.posts import queries
+from service.settings import Settings
+from tests.support.client import Client
+from tests.support.polling import until
+from tests.support.pool import ONE, ends_at_once, waits
+from tests.support.round_trips import Trips
+
+KNOWN = [new_id() for _ in range(BATCH_MAX + 1)]
+UNKNOWN = new_id()
+_known = values(column("id", Uuid), name="known").data([(key,) for key in KNOWN])
+LOOKUP = KeyedQuery(select(_known.c.id), _known.c.id)
+_written = table("written", column("id", Uuid))
+SLOW = KeyedQuery(select(func.pg_sleep(60)).select_from(_known), _known.c.id)
+
+
+@pytest.fixture
+def connections() -> int:
+    """How many the pool has."""
+    return 1
+
+
+@pytest.fixture
+async def database(settings: Settings, connections: int) -> AsyncIterator[Database]:
+    made = Database(settings.model_copy(update={"database_pool_size": connections}))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def sent(database: Database) -> list[str]:
+    """What was sent to PostgreSQL."""
+    return Trips(database.engine).sent
+
+
+async def all_of(database: Database, keys: Sequence[UUID]) -> list[Any]:
+    rows = await asyncio.gather(*(database.fetch_by_key(LOOKUP, key) for key in keys))
+    await asyncio.sleep(0)  # the driver tells its statements in the loop's next turn
+    return [row and row["id"] for row in rows]
+
+
+async def test_one_statement_finds_them_all(database: Database, sent: list[str]) -> None:
+    keys = [KNOWN[2], UNKNOWN, KNOWN[0], KNOWN[1], KNOWN[0]]
+    assert await all_of(database, keys) == [KNOWN[2], None, KNOWN[0], KNOWN[1], KNOWN[0]]
+    assert sent == ["SELECT"]
+
+
+@pytest.mark.parametrize("connections", [2])
+async def test_a_statement_takes_so_many(database: Database, sent: list[str]) -> None:
+    assert await all_of(database, KNOWN) == KNOWN
+    assert len(sent) == 2
+
+
+async def test_one_after_the_other_asks_each_time(database: Database, sent: list[str]) -> None:
+    assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
+    assert await all_of(database, KNOWN[1:2]) == KNOWN[1:2]
+    assert len(sent) == 2
+
+
+async def test_who_waits_for_a_connection_waits_together(
+    database: Database, sent: list[str]
+) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        first = asyncio.create_task(all_of(database, KNOWN[:2]))
+        await until(lambda: waits(database, 2))
+        second = asyncio.create_task(all_of(database, KNOWN[2:4]))
+        await until(lambda: waits(database, 4))
+        sent.clear()
+    assert await first + await second == KNOWN[:4]
+    assert sent.count("SELECT") == 1
+    assert database.usage() == (1, 0, 0)
+
+
+async def test_beyond_its_limit_nobody_waits(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        waiting = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
+        await until(lambda: waits(database, BATCH_MAX))
+        with pytest.raises(Unavailable):
+            await database.fetch_by_key(LOOKUP, KNOWN[0])
+    assert await waiting == KNOWN[:BATCH_MAX]
+    assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
+
+
+async def test_who_leaves_makes_room(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        for _ in range(WAITING_PER_CONNECTION + 1):
+            leaving = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
+            await until(lambda: waits(database, BATCH_MAX))
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        last = asyncio.create_task(all_of(database, KNOWN[:1]))
+        await until(lambda: waits(database, 1))
+    assert await last == KNOWN[:1]
+    assert database.usage() == (1, 0, 0)
+
+
+async def test_who_leaves_takes_nobody_along(database: Database) -> None:
+    leaving, staying = (
+        asyncio.create_task(database.fetch_by_key(LOOKUP, key)) for key in KNOWN[:2]
+    )
+    await asyncio.sleep(0)
+    leaving.cancel()
+    row = await staying
+    assert row is not None
+    assert row["id"] == KNOWN[1]
+    assert leaving.cancelled()
+
+
+async def test_when_all_leave_the_connection_is_not_lost(database: Database) -> None:
+    leaving = asyncio.create_task(all_of(database, KNOWN[:2]))
+    await until(lambda: uses_it(database))
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
+    assert database.usage() == (1, 0, 0)
+
+
+async def test_the_end_waits_for_nobody(settings: Settings) -> None:
+    database = Database(settings)
+    waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
+    await until(lambda: uses_it(database))
+    async with asyncio.timeout(15):
+        await database.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
+async def uses_it(database: Database) -> bool:
+    return database.usage().in_use == 1
+
+
+async def test_all_are_told_when_the_connection_is_lost(
+    database: Database, db: "asyncpg.Connection"
+) -> None:
+    waiting = [asyncio.create_task(database.fetch_by_key(SLOW, key)) for key in KNOWN[:3]]
+    await until(
+        lambda: db.fetchval(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+    )
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in told] == [Unavailable] * 3
+    assert len({id(error) for error in told}) == 3
+    assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
+
+
+async def test_a_statement_belongs_to_no_request(database: Database) -> None:
+    knew = []
+
+    async def read(_query: CompiledQuery, values: Callable[[], object]) -> list[Record]:
+        knew.append(dict(context.current()))
+        values()
+        return []
+
+    context.set({"request_id": "the-first"})
+    assert await BatchLoader(read, 1).load(LOOKUP, KNOWN[0]) is None
+    assert knew == [{}]
+    hold = ConnectionTracker.install()
+    waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
+    await until(lambda: uses_it(database))
+    await ends_at_once(hold)
+    waiting.cancel()
+
+
+class OddError(Exception):
+    """It can't be copied: it takes more than it keeps."""
+
+    def __init__(self, one: str, _two: str) -> None:
+        super().__init__(one)
+
+
+async def test_all_are_told_of_any_error() -> None:
+    async def read(_query: CompiledQuery, _values: object) -> list[Record]:
+        raise OddError("one", "two")
+
+    loader = BatchLoader(read, 2)
+    waiting = [asyncio.create_task(loader.load(LOOKUP, key)) for key in KNOWN[:2]]
+    async with asyncio.timeout(15):
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in told] == [OddError] * 2
+
+
+async def test_errors_leave_nothing_for_the_collector(database: Database) -> None:
+    broken = KeyedQuery(select(text("nothing")).select_from(_known), _known.c.id)
+
+    async def fail() -> None:
+        for _ in range(3):
+            try:
+                await database.fetch_by_key(broken, KNOWN[0])
+            except asyncpg.UndefinedColumnError:
+                continue
+            raise AssertionError
+
+    await fail()
+    gc.collect()
+    gc.disable()
+    try:
+        await fail()
+        await asyncio.sleep(0)
+        left = [thing for thing in gc.get_objects() if type(thing).__name__ == "_Batch"]
+    finally:
+        gc.enable()
+    assert not left
+
+
+async def test_a_transaction_finds_what_it_wrote(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(text("CREATE TEMPORARY TABLE written (id uuid) ON COMMIT DROP"))
+        await session.execute(text(f"INSERT INTO written VALUES ('{UNKNOWN}')"))
+        written = KeyedQuery(select(_written.c.id), _written.c.id)
+        row = await fetch_by_key(session, written, UNKNOWN)
+        assert row is not None
+        assert row.id == UNKNOWN
+        assert await fetch_by_key(session, written, KNOWN[0]) is None
+
+
+FILL = """
+    INSERT INTO users (id, email, username, password_hash)
+    SELECT gen_random_uuid(), n || '@example.com', 'user' || n, '' FROM generate_series(1, 2000) n;
+    INSERT INTO posts (id, author_id, title, content)
+    SELECT gen_random_uuid(), id, '', '' FROM users;
+    INSERT INTO sessions
+      (id, user_id, token_id, token_issued_at, created_at, last_used_at, expires_at)
+    SELECT gen_random_uuid(), id, gen_random_uuid(), now(), now(), now(), now() FROM users;
+"""
+
+
+@pytest.mark.parametrize(
+    ("lookup", "table"), [(queries._one_post, "posts"), (callers._caller, "sessions")]
+)
+async def test_rows_are_found_by_key_also_without_statistics(
+    lookup: KeyedQuery, table: str, db: "asyncpg.Connection"
+) -> None:
+    await db.execute(FILL)
+    await db.execute("SET plan_cache_mode = force_generic_plan")
+    await db.execute(f"PREPARE lookup AS {lookup.query.text}")
+    plan = "\n".join(line for (line,) in await db.fetch("EXPLAIN EXECUTE lookup ('{}')"))
+    assert set(re.findall(r"Scan using (\w+)", plan)) == {f"pk_{table}", "pk_users"}
+    assert not re.search("Seq Scan|Bitmap|Hash|Merge", plan)
+
+
+@pytest.mark.parametrize("connections", [2])
+async def test_nobody_joins_a_statement_under_way(
+    database: Database, db: "asyncpg.Connection", sent: list[str]
+) -> None:
+    await db.execute("CREATE TABLE written (id uuid)")
+    lookup = KeyedQuery(select(_written.c.id), _written.c.id)
+
+    async def blocked(count: int) -> bool:
+        found: int = await db.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'written'::regclass"
+        )
+        return found == count
+
+    async with db.transaction():
+        await db.execute("LOCK TABLE written")
+        first = asyncio.create_task(database.fetch_by_key(lookup, KNOWN[0]))
+        await until(lambda: blocked(1))
+        second = asyncio.create_task(database.fetch_by_key(lookup, KNOWN[0]))
+        await until(lambda: blocked(2))
+        await db.execute("INSERT INTO written VALUES ($1)", KNOWN[0])
+    assert await second is not None
+    await first
+    await asyncio.sleep(0)
+    assert len(sent) == 2
+
+
+async def test_readers_never_get_what_was_before_they_asked(client: Client) -> None:
+    author = await client.sign_up()
+    path = (await author.post("/api/posts", {"title": "t", "content": "c"})).json["id"]
+    committed = 1
+    done = asyncio.Event()
+
+    async def read() -> None:
+        while not done.is_set():
+            before = committed
+            assert (await client.get(f"/api/posts/{path}")).json["version"] >= before
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(read())
+        for number in range(40):
+            changed = await author.patch(f"/api/posts/{path}", {"title": f"t{number}"})
+            committed = changed.json["version"]
+        done.set()
+    assert committed == 41

@@ -1,0 +1,149 @@
+"""Migrations, on databases of their own."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db import migrations
+from service.db.engine import SILENCE, create_engine
+from service.db.schema_version import head_revision, schema_mismatch
+from service.settings import PROJECT
+from service.testing.application import SECRET, make_settings
+from tests.support.polling import until
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+
+
+@pytest.fixture
+async def engine(empty_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine on a database without a schema."""
+    made = create_engine(make_settings(database_url=empty_url))
+    yield made
+    await made.dispose()
+
+
+@pytest.fixture
+async def inside(empty_url: str) -> AsyncIterator["asyncpg.Connection"]:
+    """A plain connection to that database."""
+    connection = await asyncpg.connect(empty_url)
+    yield connection
+    await connection.close()
+
+
+async def names(connection: "asyncpg.Connection", query: str) -> set[str]:
+    return {row[0] for row in await connection.fetch(query)}
+
+
+async def alembic(engine: AsyncEngine, run: Callable[..., Any], *values: object) -> None:
+    """Run a command of Alembic's on the engine."""
+
+    def call(connection: Connection) -> None:
+        config = migrations.config()
+        config.attributes["connection"] = connection
+        run(config, *values)
+
+    async with engine.connect() as connection:
+        await connection.run_sync(call)
+
+
+async def problem(engine: AsyncEngine) -> str | None:
+    async with engine.connect() as connection:
+        return await connection.run_sync(schema_mismatch)
+
+
+def test_the_head_is_alembic_s() -> None:
+    heads = ScriptDirectory.from_config(migrations.config()).get_heads()
+    assert heads == [head_revision()], "a migration's file begins with its number, the next one"
+
+
+def test_serving_does_not_need_alembic() -> None:
+    seen = "import sys, service.app; print('alembic.script' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", seen], capture_output=True, check=True, cwd=PROJECT)
+    assert ran.stdout == b"False\n"
+
+
+async def test_upgrade_brings_an_empty_database_to_head(engine: AsyncEngine) -> None:
+    assert "service migrate" in (await problem(engine) or "")
+    await migrations.upgrade(engine)
+    assert await problem(engine) is None
+
+
+async def test_upgrade_at_head_does_nothing(engine: AsyncEngine) -> None:
+    await migrations.upgrade(engine)
+    await migrations.upgrade(engine)
+    assert await problem(engine) is None
+
+
+async def test_downgrade_leaves_nothing_and_upgrade_works_again(
+    engine: AsyncEngine, inside: "asyncpg.Connection"
+) -> None:
+    await migrations.upgrade(engine)
+    await alembic(engine, command.downgrade, "base")
+    assert await names(inside, TABLES) == {"alembic_version"}
+    assert await names(inside, FUNCTIONS) == set()
+    await migrations.upgrade(engine)
+    assert await problem(engine) is None
+
+
+async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
+    await migrations.upgrade(engine)
+    await alembic(engine, command.check)
+
+
+async def test_four_processes_that_upgrade_at_once_all_succeed(
+    engine: AsyncEngine, empty_url: str
+) -> None:
+    environment = {
+        "DATABASE_URL": empty_url,
+        "SERVICE_ENV": "testing",
+        "SECRET_KEY": SECRET,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-m", "alembic", "-c", str(PROJECT / "alembic.ini")]
+    runs = [
+        await asyncio.create_subprocess_exec(*command, "upgrade", "head", env=environment)
+        for _ in range(4)
+    ]
+    assert [await run.wait() for run in runs] == [0, 0, 0, 0]
+    assert await problem(engine) is None
+
+
+async def test_failed_upgrade_leaves_nothing(
+    engine: AsyncEngine, inside: "asyncpg.Connection"
+) -> None:
+    await inside.execute("CREATE TABLE posts (stray integer)")
+    with pytest.raises(DBAPIError):
+        await migrations.upgrade(engine)
+    assert await names(inside, TABLES) == {"posts"}
+    await inside.execute("DROP TABLE posts")
+    await migrations.upgrade(engine)
+    assert await problem(engine) is None
+
+
+async def test_upgrade_may_take_longer_than_a_request(
+    empty_url: str, inside: "asyncpg.Connection"
+) -> None:
+    """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT, and as long as it takes."""
+    settings = make_settings(database_url=empty_url, database_statement_timeout=0.05)
+    engine = create_engine(settings, statement_timeout=False)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with inside.transaction():
+        await inside.execute("SELECT pg_advisory_xact_lock(7042001)")
+        upgrade = asyncio.create_task(migrations.upgrade(engine))
+        await until(lambda: inside.fetchval(waiting))
+        await inside.execute(f"SELECT pg_sleep({SILENCE + 0.2})")
+        assert not upgrade.done()
+    await upgrade
+    await engine.dispose()

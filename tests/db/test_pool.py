@@ -1,0 +1,136 @@
+"""What the pool knows of the requests that use it."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import literal, select
+
+from service.db.database import Database
+from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
+from service.db.query import CompiledQuery
+from service.errors import Unavailable
+from service.settings import Settings
+from tests.support.polling import until
+from tests.support.pool import LONG, ONE, ends_at_once, waits
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """A pool of one connection."""
+    made = Database(settings.model_copy(update={"database_pool_size": 1}))
+    yield made
+    await made.close()
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_a_session_gives_back_what_it_took(database: Database, read_only: bool) -> None:
+    tracker = ConnectionTracker.install()
+    async with database.read_session() if read_only else database.session() as session:
+        assert (await session.execute(ONE)).scalar_one() == 1
+    await ends_at_once(tracker)
+
+
+async def test_so_does_what_only_reads(database: Database) -> None:
+    tracker = ConnectionTracker.install()
+    await database.fetch_all(CompiledQuery(select(literal(1))), {})
+    await ends_at_once(tracker)
+
+
+async def test_the_end_waits_for_a_statement_under_way(database: Database) -> None:
+    tracker = ConnectionTracker.install()
+    async with database.session() as session:
+        await session.execute(ONE)
+        ending = asyncio.create_task(tracker.drain(LONG))
+        await asyncio.sleep(0)
+        assert not ending.done()
+    await ending
+
+
+async def test_it_does_not_wait_for_ever(database: Database) -> None:
+    tracker = ConnectionTracker.install()
+    async with database.session() as session:
+        await session.execute(ONE)
+        await tracker.drain(0.01)
+        assert tracker.closed()
+
+
+async def test_who_was_given_up_gets_no_connection(database: Database) -> None:
+    tracker = ConnectionTracker.install()
+    await tracker.drain(LONG)
+    async with database.session() as session:
+        with pytest.raises(asyncio.CancelledError):
+            await session.execute(ONE)
+    assert database.usage().in_use == 0
+
+
+async def test_nor_does_who_was_given_up_while_waiting(database: Database) -> None:
+    async with database.session() as first:
+        await first.execute(ONE)
+        tracker = ConnectionTracker.install()
+        async with database.session() as second:
+            waiting = asyncio.create_task(second.execute(ONE))
+            await asyncio.sleep(0)
+            await tracker.drain(LONG)
+            await first.rollback()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+    assert database.usage().in_use == 0
+
+
+async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
+    async def ask() -> None:
+        async with database.read_session() as session:
+            await session.execute(ONE)
+
+    async with database.session() as first:
+        await first.execute(ONE)
+        waiting = [asyncio.create_task(ask()) for _ in range(WAITING_PER_CONNECTION)]
+        await until(lambda: waits(database, WAITING_PER_CONNECTION))
+        with pytest.raises(Unavailable):
+            await ask()
+    await asyncio.gather(*waiting)
+    assert database.usage().in_use == 0
+
+
+async def test_nobody_passes_who_waits(database: Database) -> None:
+    served = []
+
+    async def ask(name: str) -> None:
+        await database.fetch_all(CompiledQuery(select(literal(1))), {})
+        served.append(name)
+
+    async with database.session() as session:
+        await session.execute(ONE)
+        waiting = [asyncio.create_task(ask(name)) for name in ("first", "second")]
+        await until(lambda: waits(database, 2))
+        await session.rollback()
+        await ask("newcomer")
+    await asyncio.gather(*waiting)
+    assert served == ["first", "second", "newcomer"]
+
+
+async def test_whose_turn_comes_too_late_passes_it_on(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        leaving, waiting = (
+            asyncio.create_task(database.fetch_all(CompiledQuery(select(literal(1))), {}))
+            for _ in range(2)
+        )
+        await until(lambda: waits(database, 2))
+        await session.rollback()
+        leaving.cancel()  # it has its turn, and does not know yet
+        assert len(await waiting) == 1
+    assert leaving.cancelled()
+    assert database.usage() == (1, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
+async def test_what_is_forgotten_is_given_back(database: Database) -> None:
+    for _ in range(2):
+        forgotten = await database.engine.raw_connection()
+        del forgotten
+        gc.collect()
+    assert len(await database.fetch_all(CompiledQuery(select(literal(1))), {})) == 1
+    assert database.usage() == (1, 0, 0)

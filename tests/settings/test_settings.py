@@ -1,0 +1,222 @@
+"""Settings: read once, wrong ones named, values never told."""
+
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from service.settings import Environment, Settings, SettingsError, load_settings
+from service.testing.application import SECRET
+
+PRODUCTION = {
+    "SERVICE_ENV": "production",
+    "DATABASE_URL": "postgresql://service@localhost/service",
+    "SECRET_KEY": SECRET,
+    "SMTP_URL": "smtp://localhost",
+}
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty working directory and none of our variables in the environment."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "var"))
+
+
+def load(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
+
+
+def complaint(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, values)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    settings = load_settings()
+    assert settings.service_env is Environment.DEVELOPMENT
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.database_url is None
+    assert (settings.database_pool_size, settings.database_pool_timeout) == (10, 5)
+    assert settings.database_statement_timeout == 15
+    assert settings.max_content_length == 2_097_152
+    assert settings.jwt_access_token_expires == 3600
+    assert settings.jwt_refresh_token_expires == 2_592_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_ENV", "staging-hunter2"),
+        ("DATABASE_URL", "mysql://user:hunter2@host/name"),
+        ("DATABASE_URL", "hunter2"),
+        ("DATABASE_URL", "postgresql+psycopg://user:hunter2@host/name"),
+        ("DATABASE_URL", "http://[hunter2"),
+        ("DATABASE_URL", "http://user:hunter2@℀.example"),
+        ("REDIS_URL", "redis://user:hunter2@℀.example"),
+        ("DATABASE_POOL_SIZE", "0"),
+        ("DATABASE_POOL_SIZE", "hunter2"),
+        ("DATABASE_POOL_TIMEOUT", "0"),
+        ("DATABASE_POOL_TIMEOUT", "nan"),
+        ("DATABASE_STATEMENT_TIMEOUT", "-1"),
+        ("DATABASE_STATEMENT_TIMEOUT", "inf"),
+        ("DATABASE_PGBOUNCER", "hunter2"),
+        ("PORT", "65536"),
+        ("PORT", "hunter2"),
+        ("JWT_ACCESS_TOKEN_EXPIRES", "0"),
+        ("JWT_REFRESH_TOKEN_EXPIRES", "1.5"),
+        ("MAX_CONTENT_LENGTH", "0"),
+        ("LOG_LEVEL", "hunter2"),
+        ("LOG_FORMAT", "hunter2"),
+    ],
+)
+def test_wrong_value_is_named_and_not_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    told = complaint(monkeypatch, {name: value})
+    assert told.startswith(f"{name}: ")
+    assert "hunter2" not in told
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"PORT": "x", "DATABASE_POOL_SIZE": "y"})
+    assert "PORT: " in told
+    assert "DATABASE_POOL_SIZE: " in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@h/d", "postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"],
+)
+def test_every_scheme_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    dsn = load(monkeypatch, {"DATABASE_URL": url}).database_dsn
+    assert dsn in {"postgresql://u:p@h/d", "postgres://u:p@h/d"}
+
+
+def test_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"DATABASE_URL": "", "PORT": ""}).database_url is None
+
+
+def test_address_that_is_not_set_is_named() -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        _ = load_settings().database_dsn
+
+
+def test_complete_production_settings_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, PRODUCTION).production
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", ""),
+        ("SECRET_KEY", ""),
+        ("SECRET_KEY", "x" * 31),
+        ("SECRET_KEY", "development-only-0123456789abcdef0123456789abcdef"),
+        ("JWT_SECRET_KEY", "short"),
+        ("JWT_SECRET_KEY", "development-only-0123456789abcdef0123456789abcdef"),
+    ],
+)
+def test_production_refuses(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    told = complaint(monkeypatch, PRODUCTION | {name: value})
+    assert name in told
+    assert not value or value not in told
+
+
+def test_secret_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, PRODUCTION | {"SECRET_KEY": "é" * 16}).production
+
+
+def test_production_makes_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    complaint(monkeypatch, PRODUCTION | {"SECRET_KEY": ""})
+    assert not (tmp_path / "var").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "value", "refused"),
+    [
+        ("", "", False),
+        ("development", "true", True),
+        ("testing", "", False),
+        ("production", "", True),
+        ("production", "false", False),
+    ],
+)
+def test_common_passwords_are_refused_in_production_unless_set(
+    monkeypatch: pytest.MonkeyPatch, environment: str, value: str, refused: bool
+) -> None:
+    values = PRODUCTION | {"SERVICE_ENV": environment, "REFUSE_COMMON_PASSWORDS": value}
+    assert load(monkeypatch, values).common_passwords_refused is refused
+
+
+def test_jwt_secret_falls_back_to_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"SECRET_KEY": "one"}).jwt_secret == "one"
+    assert load(monkeypatch, {"JWT_SECRET_KEY": "two"}).jwt_secret == "two"
+
+
+@pytest.mark.parametrize(
+    ("environment", "port"), [("", 9), ("development", 9), ("testing", 8000), ("production", 8000)]
+)
+def test_env_file_is_read_in_development_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: str, port: int
+) -> None:
+    (tmp_path / ".env").write_text("PORT=9\n")
+    assert load(monkeypatch, PRODUCTION | {"SERVICE_ENV": environment}).port == port
+
+
+def test_environment_wins_over_the_env_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PORT=9\nUNKNOWN=1\n")
+    assert load(monkeypatch, {"PORT": "10"}).port == 10
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "postgresql://u:hunter2@h/d"
+    settings = load(monkeypatch, {"SECRET_KEY": "hunter2", "DATABASE_URL": url})
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in settings.model_dump_json()
+
+
+def test_development_secret_is_made_once(tmp_path: Path) -> None:
+    first, second = load_settings(), load_settings()
+    assert first.jwt_secret == second.jwt_secret
+    assert len(first.jwt_secret) >= 32
+    kept = tmp_path / "var" / "secret_key"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [each.name for each in kept.parent.iterdir()] == ["secret_key"]
+
+
+def test_racing_processes_make_one_secret() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        loaded = [threads.submit(load_settings) for _ in range(16)]
+    assert len({each.result().jwt_secret for each in loaded}) == 1
+
+
+def test_data_dir_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert "DATA_DIR" in complaint(monkeypatch, {"DATA_DIR": str(tmp_path / "file" / "below")})
+
+
+def test_application_served_in_production_without_a_secret_does_not_start(tmp_path: Path) -> None:
+    environment = {"SERVICE_ENV": "production", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", "import service.asgi"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "must be set in production" in done.stderr

@@ -1,0 +1,20 @@
+"""What a pool of connections is doing."""
+
+import asyncio
+
+from sqlalchemy import text
+
+from service.db.database import Database
+from service.db.pool import ConnectionTracker
+
+ONE = text("SELECT 1")
+LONG = 60.0  # seconds that nobody waits
+
+
+async def waits(database: Database, count: int) -> bool:
+    return database.usage().waiting == count
+
+
+async def ends_at_once(tracker: ConnectionTracker) -> None:
+    async with asyncio.timeout(LONG / 2):
+        await tracker.drain(LONG)

@@ -1,0 +1,76 @@
+"""Requests and connections leave nothing behind that only the garbage collector finds."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from hypercorn.asyncio.tcp_server import TCPServer
+
+from service.app import create_app
+from service.settings import Settings
+from service.testing.server import serving
+from service.web.request_state import RequestState
+from tests.support.server import connected, exchange, head
+
+REQUESTS = 20
+CONNECTIONS = 20
+BODY = b'{"email": "taken@example.com", "password": "a long and good password"}'
+CHUNK = b"80000\r\n" + bytes(0x80000) + b"\r\n"
+JSON = ("Content-Type: application/json",)
+
+
+@pytest.fixture
+def collector_off() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def found_by_the_collector(kind: type) -> int:
+    """How many of them it frees.
+
+    Others may stay: a cancelled timer is kept by asyncio until it is due, with all it holds.
+    """
+    before = count(kind)
+    gc.collect()
+    return before - count(kind)
+
+
+def count(kind: type) -> int:
+    return sum(isinstance(thing, kind) for thing in gc.get_objects())
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        head("GET", "/api/posts"),
+        head("GET", "/api/posts", "Content-Length: 0"),
+        head("GET", "/nowhere"),
+        head("POST", "/auth/login", *JSON, f"Content-Length: {len(BODY)}") + BODY,
+        head("POST", "/auth/register", *JSON, f"Content-Length: {len(BODY)}") + BODY,
+        head("POST", "/auth/login", *JSON, "Content-Length: 99999999"),
+        head("POST", "/auth/login", *JSON, "Transfer-Encoding: chunked") + CHUNK * 8,
+    ],
+    ids=["answered", "watched", "not found", "refused", "taken", "too large", "more than told"],
+)
+async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
+    async with serving(create_app(settings)) as port:
+        for _ in range(REQUESTS):
+            await exchange(port, request_)
+        assert found_by_the_collector(RequestState) < REQUESTS / 2
+
+
+@pytest.mark.usefixtures("patched", "collector_off")
+@pytest.mark.parametrize(
+    "request_", [b"", head("GET", "/health/live"), b"?"], ids=["silent", "answered", "cut short"]
+)
+async def test_a_connection_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
+    async with serving(create_app(settings)) as port:
+        for _ in range(CONNECTIONS):
+            async with connected(port) as (reader, writer):
+                writer.write(request_)
+                writer.write_eof()
+                await reader.read()
+        assert found_by_the_collector(TCPServer) < CONNECTIONS / 2

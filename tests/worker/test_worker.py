@@ -1,0 +1,372 @@
+"""The queue and the worker: nothing is lost, whatever stops."""
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.db.database import Database
+from service.db.schema_version import head_revision
+from service.jobs.context import JobContext
+from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
+from service.jobs.queue import enqueue
+from service.settings import PROJECT, Settings
+from service.testing.application import FAST, SECRET, make_settings
+from service.testing.mails import token
+from service.worker import cleanup, handlers, worker
+from service.worker.driver import PatientDriver, open_pool
+from service.worker.worker import WorkerTiming, run_worker
+from tests.support.client import Client
+from tests.support.lost_connection import LostWhenCancelled, ends
+from tests.support.polling import until
+from tests.support.smtp import SmtpServer
+
+WAITING = "SELECT count(*) FROM pgqueuer"
+LOSE_THE_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, smtp: SmtpServer) -> Settings:
+    return make_settings(database_url=database_url, data_dir=tmp_path, smtp_url=smtp.url)
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    opened = Database(settings)
+    yield opened
+    await opened.close()
+
+
+def registered(client: Client) -> Callable[[], Awaitable[bool]]:
+    async def try_it() -> bool:
+        return (await client.register()).status == 201
+
+    return try_it
+
+
+@asynccontextmanager
+async def working(
+    settings: Settings, pace: WorkerTiming = FAST
+) -> AsyncIterator[asyncio.Task[None]]:
+    stop = asyncio.Event()
+    task = asyncio.create_task(run_worker(settings, stop, pace))
+    try:
+        yield task
+    finally:
+        stop.set()
+        await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def worker_process(settings: Settings) -> AsyncIterator[Process]:
+    """`service worker`, as it runs in production."""
+    environment = {
+        **os.environ,
+        "SERVICE_ENV": "production",
+        "DATABASE_URL": settings.database_dsn,
+        "SECRET_KEY": SECRET,
+        "SMTP_URL": settings.mail_url,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", "worker"),
+        env=environment,
+        cwd=PROJECT,
+        stdin=DEVNULL,
+        stderr=PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+class TestQueue:
+    async def test_a_rollback_takes_the_job_away(
+        self, database: Database, db: asyncpg.Connection
+    ) -> None:
+        # Enqueued as the first statement of a session: nothing has begun a transaction yet.
+        async with database.session() as session:
+            await enqueue(session, "anything", {})
+            assert await db.fetchval(WAITING) == 0
+            await session.rollback()
+        assert await db.fetchval(WAITING) == 0
+
+    async def test_a_commit_keeps_it(self, database: Database, db: asyncpg.Connection) -> None:
+        async with database.session() as session:
+            await enqueue(session, "anything", {"a": 1}, to="ann@example.com")
+            await session.commit()
+        row = await db.fetchrow("SELECT * FROM pgqueuer")
+        assert row is not None
+        assert (row["entrypoint"], row["payload"]) == ("anything", b'{"a": 1}')
+
+    async def test_a_session_in_autocommit_is_refused(
+        self, database: Database, db: asyncpg.Connection
+    ) -> None:
+        async with database.read_session() as session:
+            with pytest.raises(RuntimeError, match="autocommit"):
+                await enqueue(session, "anything", {})
+        assert await db.fetchval(WAITING) == 0
+
+
+class TestDelivery:
+    async def test_the_server_is_down_at_first(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await smtp.down()
+        async with working(settings):
+            me = await client.sign_up()
+            for _ in range(3):
+                assert (await me.post("/auth/email/verify/resend")).status == 202
+            tried = "SELECT count(*) FROM pgqueuer WHERE attempts > 1"
+            await until(lambda: db.fetchval(tried))
+            await smtp.up()
+            await smtp.wait_for(4)
+            await until(lambda: db.fetchval(f"SELECT ({WAITING}) = 0"))
+        # Once each, in the order in which they were asked for.
+        asked = await db.fetch("SELECT id FROM mail_links ORDER BY created_at")
+        arrived = [mail["Message-ID"][1:37] for mail in smtp.mails]
+        assert arrived == [str(row["id"]) for row in asked]
+
+    async def test_one_address_that_waits_does_not_hold_up_another(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        smtp.refusals["slow@example.com"] = "450 mailbox busy"
+        async with working(settings):
+            await client.register(email="slow@example.com")
+            await client.register(email="quick@example.com")
+            [mail] = await smtp.wait_for(1)
+            assert mail["To"] == "quick@example.com"
+            smtp.refusals.clear()
+            await smtp.wait_for(2)
+
+    async def test_a_worker_killed_in_the_middle(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        smtp.may_answer.clear()
+        async with worker_process(settings) as process:
+            await client.register(email="ann@example.com")
+            async with asyncio.timeout(30):
+                await smtp.has_data.wait()
+            process.kill()
+            await process.wait()
+        assert await db.fetchval("SELECT status::text FROM pgqueuer") == "picked"
+        assert smtp.mails == []
+        smtp.may_answer.set()
+        async with working(settings):
+            [mail] = await smtp.wait_for(1)
+            await until(lambda: db.fetchval(f"SELECT ({WAITING}) = 0"))
+        assert len(smtp.mails) == 1
+        assert (await client.post("/auth/email/verify", {"token": token(mail)})).status == 204
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    async def test_a_worker_told_to_stop_finishes_the_job_in_hand(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection,
+        number: signal.Signals,
+    ) -> None:  # fmt: skip
+        smtp.may_answer.clear()
+        async with worker_process(settings) as process:
+            await client.register()
+            async with asyncio.timeout(30):
+                await smtp.has_data.wait()
+            process.send_signal(number)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(process.wait(), 0.5)
+            smtp.may_answer.set()
+            async with asyncio.timeout(20):
+                assert await process.wait() == 0
+        assert len(smtp.mails) == 1
+        assert await db.fetchval(WAITING) == 0
+
+    async def test_a_worker_that_is_cancelled_puts_its_job_back(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        smtp.may_answer.clear()
+        async with working(settings) as task:
+            await client.register()
+            await smtp.has_data.wait()
+            task.cancel()
+            await asyncio.wait([task])
+        assert await db.fetchval(WAITING) == 1
+        smtp.may_answer.set()
+        async with working(settings):
+            await smtp.wait_for(1)
+
+    async def test_the_database_restarts_while_a_mail_is_sent(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        smtp.may_answer.clear()
+        async with working(settings, replace(FAST, heartbeat_timeout=30)):
+            await client.register()
+            await smtp.has_data.wait()
+            # What a restart does to connections.
+            await db.execute(LOSE_THE_OTHERS)
+            smtp.may_answer.set()
+            await until(lambda: db.fetchval(f"SELECT ({WAITING}) = 0"))
+            # The application's own connections are gone too: its first answer may be a 503.
+            await until(registered(client))
+            await smtp.wait_for(2)
+        assert len(smtp.mails) == 2
+
+    async def test_connections_are_lost_at_any_moment(
+        self, settings: Settings, db: asyncpg.Connection
+    ) -> None:
+        fetched = asyncio.Event()
+        async with open_pool(settings) as pool:
+            driver = PatientDriver(pool, asyncio.Event())
+
+            async def fetch() -> None:
+                for number in itertools.count():
+                    assert await driver.fetch("SELECT $1::int AS n", number) == [{"n": number}]
+                    fetched.set()
+
+            async with asyncio.TaskGroup() as group:
+                fetching = [group.create_task(fetch()) for _ in range(2)]
+                for _ in range(30):
+                    fetched.clear()
+                    await fetched.wait()
+                    await db.execute(LOSE_THE_OTHERS)
+                for task in fetching:
+                    task.cancel()
+
+    async def test_who_is_cancelled_when_the_connection_is_lost_ends(
+        self, settings: Settings
+    ) -> None:
+        call = LostWhenCancelled()
+        async with open_pool(settings) as pool:
+            driver = PatientDriver(pool, asyncio.Event())
+            asking = asyncio.create_task(driver._persist(call))
+            await call.asked.wait()
+            asking.cancel()
+            assert await ends(asking)
+            assert asking.cancelled()
+
+
+class TestFailures:
+    async def test_a_refusal_for_good_is_kept_and_listed(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        smtp.refusals["ann@example.com"] = "550 no such user here"
+        async with working(settings):
+            await client.register(email="ann@example.com")
+            await until(lambda: list_failed_jobs(db))
+            [job] = await list_failed_jobs(db)
+            assert job.name == "mail link"
+            assert "no such user here" in job.reason
+            assert await db.fetchval("SELECT attempts FROM pgqueuer") == 0
+            smtp.refusals.clear()
+            await requeue_failed_jobs(db, [job])
+            await smtp.wait_for(1)
+        assert await list_failed_jobs(db) == []
+
+    async def test_tries_are_bounded(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await smtp.down()
+        async with working(settings, replace(FAST, attempts=3)):
+            await client.register()
+            await until(lambda: list_failed_jobs(db))
+            [job] = await list_failed_jobs(db)
+        assert "SMTPConnectError" in job.reason
+        assert await db.fetchval("SELECT attempts FROM pgqueuer") == 2
+
+    def test_waits_grow_up_to_a_bound(self) -> None:
+        pace = WorkerTiming()
+        for attempts, longest in ((0, 1), (1, 2), (5, 32), (12, 3600), (80, 3600), (5000, 3600)):
+            for _ in range(20):
+                assert longest / 2 <= pace.wait(attempts).total_seconds() <= longest
+        days = sum(pace.wait(attempts).total_seconds() for attempts in range(pace.attempts)) / 86400
+        assert 1.5 < days < 3.5
+
+    async def test_it_waits_for_the_schema(
+        self, settings: Settings, smtp: SmtpServer, client: Client, db: asyncpg.Connection,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr(worker, "LONGEST_WAIT", 0.05)
+        await db.execute("UPDATE alembic_version SET version_num = '0001'")
+        await client.register()
+        async with working(settings):
+            with pytest.raises(TimeoutError):
+                await smtp.wait_for(1, seconds=0.5)
+            head = head_revision()
+            await db.execute("UPDATE alembic_version SET version_num = $1", head)
+            await smtp.wait_for(1)
+
+
+class TestCleanUps:
+    async def test_two_workers_run_a_schedule_once(
+        self, settings: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs: list[datetime] = []
+
+        async def clean_up(_tools: JobContext) -> None:
+            runs.append(datetime.now(UTC))
+
+        monkeypatch.setattr(worker, "clean_up", clean_up)
+        # Due since a while, when nobody was there.
+        await db.execute(
+            "INSERT INTO pgqueuer_schedules (expression, entrypoint, next_run) "
+            "VALUES ($1, 'cleanup', now() - interval '1 minute')",
+            cleanup.CLEANUP_TIMES,
+        )
+        listening = "SELECT count(*) = 2 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+        async with working(settings), working(settings):
+            await until(lambda: db.fetchval(f"{listening} AND datname = current_database()"))
+            await until(lambda: db.fetchval("SELECT last_run FROM pgqueuer_schedules"))
+        assert len(runs) == 1
+        assert await db.fetchval("SELECT next_run > now() FROM pgqueuer_schedules")
+
+    async def test_what_is_past_its_time_is_deleted(
+        self, settings: Settings, database: Database, client: Client, db: asyncpg.Connection
+    ) -> None:
+        await client.register()
+        await client.register()
+        await db.execute(
+            "UPDATE mail_links SET created_at = now() - interval '9 days' "
+            "WHERE id = (SELECT id FROM mail_links LIMIT 1)"
+        )
+        await db.execute("UPDATE pgqueuer_log SET created = now() - interval '31 days'")
+        await db.execute(
+            "UPDATE pgqueuer SET status = 'failed', updated = now() - interval '91 days' "
+            "WHERE id = (SELECT max(id) FROM pgqueuer)"
+        )
+        await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
+        assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
+        assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
+        assert await db.fetchval(WAITING) == 1
+
+    async def test_one_that_fails_does_not_stop_the_others(
+        self, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ran = []
+
+        async def broken(_session: object, _now: datetime) -> int:
+            raise RuntimeError("broken")
+
+        async def sound(_session: object, _now: datetime) -> int:
+            ran.append(1)
+            return 3 - len(ran)  # two, one, none
+
+        found: dict[str, handlers.Cleanup] = {"broken": broken, "sound": sound}
+        monkeypatch.setattr(cleanup, "cleanups", lambda _settings: found)
+        await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
+        assert len(ran) == 3
+
+
+class NoMailer:
+    async def send(self, letter: object) -> None:
+        raise AssertionError("clean-ups send no mail")
