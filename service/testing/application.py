@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from argon2 import PasswordHasher
+from pydantic_settings import BaseSettings
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from service.app import create_app
 from service.auth.passwords import Passwords
@@ -23,6 +25,17 @@ FAST: Final = WorkerTiming(
 )
 
 
+class GivenSettings(Settings):
+    """Settings that are not read from the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Source, *_: Source, **__: Source
+    ) -> tuple[Source, ...]:
+        """Take what is given, and nothing else."""
+        return (init_settings,)
+
+
 def make_settings(**values: object) -> Settings:
     """Settings for tests, not read from the environment; without limits unless asked for.
 
@@ -36,7 +49,7 @@ def make_settings(**values: object) -> Settings:
         "database_pool_size": 5,
         "ratelimit_enabled": False,
     }
-    return Settings.model_validate({**defaults, **values})
+    return GivenSettings.model_validate({**defaults, **values})
 
 
 def make_app(settings: Settings) -> Service:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def service_loop() -> Iterator[BackgroundLoop]:
+def _service_loop() -> Iterator[BackgroundLoop]:
     """An event loop in a thread, for what runs beside the tests."""
     from service.testing.background import BackgroundLoop
 
@@ -36,7 +36,7 @@ def service_loop() -> Iterator[BackgroundLoop]:
 def service_databases(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    service_loop: BackgroundLoop,
+    _service_loop: BackgroundLoop,
 ) -> Iterator[Databases]:
     """One PostgreSQL for the run, however many processes it has: it makes databases."""
     from service.testing.database import run_databases
@@ -44,7 +44,7 @@ def service_databases(
     folder = tmp_path_factory.getbasetemp()
     # pytest-xdist gives each of its processes a folder of its own in that of the run.
     run = folder.parent if hasattr(request.config, "workerinput") else folder
-    with run_databases(run, service_loop) as databases:
+    with run_databases(run, _service_loop) as databases:
         yield databases
 
 
@@ -120,26 +120,26 @@ def service_client(service_app: Service) -> Client:
 
 @pytest.fixture
 def service_server(
-    service_settings: Settings, _service_socket: socket.socket, service_loop: BackgroundLoop
+    service_settings: Settings, _service_socket: socket.socket, _service_loop: BackgroundLoop
 ) -> Iterator[Server]:
     """The service on a port of 127.0.0.1, an application of its own in a thread."""
     from service.testing.application import make_app
     from service.testing.server import Server, serving
 
-    with service_loop.entered(serving(make_app(service_settings), _service_socket)) as port:
+    with _service_loop.entered(serving(make_app(service_settings), _service_socket)) as port:
         yield Server(port)
 
 
 @pytest.fixture
 def service_mails(
-    service_settings: Settings, _service_smtp: SmtpServer, service_loop: BackgroundLoop
+    service_settings: Settings, _service_smtp: SmtpServer, _service_loop: BackgroundLoop
 ) -> Iterator[Mails]:
     """What the service sends, by a worker that does its jobs until the test ends."""
     from service.testing.application import working
     from service.testing.mails import Mails
 
-    with service_loop.entered(working(service_settings)):
-        yield Mails(_service_smtp, service_loop)
+    with _service_loop.entered(working(service_settings)):
+        yield Mails(_service_smtp, _service_loop)
 
 
 @pytest.fixture
@@ -161,9 +161,9 @@ def _service_socket() -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def _service_smtp(service_loop: BackgroundLoop) -> Iterator[SmtpServer]:
+def _service_smtp(_service_loop: BackgroundLoop) -> Iterator[SmtpServer]:
     """A mail server, which takes no mail unless a worker is at work."""
     from service.testing.mails import smtp_server
 
-    with service_loop.entered(smtp_server()) as server:
+    with _service_loop.entered(smtp_server()) as server:
         yield server

@@ -14,6 +14,7 @@ from sqlalchemy import Uuid, column, func, select, table, text, values
 from service.auth import callers
 from service.db.batching import BATCH_MAX, BatchLoader
 from service.db.database import Database
+from service.db.errors import DatabaseUnavailable
 from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.read_session import fetch_by_key
@@ -166,9 +167,9 @@ async def test_all_are_told_when_the_connection_is_lost(
             " AND datname = current_database()"
         )
     )
-    told = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(error) for error in told] == [Unavailable] * 3
-    assert len({id(error) for error in told}) == 3
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in errors] == [DatabaseUnavailable] * 3
+    assert len({id(error) for error in errors}) == 3
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
 
 
