@@ -24,7 +24,7 @@ async def port(database_url: str, tmp_path: Path) -> AsyncIterator[int]:
         yield service.port
 
 
-async def test_a_generated_client_goes_there_and_back(port: int, tmp_path: Path) -> None:
+async def test_generated_client_makes_a_round_trip(port: int, tmp_path: Path) -> None:
     options = tmp_path / "options.json"
     # The made code is run, not read: nothing formats it.
     options.write_text(json.dumps({"post_hooks": []}))
@@ -46,7 +46,7 @@ async def test_a_generated_client_goes_there_and_back(port: int, tmp_path: Path)
 
 
 @pytest.mark.parametrize("is_admin", [False, True])
-async def test_schemathesis_finds_nothing(
+async def test_schemathesis_finds_no_fault(
     port: int, db: asyncpg.Connection, tmp_path: Path, is_admin: bool
 ) -> None:
     account = {"email": "ada@example.com", "password": PASSWORD}

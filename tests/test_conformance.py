@@ -32,11 +32,11 @@ def check(app: Service, answer: Answer, **changes: Any) -> None:
     Conformance(document(app)).check(app, **{**values, **changes})
 
 
-def test_a_true_answer_passes(app: Service, post: Answer) -> None:
+def test_true_answer_passes_the_conformance_check(app: Service, post: Answer) -> None:
     check(app, post)
 
 
-def test_untold_statuses(app: Service, post: Answer) -> None:
+def test_undocumented_status_fails_the_conformance_check(app: Service, post: Answer) -> None:
     with pytest.raises(UntrueDocument, match="418 is not told"):
         check(app, post, status=418)
     with pytest.raises(UntrueDocument, match="418 is not told"):
@@ -52,26 +52,28 @@ def test_untold_statuses(app: Service, post: Answer) -> None:
         ("created_at", "yesterday", "is not a 'date-time'"),
     ],
 )
-def test_untrue_members(
+def test_member_against_the_schema_fails_the_conformance_check(
     app: Service, post: Answer, member: str, value: object, complaint: str
 ) -> None:
     with pytest.raises(UntrueDocument, match=complaint):
         check(app, post, json={**json.loads(post.body), member: value})
 
 
-def test_a_missing_member(app: Service, post: Answer) -> None:
+def test_missing_member_fails_the_conformance_check(app: Service, post: Answer) -> None:
     with pytest.raises(UntrueDocument, match="'id' is a required property"):
         check(app, post, json={})
 
 
 @pytest.mark.parametrize("name", ["Location", "X-Request-ID"])
-def test_missing_headers(app: Service, post: Answer, name: str) -> None:
+def test_missing_header_fails_the_conformance_check(app: Service, post: Answer, name: str) -> None:
     del post.headers[name]
     with pytest.raises(UntrueDocument, match=f"{name} is missing"):
         check(app, post)
 
 
-def test_headers_and_media_types_that_are_not_told(app: Service, post: Answer) -> None:
+def test_undocumented_header_or_media_type_fails_the_conformance_check(
+    app: Service, post: Answer
+) -> None:
     post.headers["X-Secret"] = "1"
     with pytest.raises(UntrueDocument, match="X-Secret is not told"):
         check(app, post)
@@ -81,7 +83,7 @@ def test_headers_and_media_types_that_are_not_told(app: Service, post: Answer) -
         check(app, post)
 
 
-def test_a_body_where_none_is_told(app: Service, post: Answer) -> None:
+def test_undocumented_body_fails_the_conformance_check(app: Service, post: Answer) -> None:
     path = f"/api/posts/{json.loads(post.body)['id']}"
     del post.headers["Location"]
     del post.headers["ETag"]

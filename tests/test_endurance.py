@@ -70,7 +70,7 @@ async def cost(service: ServiceProcess) -> float:
 
 
 @pytest.mark.usefixtures("open_files")
-async def test_silent_connections_cost_little(database_url: str, tmp_path: Path) -> None:
+async def test_idle_connections_cost_little(database_url: str, tmp_path: Path) -> None:
     async with (
         service_process(database_url, tmp_path) as one,
         service_process(database_url, tmp_path) as other,
@@ -111,7 +111,7 @@ async def test_ten_thousand_connections_are_held(database_url: str, tmp_path: Pa
         assert service.connections() > HELD
 
 
-async def test_memory_stays_flat(database_url: str, tmp_path: Path) -> None:
+async def test_memory_stays_flat_under_lasting_load(database_url: str, tmp_path: Path) -> None:
     """Reads, writes, searches, logins, mistakes: after 50,000 requests 150,000 more."""
     async with service_process(database_url, tmp_path) as service:
         load = Mixed(service)

@@ -201,7 +201,9 @@ async def assert_kept(url: str, writers: Writers) -> None:
     assert writers.acknowledged <= {row["id"] for row in rows}
 
 
-async def test_killed_and_restarted(postgres: Faulty, service: ServiceProcess) -> None:
+async def test_service_recovers_from_a_killed_postgresql(
+    postgres: Faulty, service: ServiceProcess
+) -> None:
     async with writing(service) as writers:
         os.kill(postgres.processes()[0], signal.SIGKILL)
         await until(lambda: told(service), BOUND)
@@ -217,7 +219,7 @@ async def told(service: ServiceProcess) -> bool:
     return (await ask(service.port, "GET", "/api/posts")).status == 503
 
 
-async def test_restarted_between_requests_is_not_even_noticed(
+async def test_restart_between_requests_fails_no_request(
     postgres: Faulty, service: ServiceProcess
 ) -> None:
     await asyncio.gather(*(ask(service.port, "GET", "/api/posts") for _ in range(20)))
@@ -227,7 +229,9 @@ async def test_restarted_between_requests_is_not_even_noticed(
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_frozen_and_thawed(postgres: Faulty, service: ServiceProcess) -> None:
+async def test_service_recovers_from_a_frozen_postgresql(
+    postgres: Faulty, service: ServiceProcess
+) -> None:
     async with writing(service) as writers:
         postgres.signal(signal.SIGSTOP)
         await until(lambda: told(service), BOUND)
@@ -238,7 +242,9 @@ async def test_frozen_and_thawed(postgres: Faulty, service: ServiceProcess) -> N
     assert 503 in writers.statuses
 
 
-async def test_out_of_connections(postgres: Faulty, service: ServiceProcess) -> None:
+async def test_service_recovers_from_exhausted_connections(
+    postgres: Faulty, service: ServiceProcess
+) -> None:
     async with AsyncExitStack() as taken:
         with suppress(asyncpg.TooManyConnectionsError):
             while True:
@@ -249,7 +255,7 @@ async def test_out_of_connections(postgres: Faulty, service: ServiceProcess) -> 
     await assert_recovers(service)
 
 
-async def test_table_that_is_locked(postgres: Faulty, service: ServiceProcess) -> None:
+async def test_locked_table_is_503_in_time(postgres: Faulty, service: ServiceProcess) -> None:
     connection = await asyncpg.connect(postgres.url)
     async with connection.transaction():
         await connection.execute("LOCK TABLE posts, users IN ACCESS EXCLUSIVE MODE")
@@ -266,7 +272,7 @@ async def test_table_that_is_locked(postgres: Faulty, service: ServiceProcess) -
     await assert_recovers(service)
 
 
-async def test_queue_that_is_too_long_is_refused_at_once(postgres: Faulty, tmp_path: Path) -> None:
+async def test_full_queue_refuses_requests_at_once(postgres: Faulty, tmp_path: Path) -> None:
     connection = await asyncpg.connect(postgres.url)
     excess = 40
     count = POOL * (1 + WAITING_PER_CONNECTION) + excess
@@ -286,7 +292,7 @@ async def test_queue_that_is_too_long_is_refused_at_once(postgres: Faulty, tmp_p
     assert statuses == {503: excess, 200: count - excess}
 
 
-async def test_clients_that_leave_cost_no_connection(
+async def test_disconnected_clients_hold_no_connection(
     postgres: Faulty, service: ServiceProcess
 ) -> None:
     """2,000 clients go away at any moment of their request; the pool is as before."""

@@ -32,7 +32,7 @@ def letter_to(address: str, subject: str = "A subject") -> MailMessage:
 
 
 class TestMessages:
-    def test_what_it_has(self) -> None:
+    def test_message_has_its_headers_and_both_texts(self) -> None:
         message = compose(LETTER, SENDER)
         assert message["From"] == SENDER
         assert message["To"] == "ann@example.com"
@@ -43,27 +43,27 @@ class TestMessages:
         assert part(message, "plain") == LETTER.text
         assert part(message, "html") == LETTER.html
 
-    def test_a_letter_is_the_same_message_each_time(self) -> None:
+    def test_composed_message_is_the_same_each_time(self) -> None:
         assert compose(LETTER, SENDER)["Message-ID"] == compose(LETTER, SENDER)["Message-ID"]
 
     @pytest.mark.parametrize("evil", ["\r\nBcc: e@a.b", "\nBcc: e@a.b", "\rBcc: e@a.b"])
-    def test_a_header_cannot_be_broken(self, evil: str) -> None:
+    def test_header_injection_is_refused(self, evil: str) -> None:
         for letter in (letter_to(f"ann@example.com{evil}"), letter_to("ann@example.com", evil)):
             with pytest.raises((ValueError, Undeliverable)):
                 compose(letter, SENDER)
         with pytest.raises(ValidationError):
             make_settings(mail_from=f"hello@service.example{evil}")
 
-    def test_several_recipients_cannot_be_smuggled_in(self) -> None:
+    def test_several_recipients_in_one_address_are_refused(self) -> None:
         for address in ("ann@example.com, eve@example.com", "<ann@example.com>", "ann,eve@a.b"):
             with pytest.raises(Undeliverable):
                 compose(letter_to(address), SENDER)
 
-    def test_a_domain_beyond_ascii_is_written_for_the_dns(self) -> None:
+    def test_domain_beyond_ascii_is_written_in_idna(self) -> None:
         message = compose(letter_to("ann@straße.example"), SENDER)
         assert message["To"] == "ann@xn--strae-oqa.example"
 
-    def test_html_and_text_beyond_ascii(self) -> None:
+    def test_text_beyond_ascii_is_encoded(self) -> None:
         letter = MailMessage("id", "a@example.com", "Grüße", "Grüße\n", "<p>Grüße</p>\n")
         message = compose(letter, SENDER)
         assert part(message, "plain") == "Grüße\n"
@@ -71,7 +71,7 @@ class TestMessages:
 
 
 class TestLog:
-    async def test_the_mail_is_written_to_the_log(self) -> None:
+    async def test_log_mailer_writes_the_mail_to_the_log(self) -> None:
         with capture_logs() as lines:
             await make_mailer(make_settings()).send(LETTER)
         [line] = lines
@@ -121,12 +121,12 @@ def context(certificate: Path) -> ssl.SSLContext:
 
 
 class TestSending:
-    async def test_plainly(self, smtp: SmtpServer) -> None:
+    async def test_mail_is_sent_over_plain_smtp(self, smtp: SmtpServer) -> None:
         mail = await deliver(smtp, smtp.url)
         assert part(mail, "plain") == LETTER.text
         assert smtp.envelopes[0].mail_from == "hello@service.example"
 
-    async def test_starttls_when_it_is_offered(
+    async def test_starttls_is_used_when_it_is_offered(
         self, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with smtp_server(tls_context=context(certificate), require_starttls=True) as smtp:
@@ -136,13 +136,15 @@ class TestSending:
             await deliver(smtp, smtp.url)
         assert len(smtp.mails) == 1
 
-    async def test_smtps(self, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_mail_is_sent_over_smtps(
+        self, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         async with smtp_server(ssl_context=context(certificate)) as smtp:
             await deliver(smtp, smtp.url.replace("smtp:", "smtps:"))
         assert len(smtp.mails) == 1
 
-    async def test_user_and_password(self) -> None:
+    async def test_smtp_user_and_password_are_sent(self) -> None:
         seen = []
 
         def authenticate(_server: Any, _session: Any, _envelope: Any, _kind: str, data: Any) -> Any:
@@ -158,7 +160,7 @@ class TestSending:
         assert seen[0] == ("a user", "p@ss/word")
         assert len(smtp.mails) == 1
 
-    async def test_a_password_leaves_the_machine_over_tls_alone(
+    async def test_smtp_password_leaves_the_machine_over_tls_alone(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async with smtp_server() as smtp:
@@ -169,13 +171,15 @@ class TestSending:
             assert smtp.mails == []
 
     @pytest.mark.parametrize(("reply", "final"), [("550 nobody", True), ("451 later", False)])
-    async def test_refusals(self, smtp: SmtpServer, reply: str, final: bool) -> None:
+    async def test_permanent_smtp_refusal_is_undeliverable(
+        self, smtp: SmtpServer, reply: str, final: bool
+    ) -> None:
         smtp.refusals["ann@example.com"] = reply
         with pytest.raises(Undeliverable if final else aiosmtplib.SMTPException) as caught:
             await deliver(smtp, smtp.url)
         assert isinstance(caught.value, Undeliverable) is final
 
-    async def test_letters_beyond_ascii_in_an_address(self) -> None:
+    async def test_address_beyond_ascii_needs_smtputf8(self) -> None:
         async with smtp_server(enable_SMTPUTF8=True) as smtp:
             mail = await deliver(smtp, smtp.url, letter_to("änn@example.com"))
             assert mail["To"] == "änn@example.com"
@@ -188,19 +192,19 @@ class TestSettings:
     @pytest.mark.parametrize(
         "url", ["http://mail.test", "smtp://", "smtp://mail.test:port", "smtp://a b", "mail.test"]
     )
-    def test_wrong_mail_servers(self, url: str) -> None:
+    def test_wrong_smtp_url_is_refused(self, url: str) -> None:
         with pytest.raises(ValidationError, match="smtp_url"):
             make_settings(smtp_url=url)
 
     @pytest.mark.parametrize("sender", ["nobody", "Name <>", "@example.com", "a b@example.com"])
-    def test_wrong_senders(self, sender: str) -> None:
+    def test_wrong_mail_from_is_refused(self, sender: str) -> None:
         with pytest.raises(ValidationError, match="mail_from"):
             make_settings(mail_from=sender)
 
     @pytest.mark.parametrize(
         "url", ["example.com", "ftp://example.com", "https://", "https://a?b", 'https://a/"', "//a"]
     )
-    def test_wrong_public_addresses(self, url: str) -> None:
+    def test_wrong_public_url_is_refused(self, url: str) -> None:
         with pytest.raises(ValidationError, match="public_url"):
             make_settings(public_url=url)
 
@@ -213,7 +217,9 @@ class TestSettings:
             ({"public_url": "https://example.com/app/"}, "https://example.com/app"),
         ],
     )
-    def test_the_public_address(self, values: dict[str, Any], address: str) -> None:
+    def test_public_address_follows_from_the_settings(
+        self, values: dict[str, Any], address: str
+    ) -> None:
         assert make_settings(**values).public_address == address
 
     def test_production_must_name_a_mail_server(self) -> None:

@@ -44,7 +44,7 @@ def curl(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path}
 
 
-def test_the_first_session_works_as_it_stands(
+def test_readme_s_first_session_works_as_it_stands(
     database_url: str, tmp_path: Path, curl: dict[str, str]
 ) -> None:
     (script,) = re.findall(r"```bash\n(.*?)```", section("First requests"), re.DOTALL)
@@ -69,16 +69,16 @@ def test_the_first_session_works_as_it_stands(
     assert posts["posts"] == [post]
 
 
-def test_every_setting_is_described_and_no_other() -> None:
+def test_readme_describes_every_setting_and_no_other() -> None:
     settings = {name.upper() for name in Settings.model_fields}
     assert set(first_column("Settings")) == settings
 
 
-def test_every_command_is_described_and_no_other() -> None:
+def test_readme_describes_every_command_and_no_other() -> None:
     assert set(first_column("Commands")) == {f"service {name}" for name in main.commands}
 
 
-def test_the_map_shows_every_file_and_folder() -> None:
+def test_readme_s_map_shows_every_file_and_folder() -> None:
     shown = set(re.findall(r"[\w.]+", section("The map")))
     for path in (PROJECT / "service").iterdir():
         if path.name not in ("__init__.py", "__pycache__", "py.typed"):

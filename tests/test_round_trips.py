@@ -21,28 +21,30 @@ async def path(ada: Client) -> str:
     return f"/api/posts/{answer.json['id']}"
 
 
-async def test_list(ada: Client, path: str, trips: Trips) -> None:
+async def test_list_is_one_round_trip(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.get("/api/posts")) == READ
 
 
-async def test_page_past_the_end(ada: Client, path: str, trips: Trips) -> None:
+async def test_page_past_the_end_is_one_round_trip(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.get("/api/posts?page=9")) == READ
 
 
-async def test_search(ada: Client, path: str, trips: Trips) -> None:
+async def test_search_for_rare_words_is_two_round_trips(
+    ada: Client, path: str, trips: Trips
+) -> None:
     # What is over the cap takes one: tests/posts/test_totals.py.
     assert await trips.during(ada.get("/api/posts?q=rare")) == ["SELECT", "WITH"]
 
 
-async def test_read(ada: Client, path: str, trips: Trips) -> None:
+async def test_single_post_is_one_round_trip(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.get(path, token="")) == READ
 
 
-async def test_profile(ada: Client, trips: Trips) -> None:
+async def test_profile_is_one_round_trip(ada: Client, trips: Trips) -> None:
     assert await trips.during(ada.get("/auth/me")) == READ
 
 
-async def test_create(ada: Client, trips: Trips) -> None:
+async def test_creating_a_post_is_four_round_trips(ada: Client, trips: Trips) -> None:
     new = {"title": "a", "content": "b"}
     assert await trips.during(ada.post("/api/posts", new)) == [
         "BEGIN",
@@ -52,21 +54,21 @@ async def test_create(ada: Client, trips: Trips) -> None:
     ]
 
 
-async def test_change(ada: Client, path: str, trips: Trips) -> None:
+async def test_changing_a_post_is_four_round_trips(ada: Client, path: str, trips: Trips) -> None:
     sent = await trips.during(ada.put(path, {"title": "new"}))
     assert sent == ["BEGIN", "COMMIT", "SELECT", "UPDATE"]
 
 
-async def test_change_of_nothing(ada: Client, path: str, trips: Trips) -> None:
+async def test_changing_nothing_is_four_round_trips(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.put(path, {})) == ["BEGIN", "COMMIT", "SELECT", "SELECT"]
 
 
-async def test_delete(ada: Client, path: str, trips: Trips) -> None:
+async def test_deleting_a_post_is_four_round_trips(ada: Client, path: str, trips: Trips) -> None:
     sent = await trips.during(ada.delete(path))
     assert sent == ["BEGIN", "COMMIT", "SELECT", "UPDATE"]
 
 
-async def test_register(client: Client, trips: Trips) -> None:
+async def test_registration_is_eight_round_trips(client: Client, trips: Trips) -> None:
     # On each new connection the driver asks once for the types that a job has.
     await client.register()
     sent = await trips.during(client.register())
@@ -75,7 +77,7 @@ async def test_register(client: Client, trips: Trips) -> None:
     assert sent == ["BEGIN", "COMMIT", *inserts, "RELEASE", "SAVEPOINT", "WITH"]
 
 
-async def test_login(ada: Client, trips: Trips) -> None:
+async def test_login_is_eight_round_trips(ada: Client, trips: Trips) -> None:
     values = {"email": ada.user["email"], "password": PASSWORD}
     sent = await trips.during(ada.post("/auth/login", values, token=""))
     assert sent == [

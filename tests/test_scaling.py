@@ -215,7 +215,7 @@ async def test_replica_that_is_killed_loses_no_read(database_url: str, tmp_path:
         assert not load.failed
 
 
-async def test_balancer_hides_what_is_for_operators(database_url: str, tmp_path: Path) -> None:
+async def test_balancer_hides_the_metrics(database_url: str, tmp_path: Path) -> None:
     async with (
         service_process(database_url, tmp_path) as replica,
         balanced(tmp_path, replica) as (port, _),
@@ -262,7 +262,7 @@ async def bouncer(folder: Path, url: str) -> AsyncIterator[str]:
         yield f"postgresql://service@127.0.0.1:{port}/{name}"
 
 
-async def test_behind_pgbouncer(database_url: str, tmp_path: Path) -> None:
+async def test_service_works_behind_pgbouncer(database_url: str, tmp_path: Path) -> None:
     """32 clients read and write over ten connections to it, and its three to the server."""
     folder = Path(tempfile.mkdtemp(prefix="service-pgbouncer-"))
     folder.chmod(0o755)

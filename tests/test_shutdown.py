@@ -47,7 +47,7 @@ async def refuses(port: int) -> bool:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-async def test_requests_in_flight_end_and_are_kept(
+async def test_requests_in_flight_are_answered_and_kept(
     loop: str, database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     count = 8
@@ -108,7 +108,7 @@ async def not_ready(port: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_process_that_nobody_uses_ends(
+async def test_idle_process_ends_at_once(
     number: signal.Signals, database_url: str, tmp_path: Path
 ) -> None:
     async with service_process(database_url, tmp_path) as service:
@@ -119,9 +119,7 @@ async def test_process_that_nobody_uses_ends(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-async def test_request_that_does_not_end_is_given_up(
-    loop: str, database_url: str, tmp_path: Path
-) -> None:
+async def test_endless_request_is_cut_off(loop: str, database_url: str, tmp_path: Path) -> None:
     """A client that never sends its body, and a balancer that never asks again.
 
     What is promised is graceful_timeout and 2 s.
@@ -143,7 +141,7 @@ async def test_request_that_does_not_end_is_given_up(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-async def test_client_that_reads_nothing_is_left(
+async def test_client_that_reads_nothing_does_not_hold_up_the_end(
     loop: str, database_url: str, tmp_path: Path
 ) -> None:
     graceful = 2
@@ -166,7 +164,7 @@ async def test_client_that_reads_nothing_is_left(
     assert seconds < graceful + 2
 
 
-async def test_failing_start_is_told(database_url: str, tmp_path: Path) -> None:
+async def test_failing_start_exits_with_one_sentence(database_url: str, tmp_path: Path) -> None:
     bad = ServiceProcess(database_url, tmp_path, settings=MISTAKEN)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         late = ServiceProcess(database_url, tmp_path, port=taken.getsockname()[1])

@@ -32,14 +32,14 @@ async def count(db: "asyncpg.Connection") -> int:
     return value
 
 
-async def test_registration_shows_and_records(client: Client, db: "asyncpg.Connection") -> None:
+async def test_registration_is_shown_and_recorded(client: Client, db: "asyncpg.Connection") -> None:
     answer = await client.register()
     assert answer.json["email_verified"] is False
     (event,) = await events(db, Kind.ACCOUNT_REGISTERED)
     assert str(event["user_id"]) == answer.json["id"] == str(event["actor_id"])
 
 
-async def test_profile_changes(client: Client, db: "asyncpg.Connection") -> None:
+async def test_profile_can_be_changed(client: Client, db: "asyncpg.Connection") -> None:
     one = await client.sign_up(email="one@example.com", username="one")
     await db.execute("UPDATE users SET email_verified_at = now()")
     changed = await one.patch("/auth/me", {"username": "uno"})
@@ -63,7 +63,7 @@ async def test_new_email_must_be_verified_again(client: Client, db: "asyncpg.Con
     assert (await client.login("one@example.com")).status == 401
 
 
-async def test_profile_is_validated(client: Client) -> None:
+async def test_profile_change_is_validated(client: Client) -> None:
     one = await client.sign_up(email="one@example.com", username="one")
     await client.register("two@example.com", username="two")
     for body, status in (
@@ -99,7 +99,9 @@ async def test_password_change_ends_the_other_sessions(
     assert len(await events(db, Kind.PASSWORD_CHANGED)) == 1
 
 
-async def test_password_change_is_refused(client: Client, db: "asyncpg.Connection") -> None:
+async def test_password_change_with_wrong_values_is_refused(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     one = await client.sign_up(email="one@example.com", username="number-one")
     wrong = await one.put(
         "/auth/password", {"current_password": "wrong", "new_password": OTHER_PASSWORD}
@@ -114,7 +116,7 @@ async def test_password_change_is_refused(client: Client, db: "asyncpg.Connectio
     assert await events(db, Kind.PASSWORD_CHANGED) == []
 
 
-async def test_two_password_changes_at_once_one_succeeds(client: Client) -> None:
+async def test_one_of_two_concurrent_password_changes_succeeds(client: Client) -> None:
     one = await client.sign_up()
     passwords = [f"{OTHER_PASSWORD} {number}" for number in range(4)]
     answers = await asyncio.gather(
@@ -153,7 +155,9 @@ async def test_deleted_account_is_gone_from_every_read(
     assert again.user["id"] != one.user["id"]
 
 
-async def test_last_active_admin_cannot_go(client: Client, db: "asyncpg.Connection") -> None:
+async def test_last_active_admin_cannot_delete_the_account(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     admins = [await client.sign_up() for _ in range(3)]
     for admin in admins:
         await db.execute("UPDATE users SET is_admin = true WHERE id = $1", admin.user["id"])
@@ -165,7 +169,7 @@ async def test_last_active_admin_cannot_go(client: Client, db: "asyncpg.Connecti
     assert (await left.get("/auth/me")).status == 200
 
 
-async def test_posts_written_during_the_deletion_are_hidden_too(
+async def test_posts_written_during_an_account_s_deletion_are_hidden(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     one = await client.sign_up()
@@ -185,7 +189,7 @@ async def test_posts_written_during_the_deletion_are_hidden_too(
     assert (await client.get("/api/posts")).json["total"] == 0
 
 
-async def test_failed_logins_are_kept(client: Client, db: "asyncpg.Connection") -> None:
+async def test_failed_logins_are_recorded(client: Client, db: "asyncpg.Connection") -> None:
     one = await client.sign_up()
     long = "x" * 1000 + "@example.com"
     await client.login(one.user["email"], "wrong password")
@@ -204,7 +208,7 @@ async def database(settings: Settings) -> Any:
     await made.close()
 
 
-async def test_cleanup_removes_what_is_over(
+async def test_cleanup_removes_expired_sessions_and_retired_accounts(
     app: Service,
     client: Client,
     database: Database,

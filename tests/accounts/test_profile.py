@@ -5,7 +5,7 @@ import asyncpg
 from tests.support.client import Client, refused
 
 
-async def test_answers_what_registration_answered(client: Client) -> None:
+async def test_profile_is_what_registration_answered(client: Client) -> None:
     registered = (await client.register("ada@example.com")).json
     await client.login("ada@example.com")
     answer = await client.get("/auth/me")
@@ -13,11 +13,13 @@ async def test_answers_what_registration_answered(client: Client) -> None:
     assert answer.json == registered
 
 
-async def test_needs_a_token(client: Client) -> None:
+async def test_profile_needs_a_token(client: Client) -> None:
     refused(await client.get("/auth/me"), 401, "Authentication is required")
 
 
-async def test_account_that_is_gone_is_not_known(client: Client, db: "asyncpg.Connection") -> None:
+async def test_profile_of_a_deleted_account_is_401(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     ada = await client.sign_up()
     await db.execute("DELETE FROM users")
     answer = await ada.get("/auth/me")

@@ -42,7 +42,7 @@ async def forget(client: Client, email: str) -> None:
 
 @pytest.mark.usefixtures("worker")
 class TestVerification:
-    async def test_registering_mails_a_link_that_verifies(
+    async def test_registration_mails_a_link_that_verifies_the_address(
         self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         me = await client.sign_up(email="Ann@example.com")
@@ -61,7 +61,7 @@ class TestVerification:
         events = await db.fetch("SELECT kind FROM security_events WHERE kind = 'email.verified'")
         assert len(events) == 1
 
-    async def test_a_link_works_once(self, client: Client, smtp: SmtpServer) -> None:
+    async def test_verification_link_works_once(self, client: Client, smtp: SmtpServer) -> None:
         await client.register()
         [mail] = await smtp.wait_for(1)
         assert (await client.post("/auth/email/verify", {"token": token(mail)})).status == 204
@@ -69,7 +69,7 @@ class TestVerification:
         assert again.status == 400
         assert "used" in again.json["message"]
 
-    async def test_resending(self, client: Client, smtp: SmtpServer) -> None:
+    async def test_verification_link_is_sent_again(self, client: Client, smtp: SmtpServer) -> None:
         me = await client.sign_up()
         assert (await me.post("/auth/email/verify/resend")).status == 202
         first, second = await smtp.wait_for(2)
@@ -81,10 +81,10 @@ class TestVerification:
         await forget(client, me.user["email"])
         assert "reset-password" in link((await smtp.wait_for(3))[2])
 
-    async def test_resending_needs_a_login(self, client: Client) -> None:
+    async def test_sending_the_verification_again_needs_a_login(self, client: Client) -> None:
         assert (await client.post("/auth/email/verify/resend")).status == 401
 
-    async def test_no_mail_for_an_account_that_was_refused(
+    async def test_refused_registration_sends_no_mail(
         self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         await client.register(email="ann@example.com", username="ann")
@@ -96,7 +96,7 @@ class TestVerification:
 
 @pytest.mark.usefixtures("worker")
 class TestReset:
-    async def test_a_forgotten_password(
+    async def test_forgotten_password_is_reset_by_mail(
         self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         me = await client.sign_up(email="ann@example.com")
@@ -113,7 +113,7 @@ class TestReset:
         kinds = await db.fetch("SELECT kind FROM security_events ORDER BY created_at")
         assert {"password.reset", "email.verified"} <= {row["kind"] for row in kinds}
 
-    async def test_all_links_end_with_a_reset(self, client: Client, smtp: SmtpServer) -> None:
+    async def test_password_reset_ends_all_links(self, client: Client, smtp: SmtpServer) -> None:
         await client.register(email="ann@example.com")
         await forget(client, "ann@example.com")
         await forget(client, "ann@example.com")
@@ -125,7 +125,9 @@ class TestReset:
             assert (await client.post("/auth/password/reset", body)).status == 400
         assert (await client.post("/auth/email/verify", {"token": verification})).status == 400
 
-    async def test_two_resets_race_for_one_token(self, client: Client, smtp: SmtpServer) -> None:
+    async def test_one_of_two_concurrent_resets_by_one_token_succeeds(
+        self, client: Client, smtp: SmtpServer
+    ) -> None:
         await client.register(email="ann@example.com")
         await forget(client, "ann@example.com")
         mail = (await smtp.wait_for(2))[1]
@@ -140,7 +142,9 @@ class TestReset:
         logins = [(await client.login("ann@example.com", word)).status for word in passwords]
         assert logins == [200 if answer.status == 204 else 401 for answer in answers]
 
-    async def test_resets_by_two_links_race(self, client: Client, smtp: SmtpServer) -> None:
+    async def test_one_of_two_concurrent_resets_by_two_links_succeeds(
+        self, client: Client, smtp: SmtpServer
+    ) -> None:
         await client.register(email="ann@example.com")
         await forget(client, "ann@example.com")
         await forget(client, "ann@example.com")
@@ -153,7 +157,7 @@ class TestReset:
         )
         assert sorted(answer.status for answer in answers) == [204, 400]
 
-    async def test_a_link_is_good_for_an_hour(
+    async def test_reset_link_expires_after_an_hour(
         self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         await client.register(email="ann@example.com")
@@ -173,7 +177,7 @@ class TestReset:
             "UPDATE users SET deleted_at = now()",
         ],
     )
-    async def test_a_link_dies_with_what_it_was_for(
+    async def test_link_ends_with_the_email_or_account_that_it_was_for(
         self, change: str, client: Client, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         await client.register(email="ann@example.com")
@@ -186,7 +190,7 @@ class TestReset:
             await client.post("/auth/email/verify", {"token": token(verification)})
         ).status == 400
 
-    async def test_who_gets_no_mail(
+    async def test_disabled_deleted_and_unknown_accounts_get_no_reset_mail(
         self, client: Client, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         await client.register(email="disabled@example.com")
@@ -206,12 +210,12 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "value", ["", "x", "a" * 43, "a" * 201, "é", "\0", None, 1, "' OR 1=1 --"]
     )
-    async def test_tokens_that_are_none(self, client: Client, value: object) -> None:
+    async def test_malformed_link_token_is_400(self, client: Client, value: object) -> None:
         body = {"token": value, "password": NEW_PASSWORD}
         assert (await client.post("/auth/password/reset", body)).status == 400
         assert (await client.post("/auth/email/verify", body)).status == 400
 
-    async def test_a_token_is_good_for_its_purpose_alone(
+    async def test_link_token_is_good_for_its_purpose_alone(
         self, client: Client, smtp: SmtpServer, worker: None
     ) -> None:
         await client.register(email="ann@example.com")
@@ -226,13 +230,15 @@ class TestRefusals:
         [None, 7, "", "ann", "ann@", "@example.com", "a b@example.com", "a\0@example.com",
          f"{'a' * 250}@example.com", "ann@example.com\r\nBcc: eve@example.com"],
     )  # fmt: skip
-    async def test_no_address_at_all(self, client: Client, email: object) -> None:
+    async def test_forgotten_password_of_a_malformed_address_is_400(
+        self, client: Client, email: object
+    ) -> None:
         answer = await client.post("/auth/password/forgot", {"email": email})
         assert answer.status == 400
         assert "email" in answer.json["errors"]
 
     @pytest.mark.parametrize("password", ["short", "password1", "ä" * 129])
-    async def test_a_password_that_is_refused_spends_no_token(
+    async def test_refused_password_spends_no_link_token(
         self, client: Client, smtp: SmtpServer, worker: None, password: str
     ) -> None:
         await client.register(email="ann@example.com")
@@ -247,7 +253,7 @@ class TestRefusals:
 
 
 class TestForgot:
-    async def test_the_answer_does_not_tell_who_is_known(
+    async def test_forgotten_password_s_answer_does_not_disclose_accounts(
         self, client: Client, db: asyncpg.Connection
     ) -> None:
         await client.register(email="ann@example.com")
@@ -265,7 +271,9 @@ class TestForgot:
         assert jobs[0] == jobs[1]
 
     @pytest.mark.proof
-    async def test_the_time_does_not_tell_who_is_known(self, client: Client) -> None:
+    async def test_forgotten_password_s_time_does_not_disclose_accounts(
+        self, client: Client
+    ) -> None:
         await client.register(email="ann@example.com")
 
         async def once(email: str) -> float:
@@ -287,7 +295,7 @@ async def submit(client: Client, path: str, **form: str) -> Any:
 
 class TestPages:
     @pytest.mark.parametrize("path", ["/verify-email", "/reset-password"])
-    async def test_opening_a_page_spends_nothing(
+    async def test_opening_a_link_s_page_spends_no_token(
         self, client: Client, db: asyncpg.Connection, path: str
     ) -> None:
         page = await client.get(f"{path}?token=a%22%3E<script>&amp;")
@@ -304,7 +312,7 @@ class TestPages:
         for query in ("", "?token=", f"?token={'a' * 201}", "?token=a%00"):
             assert (await client.get(f"{path}{query}")).status == 400
 
-    async def test_a_busy_service_says_when_to_try_again(
+    async def test_reset_page_of_a_busy_service_says_when_to_try_again(
         self, client: Client, smtp: SmtpServer, worker: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await client.register(email="ann@example.com")
@@ -316,7 +324,7 @@ class TestPages:
         refused(answer, 503)
         assert answer.headers["Retry-After"]
 
-    async def test_confirming_an_address(
+    async def test_verification_page_confirms_an_address(
         self, client: Client, smtp: SmtpServer, worker: None
     ) -> None:
         me = await client.sign_up()
@@ -331,7 +339,7 @@ class TestPages:
         assert b"has been used" in again.body
         assert (await submit(client, "/verify-email")).status == 400
 
-    async def test_choosing_a_password(
+    async def test_reset_page_sets_a_password(
         self, client: Client, smtp: SmtpServer, worker: None
     ) -> None:
         await client.register(email="ann@example.com")
@@ -352,7 +360,7 @@ class TestPages:
         assert again.status == 400
 
 
-def test_the_fixture_application_is_whole(app: Service) -> None:
+def test_pages_lie_beside_the_api(app: Service) -> None:
     """The pages live at the site's root, beside the API."""
     rules = {str(rule) for rule in app.url_map.iter_rules()}
     assert {"/verify-email", "/reset-password", "/auth/password/reset"} <= rules

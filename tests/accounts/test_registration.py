@@ -13,7 +13,7 @@ from tests.support.client import Client, faults, refused
 STRANGE = ["pässwörd", "  spaces around  ", "🔑🗝️🔐🧷🪪🧿🎛️🪬", "كلمة السر الطويلة", "e\u0301" * 8]
 
 
-async def test_answers_the_user(client: Client) -> None:
+async def test_registration_answers_the_user(client: Client) -> None:
     answer = await client.register("Ada@example.com", username="ada")
     assert answer.status == 201
     assert answer.headers["Location"] == "/auth/me"
@@ -22,19 +22,19 @@ async def test_answers_the_user(client: Client) -> None:
     assert (user["email"], user["username"], user["is_active"]) == ("Ada@example.com", "ada", True)
 
 
-async def test_tells_no_password(client: Client) -> None:
+async def test_registration_answers_no_password(client: Client) -> None:
     answer = await client.register()
     assert b"password" not in answer.body
     assert b"argon2" not in answer.body
 
 
-async def test_id_is_a_uuid_of_version_7_in_lower_case(client: Client) -> None:
+async def test_user_id_is_a_uuid_of_version_7_in_lower_case(client: Client) -> None:
     user_id = (await client.register()).json["id"]
     assert user_id == str(UUID(user_id))
     assert UUID(user_id).version == 7
 
 
-async def test_time_is_rfc_3339_in_utc_with_microseconds(client: Client) -> None:
+async def test_registration_time_is_rfc_3339_in_utc_with_microseconds(client: Client) -> None:
     created_at = (await client.register()).json["created_at"]
     assert len(created_at) == len("2026-11-22T10:00:00.123456Z")
     assert created_at.endswith("Z")
@@ -102,27 +102,29 @@ async def test_spaces_around_a_password_count(anyone: Client) -> None:
         ("username", "abc\ud800"),
     ],
 )
-async def test_invalid_value_is_named(anyone: Client, field: str, value: Any) -> None:
+async def test_invalid_registration_value_is_named(anyone: Client, field: str, value: Any) -> None:
     values = {"email": "ada@example.com", "password": PASSWORD, field: value}
     assert faults(await anyone.post("/auth/register", values)) == {field}
 
 
-async def test_all_faults_are_told_at_once(anyone: Client) -> None:
+async def test_all_faults_of_a_registration_are_listed_at_once(anyone: Client) -> None:
     values = {"email": "nobody", "password": "short", "username": "?"}
     assert faults(await anyone.post("/auth/register", values)) == {"email", "password", "username"}
 
 
-async def test_missing_members_are_named(anyone: Client) -> None:
+async def test_missing_members_of_a_registration_are_named(anyone: Client) -> None:
     assert faults(await anyone.post("/auth/register", {})) == {"email", "password"}
 
 
 @pytest.mark.parametrize("length", [8, 128])
-async def test_password_of_a_limit_s_length(anyone: Client, length: int) -> None:
+async def test_password_of_the_least_or_greatest_length_is_taken(
+    anyone: Client, length: int
+) -> None:
     assert (await anyone.register(password="é" * length)).status == 201
 
 
 @pytest.mark.parametrize("username", ["a.b", "___", "---", "A-1_b.c", "z" * 80])
-async def test_username_of_every_allowed_kind(client: Client, username: str) -> None:
+async def test_username_of_every_allowed_character_is_taken(client: Client, username: str) -> None:
     assert (await client.register(username=username)).json["username"] == username
 
 
@@ -137,7 +139,7 @@ async def test_username_of_every_allowed_kind(client: Client, username: str) -> 
         "用户@例え.jp",
     ],
 )
-async def test_email_comes_out_as_it_went_in(client: Client, email: str) -> None:
+async def test_email_is_shown_as_it_was_typed(client: Client, email: str) -> None:
     assert len(email) <= 254
     answer = await client.register(email)
     assert answer.json["email"] == email
@@ -152,13 +154,13 @@ async def test_decomposed_email_logs_in_as_it_was_typed(client: Client) -> None:
 
 
 @pytest.mark.parametrize("other", ["ada@example.com", "ADA@EXAMPLE.COM", "Ada@Example.com"])
-async def test_email_is_taken_in_any_case(client: Client, other: str) -> None:
+async def test_registered_email_is_taken_in_any_case(client: Client, other: str) -> None:
     await client.register("ada@example.com")
     refused(await client.register(other), 409, "Email already registered")
 
 
 @pytest.mark.parametrize("other", ["ada", "ADA", "aDa"])
-async def test_username_is_taken_in_any_case(client: Client, other: str) -> None:
+async def test_registered_username_is_taken_in_any_case(client: Client, other: str) -> None:
     await client.register(username="ada")
     refused(await client.register(username=other), 409, "Username already taken")
 
@@ -169,7 +171,7 @@ async def test_refused_registration_leaves_no_row(client: Client, db: "asyncpg.C
     assert await db.fetchval("SELECT count(*) FROM users") == 1
 
 
-async def test_unknown_members_are_ignored(client: Client) -> None:
+async def test_unknown_members_of_a_registration_are_ignored(client: Client) -> None:
     answer = await client.register("a@example.com", is_admin=True, id="x", is_active=False)
     assert answer.status == 201
     assert answer.json["is_active"] is True
@@ -183,7 +185,7 @@ async def test_unknown_members_are_ignored(client: Client) -> None:
         ({"username": "ada"}, "Username already taken"),
     ],
 )
-async def test_of_racing_registrations_one_wins(
+async def test_one_of_racing_registrations_wins(
     client: Client, db: "asyncpg.Connection", same: dict[str, str], message: str
 ) -> None:
     for turn in range(5):

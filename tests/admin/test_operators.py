@@ -49,14 +49,16 @@ async def kinds(operator: Client, query: str = "") -> list[str]:
         ("GET", "/admin/events"),
     ],
 )
-async def test_only_operators_get_in(client: Client, ada: Client, method: str, path: str) -> None:
+async def test_admin_routes_are_for_operators_alone(
+    client: Client, ada: Client, method: str, path: str
+) -> None:
     assert (await client.request(method, path)).status == 401
     refused = await ada.request(method, path)
     assert refused.status == 403
     assert refused.headers["Cache-Control"] == "no-store"
 
 
-async def test_rights_end_at_once(operator: Client, db: "asyncpg.Connection") -> None:
+async def test_operator_s_rights_end_at_once(operator: Client, db: "asyncpg.Connection") -> None:
     await db.execute("UPDATE users SET is_admin = false")
     assert (await operator.get("/admin/users")).status == 403
 
@@ -109,7 +111,7 @@ async def test_a_disabled_account_is_out_at_once_and_in_again(
     ]
 
 
-async def test_rights_are_granted_and_revoked(operator: Client, ada: Client) -> None:
+async def test_operator_grants_and_revokes_rights(operator: Client, ada: Client) -> None:
     path = f"/admin/users/{ada.user['id']}"
     assert (await operator.patch(path, {"is_admin": True})).json["is_admin"] is True
     assert (await ada.get("/admin/users")).status == 200
@@ -121,7 +123,7 @@ async def test_rights_are_granted_and_revoked(operator: Client, ada: Client) -> 
     ]
 
 
-async def test_what_changes_nothing_leaves_no_event(operator: Client, ada: Client) -> None:
+async def test_change_of_nothing_leaves_no_event(operator: Client, ada: Client) -> None:
     before = await kinds(operator)
     path = f"/admin/users/{ada.user['id']}"
     for change in ({}, {"is_active": True}, {"is_admin": False}):
@@ -130,12 +132,14 @@ async def test_what_changes_nothing_leaves_no_event(operator: Client, ada: Clien
 
 
 @pytest.mark.parametrize("change", [{"is_active": None}, {"is_admin": "yes"}, {"is_active": 0}])
-async def test_a_wrong_change_is_400(operator: Client, ada: Client, change: object) -> None:
+async def test_wrong_account_change_is_400(operator: Client, ada: Client, change: object) -> None:
     assert (await operator.patch(f"/admin/users/{ada.user['id']}", change)).status == 400
 
 
 @pytest.mark.parametrize("change", [{"is_admin": False}, {"is_active": False}])
-async def test_the_last_operator_stays(operator: Client, change: object) -> None:
+async def test_last_operator_cannot_be_demoted_or_disabled(
+    operator: Client, change: object
+) -> None:
     answer = await operator.patch(f"/admin/users/{operator.user['id']}", change)
     assert answer.status == 409
     assert (await operator.get("/admin/users")).status == 200
@@ -172,7 +176,9 @@ async def test_a_removed_post_is_restored_by_operators_only(
     assert events[0]["detail"] == {"post_id": written.json["id"]}
 
 
-async def test_what_its_author_deleted_an_operator_restores(operator: Client, ada: Client) -> None:
+async def test_operator_restores_a_post_that_its_author_deleted(
+    operator: Client, ada: Client
+) -> None:
     written = await ada.post("/api/posts", POST)
     await ada.delete(written.headers["Location"])
     restored = await operator.post(f"/admin/posts/{written.json['id']}/restore")
@@ -187,7 +193,9 @@ async def test_posts_of_a_deleted_account_stay_gone(operator: Client, ada: Clien
     assert (await operator.post(f"/admin/posts/{UNKNOWN}/restore")).status == 404
 
 
-async def test_events_are_filtered_and_read_by_cursor(operator: Client, ada: Client) -> None:
+async def test_security_events_are_filtered_and_read_by_cursor(
+    operator: Client, ada: Client
+) -> None:
     await ada.login("ada@example.com", "wrong")
     assert await kinds(operator, "?kind=login.failed") == ["login.failed"]
     user = f"?user={ada.user['id']}"
@@ -200,10 +208,12 @@ async def test_events_are_filtered_and_read_by_cursor(operator: Client, ada: Cli
 
 
 @pytest.mark.parametrize("query", ["kind=login", "user=me", "cursor=", "per_page=101"])
-async def test_wrong_questions_are_400(operator: Client, query: str) -> None:
+async def test_wrong_query_of_an_admin_list_is_400(operator: Client, query: str) -> None:
     assert (await operator.get(f"/admin/events?{query}")).status == 400
 
 
-async def test_cursors_are_of_their_list_only(operator: Client, ada: Client) -> None:
+async def test_cursor_of_one_admin_list_is_refused_by_another(
+    operator: Client, ada: Client
+) -> None:
     cursor = (await operator.get("/admin/users?per_page=1")).json["next_cursor"]
     assert (await operator.get(f"/admin/events?cursor={cursor}")).status == 400

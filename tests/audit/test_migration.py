@@ -47,7 +47,9 @@ async def count(db: "asyncpg.Connection") -> object:
     return await db.fetchval("SELECT sum(posts)::int FROM post_counts")
 
 
-async def test_counter_follows_every_way_of_hiding_and_showing(db: "asyncpg.Connection") -> None:
+async def test_post_counter_follows_every_way_of_hiding_and_showing(
+    db: "asyncpg.Connection",
+) -> None:
     author = await add_user(db, "a@example.com")
     for _ in range(3):
         await add_post(db, author)
@@ -67,7 +69,7 @@ async def test_counter_follows_every_way_of_hiding_and_showing(db: "asyncpg.Conn
     assert await count(db) == 0
 
 
-async def test_down_and_up_again_keeps_what_is_not_deleted(
+async def test_downgrade_and_upgrade_keep_posts_that_are_not_deleted(
     database_url: str, db: "asyncpg.Connection"
 ) -> None:
     kept, gone = await add_user(db, "kept@example.com"), await add_user(db, "gone@example.com")

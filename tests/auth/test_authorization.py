@@ -85,7 +85,7 @@ async def me(client: Client, authorization: str) -> Any:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  ", "bEaReR     "])
-async def test_scheme_is_read_in_any_case_with_spaces(member: Client, scheme: str) -> None:
+async def test_bearer_scheme_is_read_in_any_case_with_spaces(member: Client, scheme: str) -> None:
     assert (await me(member, f"{scheme}{member.token}")).status == 200
 
 
@@ -93,7 +93,7 @@ async def test_scheme_is_read_in_any_case_with_spaces(member: Client, scheme: st
     "header",
     ["", "Bearer", "Bearer ", "bearer{}", "Bearer\t{}", "Basic {}", "Token {}", "{}", "Bearer:{}"],
 )
-async def test_what_is_no_bearer_is_no_token(member: Client, header: str) -> None:
+async def test_other_scheme_than_bearer_is_no_token(member: Client, header: str) -> None:
     answer = await me(member, header.format(member.token))
     refused(answer, 401, "Authentication is required")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -116,7 +116,7 @@ async def test_two_authorization_headers_are_refused(member: Client) -> None:
     assert answer.headers["WWW-Authenticate"] == INVALID
 
 
-async def test_what_is_signed_with_nothing_changed_is_taken(member: Client, forger: Forger) -> None:
+async def test_token_signed_with_nothing_changed_is_taken(member: Client, forger: Forger) -> None:
     for token in (forger.sign(), forger.sign_header()):
         assert (await member.get("/auth/me", token=token)).status == 200
 
@@ -179,7 +179,9 @@ async def test_token_without_a_claim_is_invalid(anyone: Client, forger: Forger, 
     await assert_invalid(anyone, forger.sign(changes={claim: None}))
 
 
-async def test_expired_token_is_told_from_an_invalid_one(anyone: Client, forger: Forger) -> None:
+async def test_expired_token_is_distinguished_from_an_invalid_one(
+    anyone: Client, forger: Forger
+) -> None:
     token = forger.sign(exp=clock.now() - timedelta(seconds=1))
     answer = await anyone.get("/auth/me", token=token)
     refused(answer, 401, "The token has expired")
@@ -187,14 +189,14 @@ async def test_expired_token_is_told_from_an_invalid_one(anyone: Client, forger:
 
 
 @pytest.mark.parametrize("path", ["/api/posts", "/health/live", "/nowhere"])
-async def test_open_paths_do_not_look_at_the_token(anyone: Client, path: str) -> None:
+async def test_public_paths_ignore_the_token(anyone: Client, path: str) -> None:
     without = await anyone.get(path, token="")
     assert (await anyone.get(path, token="forged")).status == without.status
 
 
 @settings(max_examples=60, deadline=None)
 @given(token=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
-async def test_no_token_is_a_server_s_failure(anyone: Client, token: str) -> None:
+async def test_arbitrary_token_never_causes_a_500(anyone: Client, token: str) -> None:
     refused(await anyone.get("/auth/me", token=token), 401, "The token is invalid")
 
 
@@ -207,7 +209,7 @@ async def test_no_token_is_a_server_s_failure(anyone: Client, token: str) -> Non
         ),
     )
 )
-async def test_no_header_is_a_server_s_failure(
+async def test_arbitrary_authorization_header_never_causes_a_500(
     anyone: Client, forger: Forger, header: object
 ) -> None:
     refused(await anyone.get("/auth/me", token=forger.reheaded(header)), 401)

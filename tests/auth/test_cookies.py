@@ -37,7 +37,7 @@ async def test_login_puts_the_tokens_into_cookies(client: Client) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_without_the_header_nothing_is_a_cookie(client: Client) -> None:
+async def test_login_without_the_transport_header_sets_no_cookie(client: Client) -> None:
     ada = await client.sign_up()
     for answer in (
         await ada.login(ada.user["email"]),
@@ -48,7 +48,7 @@ async def test_without_the_header_nothing_is_a_cookie(client: Client) -> None:
 
 
 @pytest.mark.parametrize("transport", ["body", "Cookie", "", "cookie, cookie"])
-async def test_another_transport_is_refused_and_does_nothing(
+async def test_unknown_token_transport_is_refused_and_does_nothing(
     client: Client, transport: str
 ) -> None:
     headers = {"X-Token-Transport": transport}
@@ -63,7 +63,7 @@ async def test_another_transport_is_refused_and_does_nothing(
     assert answer.json["refresh_token"] != token
 
 
-async def test_cookie_says_who_is_calling(client: Client) -> None:
+async def test_access_cookie_authenticates_the_caller(client: Client) -> None:
     browser = await open_browser(client)
     assert (await browser.get("/auth/me")).json == browser.user
     written = await browser.post("/api/posts", POST)
@@ -72,7 +72,7 @@ async def test_cookie_says_who_is_calling(client: Client) -> None:
     assert [session["current"] for session in sessions] == [True]
 
 
-async def test_failed_login_sets_nothing(client: Client) -> None:
+async def test_failed_login_sets_no_cookie(client: Client) -> None:
     ada = (await client.register()).json
     answer = await Browser(client.app).enter(ada["email"], "not this one")
     refused(answer, 401, "Invalid credentials")
@@ -94,7 +94,7 @@ async def test_refresh_by_cookie_rotates(client: Client, clock: Clock) -> None:
     assert browser.csrf == csrf
 
 
-async def test_what_came_in_a_cookie_is_renewed_in_cookies(client: Client) -> None:
+async def test_refresh_token_from_a_cookie_is_renewed_in_cookies(client: Client) -> None:
     browser = await open_browser(client)
     answer = await browser.post("/auth/refresh")
     assert answer.json == {"token_type": "Bearer", "expires_in": 3600}
@@ -109,7 +109,9 @@ async def test_refresh_token_as_bearer_may_move_into_cookies(client: Client) -> 
     assert (await browser.get("/auth/me")).json == ada.user
 
 
-async def test_reused_cookie_ends_the_session_and_goes(client: Client, clock: Clock) -> None:
+async def test_reused_refresh_cookie_ends_the_session_and_is_deleted(
+    client: Client, clock: Clock
+) -> None:
     thief = await open_browser(client)
     owner = await open_browser(client, thief.user["email"])
     owner.jar.update(thief.jar)
@@ -121,7 +123,7 @@ async def test_reused_cookie_ends_the_session_and_goes(client: Client, clock: Cl
     refused(await owner.get("/auth/me"), 401)
 
 
-async def test_life_of_the_cookies_ends_with_the_session(client: Client, clock: Clock) -> None:
+async def test_cookies_expire_with_the_session(client: Client, clock: Clock) -> None:
     browser = await open_browser(client)
     for _ in range(4):
         clock.advance(20 * 86_400)
@@ -141,7 +143,7 @@ async def test_bearer_wins_over_the_cookie(client: Client) -> None:
     refused(await browser.post("/auth/refresh", token="bad"), 401, "The token is invalid")
 
 
-async def test_another_scheme_is_a_proxy_s_and_leaves_the_cookie(client: Client) -> None:
+async def test_other_authorization_scheme_leaves_the_cookie_in_force(client: Client) -> None:
     browser = await open_browser(client)
     basic = {"Authorization": "Basic YTpi"}
     assert (await browser.get("/auth/me", headers=basic)).json == browser.user
@@ -154,7 +156,7 @@ async def test_logout_as_bearer_leaves_the_cookies(client: Client) -> None:
     assert (await browser.get("/auth/me")).status == 200
 
 
-async def test_planted_second_cookie_is_refused(client: Client) -> None:
+async def test_second_cookie_of_the_same_name_is_refused(client: Client) -> None:
     browser, eve = await open_browser(client), await client.sign_up()
     assert eve.token is not None
     both = [f"access_token={token}" for token in (eve.token, browser.value("access_token"))]
@@ -164,9 +166,7 @@ async def test_planted_second_cookie_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "bad", "ä", "a.b.c", '"bad"', "x" * 5000])
-async def test_bad_cookie_is_401_where_a_login_is_needed_and_nothing_else(
-    client: Client, value: str
-) -> None:
+async def test_bad_cookie_is_401_only_where_a_login_is_needed(client: Client, value: str) -> None:
     cookie = {"Cookie": f"access_token={value}; refresh_token={value}"}
     answer = await client.get("/auth/me", headers=cookie)
     refused(answer, 401, "The token is invalid")
@@ -175,7 +175,7 @@ async def test_bad_cookie_is_401_where_a_login_is_needed_and_nothing_else(
     refused(await client.post("/auth/refresh", headers=cookie), 401, "The token is invalid")
 
 
-async def test_tokens_are_not_taken_from_the_other_s_cookie(client: Client) -> None:
+async def test_access_and_refresh_cookies_are_not_interchangeable(client: Client) -> None:
     browser = await open_browser(client)
     swapped = {
         "Cookie": f"access_token={browser.value('refresh_token')}; "
@@ -194,7 +194,7 @@ async def test_tokens_are_not_taken_from_the_other_s_cookie(client: Client) -> N
         ("DELETE", "/auth/me", {"password": PASSWORD}),
     ],
 )
-async def test_ending_one_s_session_takes_the_cookies_away(
+async def test_ending_one_s_own_session_deletes_the_cookies(
     client: Client, method: str, path: str, body: object
 ) -> None:
     browser = await open_browser(client)
@@ -232,7 +232,7 @@ async def test_ending_another_session_leaves_the_cookies(client: Client) -> None
         (Environment.TESTING, "http", True),
     ],
 )
-async def test_secure_is_off_only_in_development_over_http(
+async def test_cookies_are_insecure_only_in_development_over_http(
     database_url: str, tmp_path: Path, environment: Environment, scheme: str, *, secure: bool
 ) -> None:
     settings = make_settings(database_url=database_url, data_dir=tmp_path, service_env=environment)

@@ -21,7 +21,7 @@ SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
 @pytest.mark.parametrize("csrf", ["", "wrong", "ä", "x" * 10_000])
-async def test_write_without_the_token_is_refused_and_does_nothing(
+async def test_write_without_the_csrf_token_is_refused_and_does_nothing(
     client: Client, csrf: str
 ) -> None:
     browser = await open_browser(client)
@@ -29,7 +29,7 @@ async def test_write_without_the_token_is_refused_and_does_nothing(
     assert (await client.get("/api/posts")).json["total"] == 0
 
 
-async def test_token_of_another_session_does_not_confirm(client: Client) -> None:
+async def test_csrf_token_of_another_session_is_refused(client: Client) -> None:
     browser = await open_browser(client)
     own_other = await open_browser(client, browser.user["email"])
     eve = await open_browser(client)
@@ -39,13 +39,13 @@ async def test_token_of_another_session_does_not_confirm(client: Client) -> None
         refused(await browser.post("/api/posts", POST), 403, REFUSED)
 
 
-async def test_reading_needs_none(client: Client) -> None:
+async def test_reading_needs_no_csrf_token(client: Client) -> None:
     browser = await open_browser(client)
     for method in ("GET", "HEAD", "OPTIONS"):
         assert (await browser.request(method, "/auth/me", csrf="")).status == 200
 
 
-async def test_every_write_for_known_callers_is_guarded(client: Client) -> None:
+async def test_every_authenticated_write_checks_the_csrf_token(client: Client) -> None:
     """Whatever route asks for a login asks a cookie's owner for the token, too."""
     browser = await open_browser(client)
     guarded = []
@@ -62,7 +62,7 @@ async def test_every_write_for_known_callers_is_guarded(client: Client) -> None:
     )
 
 
-async def test_refresh_without_the_token_spends_nothing(
+async def test_refresh_without_the_csrf_token_spends_no_refresh_token(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     browser = await open_browser(client)
@@ -72,7 +72,7 @@ async def test_refresh_without_the_token_spends_nothing(
     assert (await browser.post("/auth/refresh")).status == 200
 
 
-async def test_logout_without_the_token_ends_nothing(client: Client) -> None:
+async def test_logout_without_the_csrf_token_ends_no_session(client: Client) -> None:
     browser = await open_browser(client)
     answer = await browser.post("/auth/logout", csrf="")
     refused(answer, 403, REFUSED)
@@ -95,7 +95,7 @@ async def test_foreign_form_is_refused(client: Client, content_type: str) -> Non
     refused(answer, 403, REFUSED)
 
 
-async def test_order_of_the_refusals(client: Client) -> None:
+async def test_csrf_is_checked_between_authentication_and_the_body(client: Client) -> None:
     """Who (401), CSRF (403), body (400), what (404)."""
     browser = await open_browser(client)
     unknown = f"/api/posts/{new_id()}"
@@ -105,14 +105,14 @@ async def test_order_of_the_refusals(client: Client) -> None:
     refused(await browser.put(unknown, {"title": "x"}), 404)
 
 
-async def test_operators_are_guarded_before_they_are_told_apart(client: Client) -> None:
+async def test_csrf_is_checked_before_operator_rights(client: Client) -> None:
     browser = await open_browser(client)
     path = f"/admin/users/{new_id()}"
     refused(await browser.patch(path, {"is_admin": True}, csrf=""), 403, REFUSED)
     refused(await browser.patch(path, {"is_admin": True}), 403, "Only administrators may do this")
 
 
-async def test_login_and_registration_need_none(client: Client) -> None:
+async def test_login_and_registration_need_no_csrf_token(client: Client) -> None:
     """A browser that holds cookies already may be without the token."""
     browser = await open_browser(client)
     credentials: dict[str, Any] = {"email": "new@example.com", "password": PASSWORD}
@@ -120,7 +120,7 @@ async def test_login_and_registration_need_none(client: Client) -> None:
     assert (await browser.post("/auth/login", credentials, csrf="")).status == 200
 
 
-def test_token_is_bound_to_the_session_and_the_secret() -> None:
+def test_csrf_token_is_bound_to_the_session_and_the_secret() -> None:
     session_id = UUID("019ab2f5-1b7a-7c41-9d6e-5f3a2b8c0d17")
     tokens = CsrfTokens(make_settings(database_url="postgresql:///"))
     token = tokens.issue(session_id)
@@ -132,7 +132,7 @@ def test_token_is_bound_to_the_session_and_the_secret() -> None:
             issued.check(wrong, token)
 
 
-async def test_token_is_no_access_token(client: Client) -> None:
+async def test_csrf_token_is_no_access_token(client: Client) -> None:
     browser = await open_browser(client)
     assert isinstance(browser, Browser)
     refused(await client.get("/auth/me", token=browser.csrf), 401, "The token is invalid")

@@ -73,7 +73,7 @@ def raw(header: object, payload: object, secret: bytes = SECRET.encode()) -> str
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_one_algorithm_per_key_and_its_kid(tmp_path: Path, algorithm: str) -> None:
+def test_each_key_signs_with_one_algorithm_and_its_kid(tmp_path: Path, algorithm: str) -> None:
     write_key(tmp_path, "2026-01", MAKERS[algorithm]())
     tokens = signer(tmp_path)
     user_id, session_id = new_id(), new_id()
@@ -84,7 +84,7 @@ def test_one_algorithm_per_key_and_its_kid(tmp_path: Path, algorithm: str) -> No
     assert (found.user_id, found.session_id) == (user_id, session_id)
 
 
-def test_last_file_signs_and_all_verify(tmp_path: Path) -> None:
+def test_last_key_file_signs_and_all_verify(tmp_path: Path) -> None:
     write_key(tmp_path, "a", MAKERS["RS256"]())
     old = signer(tmp_path).issue(TokenType.ACCESS, new_id(), new_id())
     write_key(tmp_path, "b", MAKERS["EdDSA"]())
@@ -117,7 +117,7 @@ def test_refresh_token_is_rebuilt_to_the_byte(tmp_path: Path, clock: Clock) -> N
     assert len(made) == 1
 
 
-def test_expired_is_told_from_invalid(clock: Clock) -> None:
+def test_expired_access_token_is_distinguished_from_an_invalid_one(clock: Clock) -> None:
     tokens = signer()
     token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
     clock.advance(3_601)
@@ -180,7 +180,7 @@ FORGED: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("make", FORGED.values(), ids=FORGED)
-def test_forged_token_is_invalid(make: Callable[[], str]) -> None:
+def test_forged_token_fails_verification(make: Callable[[], str]) -> None:
     with pytest.raises(InvalidToken):
         signer().verify(TokenType.ACCESS, make())
 
@@ -193,7 +193,7 @@ async def test_forged_token_is_401_never_500(client: Client) -> None:
         assert (await client.get("/api/posts", token=make())).status == 200, name
 
 
-def test_forgeries_differ_from_good_tokens_only_by_what_they_forge() -> None:
+def test_forged_tokens_differ_from_good_ones_only_by_what_they_forge() -> None:
     good = sign(claims())
     assert isinstance(signer().verify(TokenType.ACCESS, good), Claims)
     header = {"alg": "HS256", "typ": "at+jwt", "kid": "secret"}
@@ -201,7 +201,7 @@ def test_forgeries_differ_from_good_tokens_only_by_what_they_forge() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_public_key_is_no_secret(tmp_path: Path, algorithm: str) -> None:
+def test_public_key_is_not_taken_as_an_hs256_secret(tmp_path: Path, algorithm: str) -> None:
     public = write_key(tmp_path, "a", MAKERS[algorithm]()).public_key()
     tokens = signer(tmp_path)
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -223,14 +223,14 @@ def test_secret_signs_no_access_tokens_beside_keys(tmp_path: Path) -> None:
         signer(tmp_path).verify(TokenType.REFRESH, forged)
 
 
-async def test_key_set_is_empty_under_a_secret(client: Client) -> None:
+async def test_published_key_set_is_empty_under_a_secret(client: Client) -> None:
     answer = await client.get("/.well-known/jwks.json")
     assert answer.status == 200
     assert answer.json == {"keys": []}
     assert answer.headers["Cache-Control"] == "public, max-age=300"
 
 
-async def test_others_verify_with_the_published_keys(settings: Settings, tmp_path: Path) -> None:
+async def test_published_keys_verify_access_tokens(settings: Settings, tmp_path: Path) -> None:
     for number, algorithm in enumerate(ALGORITHMS):
         write_key(tmp_path, f"key{number}", MAKERS[algorithm]())
     app = create_app(settings.model_copy(update={"jwt_keys_dir": tmp_path}))
@@ -280,14 +280,14 @@ WRONG_FILES = {
 
 
 @pytest.mark.parametrize("make", WRONG_FILES.values(), ids=WRONG_FILES)
-def test_wrong_key_file_is_named(tmp_path: Path, make: Callable[[], bytes]) -> None:
+def test_wrong_key_file_is_named_in_the_error(tmp_path: Path, make: Callable[[], bytes]) -> None:
     write_key(tmp_path, "a", MAKERS["EdDSA"]())
     (tmp_path / "broken.pem").write_bytes(make())
     with pytest.raises(SettingsError, match=r"JWT_KEYS_DIR: .*broken\.pem"):
         signer(tmp_path)
 
 
-def test_folder_without_keys_is_named(tmp_path: Path) -> None:
+def test_folder_without_keys_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="JWT_KEYS_DIR"):
         signer(tmp_path)
     with pytest.raises(ValueError, match="is no folder"):

@@ -15,7 +15,7 @@ async def disable_all(db: "asyncpg.Connection") -> None:
     await db.execute("UPDATE users SET is_active = false")
 
 
-async def test_answers_tokens_and_the_user(client: Client) -> None:
+async def test_login_answers_tokens_and_the_user(client: Client) -> None:
     user = (await client.register("ada@example.com")).json
     answer = await client.login("ada@example.com")
     assert answer.status == 200
@@ -33,7 +33,9 @@ async def test_email_is_read_in_any_case(client: Client, email: str) -> None:
 @pytest.mark.parametrize(
     "email", ["ΟΔΥΣΣΕΥΣ@example.com", "İstanbul@example.com", "ẞa@example.com"]
 )
-async def test_letters_that_languages_lower_differently(client: Client, email: str) -> None:
+async def test_email_with_letters_that_languages_lower_differently_logs_in(
+    client: Client, email: str
+) -> None:
     registered = await client.register(email)
     assert registered.status == 201
     assert (await client.login(email)).status == 200
@@ -41,7 +43,7 @@ async def test_letters_that_languages_lower_differently(client: Client, email: s
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com", "not an address"])
-async def test_same_words_for_a_wrong_password_and_an_unknown_email(
+async def test_wrong_password_and_unknown_email_get_the_same_words(
     client: Client, email: str
 ) -> None:
     await client.register("ada@example.com")
@@ -51,7 +53,7 @@ async def test_same_words_for_a_wrong_password_and_an_unknown_email(
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])
-async def test_same_work_for_an_unknown_email(
+async def test_unknown_email_costs_the_same_work(
     app: Service, client: Client, email: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await client.register("ada@example.com")
@@ -67,7 +69,7 @@ async def test_same_work_for_an_unknown_email(
     assert verified == [["", "argon2id", "v=19", "m=8,t=1,p=1"]]
 
 
-async def test_disabled_account_is_told_to_its_owner(
+async def test_disabled_account_is_disclosed_to_its_owner(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     await client.register("ada@example.com")
@@ -75,7 +77,7 @@ async def test_disabled_account_is_told_to_its_owner(
     refused(await client.login("ada@example.com"), 403, "Account disabled")
 
 
-async def test_disabled_account_is_told_to_nobody_else(
+async def test_disabled_account_is_not_disclosed_without_its_password(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     await client.register("ada@example.com")
@@ -85,7 +87,7 @@ async def test_disabled_account_is_told_to_nobody_else(
 
 @pytest.mark.parametrize("field", ["email", "password"])
 @pytest.mark.parametrize("value", [None, "", 1, [], {}, "x" * 1025, "\0", "\ud800"])
-async def test_invalid_value_is_named(anyone: Client, field: str, value: Any) -> None:
+async def test_invalid_login_value_is_named(anyone: Client, field: str, value: Any) -> None:
     values = {"email": "a@example.com", "password": PASSWORD, field: value}
     assert faults(await anyone.post("/auth/login", values)) == {field}
 

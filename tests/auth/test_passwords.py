@@ -20,37 +20,41 @@ def passwords() -> Iterator[Passwords]:
     made.close()
 
 
-async def test_hash_has_the_recommended_cost(passwords: Passwords) -> None:
+async def test_password_hash_has_the_recommended_cost(passwords: Passwords) -> None:
     assert (await passwords.hash("secret")).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
-async def test_hashes_are_salted(passwords: Passwords) -> None:
+async def test_password_hashes_are_salted(passwords: Passwords) -> None:
     assert await passwords.hash("secret") != await passwords.hash("secret")
 
 
 @pytest.mark.parametrize(("password", "right"), [("secret", True), ("Secret", False), ("", False)])
-async def test_verify(passwords: Passwords, password: str, right: bool) -> None:
+async def test_right_password_verifies_and_a_wrong_one_does_not(
+    passwords: Passwords, password: str, right: bool
+) -> None:
     assert await passwords.verify(password, await passwords.hash("secret")) is right
 
 
 @pytest.mark.parametrize("password", ["", "no account has this password"])
-async def test_no_account_never_matches(passwords: Passwords, password: str) -> None:
+async def test_password_never_matches_without_an_account(
+    passwords: Passwords, password: str
+) -> None:
     assert await passwords.verify(password, None) is False
 
 
-def test_no_account_costs_what_an_account_costs() -> None:
+def test_verifying_without_an_account_costs_as_much_as_with_one() -> None:
     made = hash_of_nothing(HASHER)
     with pytest.raises(VerifyMismatchError):  # it was computed, not refused as malformed
         HASHER.verify(made, "secret")
     assert not HASHER.check_needs_rehash(made)
 
 
-async def test_weaker_hash_is_told(passwords: Passwords) -> None:
+async def test_weaker_hash_needs_a_rehash(passwords: Passwords) -> None:
     assert passwords.needs_rehash(QUICK_HASHER.hash("secret"))
     assert not passwords.needs_rehash(await passwords.hash("secret"))
 
 
-async def test_loop_goes_on_while_hashing(passwords: Passwords) -> None:
+async def test_event_loop_goes_on_while_a_password_is_hashed(passwords: Passwords) -> None:
     turns = 0
     hashing = asyncio.create_task(passwords.hash("secret"))
     while not hashing.done():
@@ -59,7 +63,7 @@ async def test_loop_goes_on_while_hashing(passwords: Passwords) -> None:
     assert turns > 10
 
 
-async def test_beyond_the_queue_callers_are_sent_away(passwords: Passwords) -> None:
+async def test_full_hashing_queue_refuses_callers(passwords: Passwords) -> None:
     gate = threading.Event()
     blocked = asyncio.create_task(passwords._run(gate.wait))
     queued = [asyncio.create_task(passwords._run(int)) for _ in range(QUEUE_PER_THREAD)]
@@ -73,7 +77,7 @@ async def test_beyond_the_queue_callers_are_sent_away(passwords: Passwords) -> N
     assert passwords.waiting == 0
 
 
-async def test_caller_who_left_counts_until_the_thread_is_done(passwords: Passwords) -> None:
+async def test_cancelled_hash_counts_until_its_thread_is_done(passwords: Passwords) -> None:
     gate = threading.Event()
     leaving = asyncio.create_task(passwords._run(gate.wait))
     await asyncio.sleep(0)

@@ -41,7 +41,9 @@ async def test_fifty_refreshes_of_one_token_end_on_one_branch(
     assert (await one.post("/auth/refresh", token=token)).status == 200
 
 
-async def test_logout_wins_against_refreshes(client: Client, db: "asyncpg.Connection") -> None:
+async def test_logout_wins_against_concurrent_refreshes(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     for _ in range(5):
         one = await client.sign_up()
         refreshes = [one.post("/auth/refresh", token=one.refresh_token) for _ in range(8)]
@@ -56,7 +58,9 @@ async def test_logout_wins_against_refreshes(client: Client, db: "asyncpg.Connec
                 assert (await one.post("/auth/refresh", token=token)).status == 401
 
 
-async def test_disabling_stops_requests_in_flight(client: Client, db: "asyncpg.Connection") -> None:
+async def test_disabling_an_account_stops_its_requests_in_flight(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     one = await client.sign_up()
     disabled = asyncio.Event()
     late: list[int] = []
@@ -78,7 +82,9 @@ async def test_disabling_stops_requests_in_flight(client: Client, db: "asyncpg.C
     assert late == [403] * 8
 
 
-async def test_ancient_token_beats_refreshes(client: Client, db: "asyncpg.Connection") -> None:
+async def test_reuse_of_an_old_token_beats_concurrent_refreshes(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     for _ in range(5):
         one = await client.sign_up()
         ancient = one.refresh_token

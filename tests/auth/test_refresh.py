@@ -6,7 +6,7 @@ import pytest
 from tests.support.client import Client, refused
 
 
-async def test_answers_tokens_that_work(client: Client) -> None:
+async def test_refresh_answers_tokens_that_work(client: Client) -> None:
     ada = await client.sign_up()
     answer = await ada.post("/auth/refresh", token=ada.refresh_token)
     assert answer.status == 200
@@ -26,14 +26,14 @@ async def test_refresh_token_is_no_access_token(client: Client) -> None:
     refused(await ada.get("/auth/me", token=ada.refresh_token), 401, "The token is invalid")
 
 
-async def test_needs_a_token(anyone: Client) -> None:
+async def test_refresh_needs_a_token(anyone: Client) -> None:
     answer = await anyone.post("/auth/refresh")
     refused(answer, 401, "Authentication is required")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "image/png"])
-async def test_reads_no_body(client: Client, content_type: str) -> None:
+async def test_refresh_reads_no_body(client: Client, content_type: str) -> None:
     ada = await client.sign_up()
     answer = await ada.request(
         "POST",
@@ -45,13 +45,17 @@ async def test_reads_no_body(client: Client, content_type: str) -> None:
     assert answer.status == 200
 
 
-async def test_disabled_account_gets_no_tokens(client: Client, db: "asyncpg.Connection") -> None:
+async def test_disabled_account_gets_no_refreshed_tokens(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     ada = await client.sign_up()
     await db.execute("UPDATE users SET is_active = false")
     refused(await ada.post("/auth/refresh", token=ada.refresh_token), 403, "Account disabled")
 
 
-async def test_account_that_is_gone_is_not_known(client: Client, db: "asyncpg.Connection") -> None:
+async def test_refresh_of_a_deleted_account_is_401(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     ada = await client.sign_up()
     await db.execute("DELETE FROM users")
     answer = await ada.post("/auth/refresh", token=ada.refresh_token)

@@ -199,7 +199,9 @@ async def world(app: Service, client: Client, clock: Clock) -> World:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(actions=ACTIONS)
-async def test_sessions_behave_as_the_model(world: World, actions: list[tuple[str, int]]) -> None:
+async def test_login_sessions_behave_as_their_model(
+    world: World, actions: list[tuple[str, int]]
+) -> None:
     world.models.clear()
     await world.run(lambda s: sessions.revoke_sessions(s, world.user_id, INTERNAL))
     for action, seed in actions:

@@ -54,7 +54,7 @@ async def test_refresh_gives_a_new_pair_that_works(client: Client) -> None:
     assert await works(one, answer.json["access_token"])
 
 
-async def test_spent_token_within_the_grace_gets_the_same_new_one(
+async def test_spent_refresh_token_within_the_grace_gets_the_same_new_one(
     client: Client, clock: Clock, db: "asyncpg.Connection"
 ) -> None:
     one = await client.sign_up()
@@ -68,7 +68,7 @@ async def test_spent_token_within_the_grace_gets_the_same_new_one(
     assert await kinds(db, one.user) == ["account.registered", "login.succeeded"]
 
 
-async def test_spent_token_after_the_grace_revokes_the_session_for_good(
+async def test_spent_refresh_token_after_the_grace_revokes_the_session(
     client: Client, clock: Clock, db: "asyncpg.Connection"
 ) -> None:
     one = await client.sign_up()
@@ -80,7 +80,9 @@ async def test_spent_token_after_the_grace_revokes_the_session_for_good(
     assert (await kinds(db, one.user))[-1] == "refresh.reused"
 
 
-async def test_ancient_token_revokes_the_session_even_at_once(client: Client) -> None:
+async def test_refresh_token_before_the_last_revokes_the_session_even_at_once(
+    client: Client,
+) -> None:
     one = await client.sign_up()
     parent = (await refresh(one)).json
     child = (await refresh(one, parent["refresh_token"])).json
@@ -89,7 +91,9 @@ async def test_ancient_token_revokes_the_session_even_at_once(client: Client) ->
     assert (await refresh(one, child["refresh_token"])).status == 401
 
 
-async def test_reuse_leaves_other_sessions_alone(client: Client, clock: Clock) -> None:
+async def test_refresh_token_reuse_leaves_other_sessions_alone(
+    client: Client, clock: Clock
+) -> None:
     one = await client.sign_up()
     other = Client(client.app)
     await other.login(one.user["email"])
@@ -100,7 +104,7 @@ async def test_reuse_leaves_other_sessions_alone(client: Client, clock: Clock) -
     assert (await refresh(other)).status == 200
 
 
-async def test_the_end_slides_and_stops_at_the_absolute_end(client: Client, clock: Clock) -> None:
+async def test_session_s_end_slides_up_to_its_absolute_end(client: Client, clock: Clock) -> None:
     one = await client.sign_up()
     for _ in range(3):
         clock.advance(29 * DAY)
@@ -131,7 +135,7 @@ async def test_access_token_dies_with_the_sessions_end(
     refused(await refresh(one), "The token has expired")
 
 
-async def test_tokens_of_one_kind_are_not_taken_for_the_other(client: Client) -> None:
+async def test_access_and_refresh_tokens_are_not_taken_for_each_other(client: Client) -> None:
     one = await client.sign_up()
     refused(await one.post("/auth/refresh"), "The token is invalid")
     refused(await one.get("/auth/me", token=one.refresh_token), "The token is invalid")
@@ -185,7 +189,7 @@ async def test_only_live_sessions_are_listed(client: Client, clock: Clock) -> No
     assert [each["current"] for each in listed] == [True]
 
 
-async def test_one_ends_ones_own_session_and_no_other(client: Client) -> None:
+async def test_caller_ends_an_own_session_and_no_other_account_s(client: Client) -> None:
     one = await client.sign_up()
     stranger = await client.sign_up()
     other = Client(client.app)
@@ -234,7 +238,7 @@ async def test_disabled_account_is_refused_everywhere_and_comes_back(
     assert (await refresh(one)).status == 200
 
 
-async def test_reuse_is_found_out_although_the_account_is_disabled(
+async def test_refresh_token_reuse_is_noticed_although_the_account_is_disabled(
     client: Client, clock: Clock, db: "asyncpg.Connection"
 ) -> None:
     one = await client.sign_up()
@@ -255,7 +259,7 @@ async def test_revoked_sessions_cannot_write(client: Client, method: str) -> Non
     assert (await client.get(f"/api/posts/{post['id']}")).json["title"] == "t"
 
 
-async def test_good_signature_without_a_session_is_refused(client: Client) -> None:
+async def test_well_signed_token_without_a_session_is_refused(client: Client) -> None:
     one, other = await client.sign_up(), await client.sign_up()
     tokens = one.app.component(Tokens)
     own, others = UUID(one.user["id"]), UUID(other.user["id"])

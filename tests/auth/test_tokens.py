@@ -22,7 +22,7 @@ def decode(token: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("kind", TokenType)
-def test_says_what_it_was_issued_for(tokens: Tokens, kind: TokenType) -> None:
+def test_token_holds_what_it_was_issued_for(tokens: Tokens, kind: TokenType) -> None:
     user_id, session_id = new_id(), new_id()
     claims = tokens.verify(kind, tokens.issue(kind, user_id, session_id))
     assert (claims.user_id, claims.session_id) == (user_id, session_id)
@@ -36,7 +36,7 @@ def test_access_token_s_header_and_claims(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("ACCESS", 3600), ("REFRESH", 30 * 86400)])
-def test_life(tokens: Tokens, kind: str, seconds: int) -> None:
+def test_token_lives_as_long_as_its_setting(tokens: Tokens, kind: str, seconds: int) -> None:
     claims = decode(tokens.issue(TokenType[kind], new_id(), new_id()))
     assert int(str(claims["exp"])) - int(str(claims["iat"])) == seconds
 
@@ -48,7 +48,7 @@ def test_every_token_has_an_id_of_its_own(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize("kind", TokenType)
-def test_one_kind_is_not_the_other(tokens: Tokens, kind: TokenType) -> None:
+def test_access_and_refresh_tokens_are_not_interchangeable(tokens: Tokens, kind: TokenType) -> None:
     (other,) = set(TokenType) - {kind}
     with pytest.raises(InvalidToken) as caught:
         tokens.verify(other, tokens.issue(kind, new_id(), new_id()))
@@ -61,9 +61,7 @@ def test_another_service_s_token_is_invalid(tokens: Tokens) -> None:
         tokens.verify(TokenType.ACCESS, other.issue(TokenType.ACCESS, new_id(), new_id()))
 
 
-def test_a_token_that_is_known_expires_all_the_same(
-    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_token_expires_all_the_same(tokens: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
     token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
     assert tokens.verify(TokenType.ACCESS, token) == tokens.verify(TokenType.ACCESS, token)
     later = clock.now() + tokens.life[TokenType.ACCESS]
@@ -72,7 +70,7 @@ def test_a_token_that_is_known_expires_all_the_same(
         tokens.verify(TokenType.ACCESS, token)
 
 
-def test_a_token_that_is_known_is_not_the_other_kind(tokens: Tokens) -> None:
+def test_cached_token_is_not_taken_for_the_other_kind(tokens: Tokens) -> None:
     token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
     tokens.verify(TokenType.ACCESS, token)
     with pytest.raises(InvalidToken):
@@ -81,7 +79,7 @@ def test_a_token_that_is_known_is_not_the_other_kind(tokens: Tokens) -> None:
         tokens.verify(TokenType.ACCESS, token[:-20] + "A" * 20)
 
 
-def test_tokens_are_known_in_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     verified = 0
     decode = jwt.decode
 

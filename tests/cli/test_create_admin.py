@@ -35,7 +35,7 @@ async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[
     return result.exit_code, result.output
 
 
-async def test_an_account_is_made(
+async def test_create_admin_creates_an_account(
     client: Client, database_url: str, db: asyncpg.Connection
 ) -> None:
     code, said = await service(
@@ -54,7 +54,7 @@ async def test_an_account_is_made(
     assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
 
 
-async def test_an_account_is_promoted(
+async def test_create_admin_promotes_an_account(
     client: Client, database_url: str, db: asyncpg.Connection
 ) -> None:
     await client.register(email="ann@example.com")
@@ -72,7 +72,9 @@ async def test_an_account_is_promoted(
     assert "disabled" in said
 
 
-async def test_what_is_refused(client: Client, database_url: str, db: asyncpg.Connection) -> None:
+async def test_create_admin_refuses_wrong_values(
+    client: Client, database_url: str, db: asyncpg.Connection
+) -> None:
     code, said = await service(database_url, "create-admin", "nobody", stdin="short\n")
     assert code == 1
     assert "email: is not an email address" in said

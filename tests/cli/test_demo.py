@@ -23,7 +23,7 @@ async def demo(invoke: Invoke, settings: Settings, users: int, posts: int) -> st
     return found[1]
 
 
-async def test_people_and_posts_are_added_exactly_and_again(
+async def test_demo_adds_exactly_so_many_users_and_posts_each_time(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", client: Client
 ) -> None:
     await demo(invoke, settings, 50, 5_100)
@@ -34,7 +34,7 @@ async def test_people_and_posts_are_added_exactly_and_again(
     assert page["total"] == 5_110
 
 
-async def test_its_login_works_also_when_the_name_is_taken(
+async def test_demo_login_works_although_its_name_is_taken(
     invoke: Invoke, settings: Settings, app: Service
 ) -> None:
     await Client(app).register(username="Demo")
@@ -46,7 +46,7 @@ async def test_its_login_works_also_when_the_name_is_taken(
     assert {post["author"] for post in posts} == {client.user["username"]}
 
 
-async def test_times_and_ids_agree_and_spread_over_the_past(
+async def test_demo_times_agree_with_ids_and_spread_over_the_past(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]"
 ) -> None:
     await demo(invoke, settings, 30, 400)

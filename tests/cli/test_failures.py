@@ -36,7 +36,7 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_taken_port_is_told_before_the_database_is_touched(
+def test_taken_port_is_reported_before_the_database_is_touched(
     invoke: Invoke, taken: int, tmp_path: Path
 ) -> None:
     result = invoke("run", port=taken, data_dir=tmp_path / "data")
@@ -45,16 +45,16 @@ def test_a_taken_port_is_told_before_the_database_is_touched(
 
 
 @pytest.mark.parametrize("host", ["203.0.113.9", "no-such-host.invalid"])
-def test_a_foreign_host_is_told(invoke: Invoke, host: str) -> None:
+def test_foreign_host_is_reported(invoke: Invoke, host: str) -> None:
     assert_told(invoke("run", port=0, host=host), f"HOST: {host} is no address of this machine")
 
 
-def test_a_port_out_of_range_is_told(invoke: Invoke) -> None:
+def test_port_out_of_range_is_reported(invoke: Invoke) -> None:
     assert_told(invoke("run", port=99_999), "PORT: ", "65535")
 
 
 @pytest.mark.parametrize("command", [("run",), ("migrate", "--wait=0"), ("demo",)])
-def test_an_unreachable_database_is_told(invoke: Invoke, command: tuple[str, ...]) -> None:
+def test_unreachable_database_is_reported(invoke: Invoke, command: tuple[str, ...]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]  # free again in a moment
     url = f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/name"
@@ -72,13 +72,13 @@ def test_an_unreachable_database_is_told(invoke: Invoke, command: tuple[str, ...
     ],
 )
 @pytest.mark.parametrize("command", ["run", "migrate"])
-def test_an_address_that_is_none_is_told(
+def test_malformed_database_url_is_reported(
     invoke: Invoke, command: str, url: str, words: str
 ) -> None:
     assert_told(invoke(command, port=0, database_url=url), words)
 
 
-def test_a_missing_database_is_told(invoke: Invoke, service_databases: Databases) -> None:
+def test_missing_database_is_reported(invoke: Invoke, service_databases: Databases) -> None:
     url = service_databases.server.url("not_there")
     result = invoke("run", port=0, database_url=url)
     assert_told(result, "There is no such database", "/not_there")
@@ -110,7 +110,7 @@ async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
         yield await guard(server)
 
 
-def test_a_wrong_password_is_told(invoke: Invoke, guarded_url: str) -> None:
+def test_wrong_database_password_is_reported(invoke: Invoke, guarded_url: str) -> None:
     result = invoke("run", port=0, database_url=guarded_url)
     assert_told(result, "refuses the user or the password of DATABASE_URL")
 
@@ -123,7 +123,7 @@ async def occupied_url(db: "asyncpg.Connection", database_url: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["run", "migrate"])
-def test_a_failed_migration_is_told(invoke: Invoke, occupied_url: str, command: str) -> None:
+def test_failed_migration_is_reported(invoke: Invoke, occupied_url: str, command: str) -> None:
     result = invoke(command, port=0, database_url=occupied_url)
     assert_told(result, "The migration failed, and nothing was changed: ", "already exists")
 
@@ -135,23 +135,23 @@ async def newer_url(db: "asyncpg.Connection", database_url: str) -> str:
     return database_url
 
 
-def test_a_schema_from_the_future_is_told(invoke: Invoke, newer_url: str) -> None:
+def test_schema_of_a_newer_version_is_reported(invoke: Invoke, newer_url: str) -> None:
     assert_told(invoke("migrate", database_url=newer_url), "'tomorrow'")
 
 
-def test_a_data_dir_that_is_a_file_is_told(invoke: Invoke, tmp_path: Path) -> None:
+def test_data_dir_that_is_a_file_is_reported(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = invoke("run", port=0, data_dir=tmp_path / "file")
     assert_told(result, "DATA_DIR: ", str(tmp_path / "file"))
 
 
-def test_a_database_that_can_not_be_made_is_told(invoke: Invoke, tmp_path: Path) -> None:
+def test_database_that_cannot_be_created_is_reported(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "postgres").touch()
     assert_told(invoke("migrate"), "The embedded PostgreSQL can't run in ", str(tmp_path))
 
 
 @pytest.mark.parametrize(("name", "value"), [("log_level", "loud"), ("log_format", "xml")])
-def test_a_wrong_log_setting_is_told(invoke: Invoke, name: str, value: str) -> None:
+def test_wrong_log_setting_is_reported(invoke: Invoke, name: str, value: str) -> None:
     assert_told(invoke("migrate", **{name: value}), f"{name.upper()}: ")
 
 
@@ -165,6 +165,6 @@ def test_development_commands_refuse_production(
     assert_told(result, "production")
 
 
-def test_production_without_its_settings_is_told(invoke: Invoke) -> None:
+def test_production_without_its_settings_is_reported(invoke: Invoke) -> None:
     result = invoke("migrate", service_env="production")
     assert_told(result, "DATABASE_URL: must be set in production")

@@ -9,7 +9,9 @@ from service.db.schema_version import head_revision
 from tests.support.command import Invoke, started
 
 
-def test_it_tells_what_ran_and_then_that_nothing_is_left(invoke: Invoke, empty_url: str) -> None:
+def test_migrate_lists_what_ran_and_then_that_nothing_is_left(
+    invoke: Invoke, empty_url: str
+) -> None:
     head = head_revision()
     first = invoke("migrate", database_url=empty_url)
     assert first.exit_code == 0, first.output
@@ -20,7 +22,7 @@ def test_it_tells_what_ran_and_then_that_nothing_is_left(invoke: Invoke, empty_u
     assert (again.exit_code, again.stdout) == (0, "The schema is at head already.\n")
 
 
-def test_without_an_address_it_migrates_the_embedded_database(invoke: Invoke) -> None:
+def test_migrate_without_database_url_migrates_the_embedded_database(invoke: Invoke) -> None:
     assert "Migrated from an empty database" in invoke("migrate").stdout
     assert invoke("migrate").stdout == "The schema is at head already.\n"
 
@@ -43,7 +45,7 @@ def serve_by_tcp(server: socket.socket, path: str) -> None:
         back.join()
 
 
-def test_it_waits_for_a_database_that_is_starting(empty_url: str, tmp_path: Path) -> None:
+def test_migrate_waits_for_a_database_that_is_starting(empty_url: str, tmp_path: Path) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))  # not listening: nobody answers there
         by_socket = urlsplit(empty_url)

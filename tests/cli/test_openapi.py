@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.command import Invoke
 
 
-def test_the_document_needs_no_database(invoke: Invoke, tmp_path: Path) -> None:
+def test_openapi_command_needs_no_database(invoke: Invoke, tmp_path: Path) -> None:
     result = invoke("openapi")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -15,5 +15,5 @@ def test_the_document_needs_no_database(invoke: Invoke, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_needs_no_secrets_of_production(invoke: Invoke) -> None:
+def test_openapi_command_needs_no_production_secrets(invoke: Invoke) -> None:
     assert invoke("openapi", service_env="production").exit_code == 0

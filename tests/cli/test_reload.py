@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -22,7 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.proof
-def test_changes_show_and_mistakes_are_survived(
+def test_reload_serves_changed_code_and_survives_mistakes(
     project: Path, database_url: str, tmp_path: Path
 ) -> None:
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
@@ -44,10 +45,11 @@ def test_changes_show_and_mistakes_are_survived(
     assert (exit_code, output) == (0, "Stopped.\n")
 
 
-def test_the_server_ends_with_its_reloader(
-    project: Path, database_url: str, tmp_path: Path
-) -> None:
+def test_server_ends_with_its_reloader(project: Path, database_url: str, tmp_path: Path) -> None:
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
     with started("run", "--reload", cwd=tmp_path, project=project, **options) as process:
+        address = process.until("Serving on ")
         process.until("Ready.")
         process.kill()  # returns when nobody holds its outputs any more
+    with pytest.raises(URLError):
+        fetch(address)

@@ -70,7 +70,7 @@ async def until_blocked(db: "asyncpg.Connection[Any]") -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_stops_at_once_whatever_its_clients_do(
+async def test_run_stops_at_once_whatever_its_clients_do(
     server: Process, db: "asyncpg.Connection[Any]", number: int
 ) -> None:
     address = server.until("Serving on ")
@@ -96,7 +96,7 @@ async def test_it_stops_at_once_whatever_its_clients_do(
     upload.close()
 
 
-def test_it_tells_where_and_nothing_more(server: Process, database_url: str) -> None:
+def test_run_prints_its_addresses_and_nothing_more(server: Process, database_url: str) -> None:
     address = server.until("Serving on ")
     assert server.until("API docs") == f"{address}/docs"
     assert server.until("Data").startswith("the database at /")
@@ -108,7 +108,7 @@ def test_it_tells_where_and_nothing_more(server: Process, database_url: str) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_it_stops_while_it_waits_for_another_migration(
+async def test_run_stops_while_waiting_for_another_migration(
     db: "asyncpg.Connection[Any]", database_url: str, tmp_path: Path, number: int
 ) -> None:
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}

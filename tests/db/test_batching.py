@@ -61,25 +61,25 @@ async def all_of(database: Database, keys: Sequence[UUID]) -> list[Any]:
     return [row and row["id"] for row in rows]
 
 
-async def test_one_statement_finds_them_all(database: Database, sent: list[str]) -> None:
+async def test_concurrent_lookups_are_one_statement(database: Database, sent: list[str]) -> None:
     keys = [KNOWN[2], UNKNOWN, KNOWN[0], KNOWN[1], KNOWN[0]]
     assert await all_of(database, keys) == [KNOWN[2], None, KNOWN[0], KNOWN[1], KNOWN[0]]
     assert sent == ["SELECT"]
 
 
 @pytest.mark.parametrize("connections", [2])
-async def test_a_statement_takes_so_many(database: Database, sent: list[str]) -> None:
+async def test_batch_has_a_greatest_size(database: Database, sent: list[str]) -> None:
     assert await all_of(database, KNOWN) == KNOWN
     assert len(sent) == 2
 
 
-async def test_one_after_the_other_asks_each_time(database: Database, sent: list[str]) -> None:
+async def test_successive_lookups_are_a_statement_each(database: Database, sent: list[str]) -> None:
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
     assert await all_of(database, KNOWN[1:2]) == KNOWN[1:2]
     assert len(sent) == 2
 
 
-async def test_who_waits_for_a_connection_waits_together(
+async def test_lookups_that_wait_for_a_connection_join_one_batch(
     database: Database, sent: list[str]
 ) -> None:
     async with database.session() as session:
@@ -94,7 +94,7 @@ async def test_who_waits_for_a_connection_waits_together(
     assert database.usage() == (1, 0, 0)
 
 
-async def test_beyond_its_limit_nobody_waits(database: Database) -> None:
+async def test_lookup_beyond_the_queue_is_refused(database: Database) -> None:
     async with database.session() as session:
         await session.execute(ONE)
         waiting = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
@@ -105,7 +105,7 @@ async def test_beyond_its_limit_nobody_waits(database: Database) -> None:
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
 
 
-async def test_who_leaves_makes_room(database: Database) -> None:
+async def test_cancelled_lookups_make_room_in_the_queue(database: Database) -> None:
     async with database.session() as session:
         await session.execute(ONE)
         for _ in range(WAITING_PER_CONNECTION + 1):
@@ -120,7 +120,7 @@ async def test_who_leaves_makes_room(database: Database) -> None:
     assert database.usage() == (1, 0, 0)
 
 
-async def test_who_leaves_takes_nobody_along(database: Database) -> None:
+async def test_cancelled_lookup_leaves_the_others_of_its_batch(database: Database) -> None:
     leaving, staying = (
         asyncio.create_task(database.fetch_by_key(LOOKUP, key)) for key in KNOWN[:2]
     )
@@ -132,7 +132,7 @@ async def test_who_leaves_takes_nobody_along(database: Database) -> None:
     assert leaving.cancelled()
 
 
-async def test_when_all_leave_the_connection_is_not_lost(database: Database) -> None:
+async def test_batch_that_all_cancelled_gives_its_connection_back(database: Database) -> None:
     leaving = asyncio.create_task(all_of(database, KNOWN[:2]))
     await until(lambda: uses_it(database))
     leaving.cancel()
@@ -142,7 +142,7 @@ async def test_when_all_leave_the_connection_is_not_lost(database: Database) -> 
     assert database.usage() == (1, 0, 0)
 
 
-async def test_the_end_waits_for_nobody(settings: Settings) -> None:
+async def test_closing_the_database_cancels_lookups(settings: Settings) -> None:
     database = Database(settings)
     waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
     await until(lambda: uses_it(database))
@@ -156,7 +156,7 @@ async def uses_it(database: Database) -> bool:
     return database.usage().in_use == 1
 
 
-async def test_all_are_told_when_the_connection_is_lost(
+async def test_lost_connection_fails_every_lookup_of_its_batch(
     database: Database, db: "asyncpg.Connection"
 ) -> None:
     waiting = [asyncio.create_task(database.fetch_by_key(SLOW, key)) for key in KNOWN[:3]]
@@ -173,7 +173,7 @@ async def test_all_are_told_when_the_connection_is_lost(
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
 
 
-async def test_a_statement_belongs_to_no_request(database: Database) -> None:
+async def test_batch_s_statement_has_no_request_s_context(database: Database) -> None:
     knew = []
 
     async def read(_query: CompiledQuery, values: Callable[[], object]) -> list[Record]:
@@ -187,7 +187,7 @@ async def test_a_statement_belongs_to_no_request(database: Database) -> None:
     hold = ConnectionTracker.install()
     waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
     await until(lambda: uses_it(database))
-    await ends_at_once(hold)
+    assert await ends_at_once(hold)
     waiting.cancel()
 
 
@@ -198,7 +198,7 @@ class OddError(Exception):
         super().__init__(one)
 
 
-async def test_all_are_told_of_any_error() -> None:
+async def test_any_error_fails_every_lookup_of_its_batch() -> None:
     async def read(_query: CompiledQuery, _values: object) -> list[Record]:
         raise OddError("one", "two")
 
@@ -209,7 +209,7 @@ async def test_all_are_told_of_any_error() -> None:
     assert [type(error) for error in told] == [OddError] * 2
 
 
-async def test_errors_leave_nothing_for_the_collector(database: Database) -> None:
+async def test_failed_batch_leaves_nothing_to_the_collector(database: Database) -> None:
     broken = KeyedQuery(select(text("nothing")).select_from(_known), _known.c.id)
 
     async def fail() -> None:
@@ -232,7 +232,7 @@ async def test_errors_leave_nothing_for_the_collector(database: Database) -> Non
     assert not left
 
 
-async def test_a_transaction_finds_what_it_wrote(database: Database) -> None:
+async def test_lookup_in_a_transaction_finds_what_it_wrote(database: Database) -> None:
     async with database.session() as session:
         await session.execute(text("CREATE TEMPORARY TABLE written (id uuid) ON COMMIT DROP"))
         await session.execute(text(f"INSERT INTO written VALUES ('{UNKNOWN}')"))
@@ -257,7 +257,7 @@ FILL = """
 @pytest.mark.parametrize(
     ("lookup", "table"), [(queries._one_post, "posts"), (callers._caller, "sessions")]
 )
-async def test_rows_are_found_by_key_also_without_statistics(
+async def test_lookup_uses_the_index_without_statistics(
     lookup: KeyedQuery, table: str, db: "asyncpg.Connection"
 ) -> None:
     await db.execute(FILL)
@@ -269,7 +269,7 @@ async def test_rows_are_found_by_key_also_without_statistics(
 
 
 @pytest.mark.parametrize("connections", [2])
-async def test_nobody_joins_a_statement_under_way(
+async def test_lookup_does_not_join_a_statement_under_way(
     database: Database, db: "asyncpg.Connection", sent: list[str]
 ) -> None:
     await db.execute("CREATE TABLE written (id uuid)")
@@ -294,7 +294,7 @@ async def test_nobody_joins_a_statement_under_way(
     assert len(sent) == 2
 
 
-async def test_readers_never_get_what_was_before_they_asked(client: Client) -> None:
+async def test_lookup_never_reads_an_older_state_than_its_start(client: Client) -> None:
     author = await client.sign_up()
     path = (await author.post("/api/posts", {"title": "t", "content": "c"})).json["id"]
     committed = 1

@@ -25,21 +25,21 @@ def failed(sqlstate: str | None, driver_exception: Exception | None = None) -> D
     "sqlstate",
     ["08006", "53300", "57014", "57P01", "25006", "40001", "40P01", "55P03"],
 )
-def test_passing_failure_is_unavailable(sqlstate: str) -> None:
+def test_transient_database_error_is_503(sqlstate: str) -> None:
     assert to_unavailable(failed(sqlstate)) is not None
 
 
 @pytest.mark.parametrize("sqlstate", ["22021", "23505", "42P01", "XX000", "", None])
-def test_lasting_failure_is_not(sqlstate: str | None) -> None:
+def test_lasting_database_error_is_not_503(sqlstate: str | None) -> None:
     assert to_unavailable(failed(sqlstate)) is None
 
 
 @pytest.mark.parametrize("lost", [ConnectionResetError(), TimeoutError()])
-def test_lost_connection_is_unavailable(lost: Exception) -> None:
+def test_lost_connection_is_503(lost: Exception) -> None:
     assert to_unavailable(failed(None, lost)) is not None
 
 
-def test_full_pool_is_unavailable() -> None:
+def test_full_pool_is_503() -> None:
     assert to_unavailable(PoolTimeoutError()) is not None
 
 
@@ -49,5 +49,5 @@ def test_service_errors_stay_what_they_are() -> None:
     assert to_unavailable(NotFound()) is None
 
 
-def test_violation_without_a_name_has_none() -> None:
+def test_violation_without_a_constraint_name_has_none() -> None:
     assert violated_constraint(IntegrityError("", {}, DriverError("23505"))) is None

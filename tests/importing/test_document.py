@@ -19,7 +19,9 @@ DOCUMENT = (PROJECT / "docs" / "moving-from-flask.md").read_text()
 
 
 @pytest.mark.proof
-async def test_steps_work_as_they_stand(empty_url: str, sqlite_url: str, tmp_path: Path) -> None:
+async def test_documented_steps_of_the_move_work_as_they_stand(
+    empty_url: str, sqlite_url: str, tmp_path: Path
+) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [post(1, author=1)])
     steps = re.findall(r"^   ```bash\n(.*?)^   ```", DOCUMENT, re.DOTALL | re.MULTILINE)
     command = f'service() {{ {sys.executable} -m service "$@"; }}\n'
@@ -44,7 +46,7 @@ async def test_steps_work_as_they_stand(empty_url: str, sqlite_url: str, tmp_pat
     await here.close()
 
 
-def test_columns_that_are_copied_are_told() -> None:
+def test_copied_columns_are_documented() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", DOCUMENT, re.MULTILINE)
     told = {table: tuple(re.findall(r"`(\w+)`", columns)) for table, columns in rows}
     assert told == TABLES

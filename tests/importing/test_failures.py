@@ -28,7 +28,9 @@ from tests.support.flask_service import fill, user
         ("postgresql://me:hunter2@/old?host=/nowhere", "does not answer."),
     ],
 )
-async def test_wrong_address(invoke: Invoke, settings: Settings, url: str, sentence: str) -> None:
+async def test_wrong_import_address_is_reported(
+    invoke: Invoke, settings: Settings, url: str, sentence: str
+) -> None:
     done = await run_import(invoke, settings, url)
     assert done.code == 1
     assert done.output.startswith("Error: ")
@@ -37,7 +39,7 @@ async def test_wrong_address(invoke: Invoke, settings: Settings, url: str, sente
     assert "hunter2" not in done.output
 
 
-async def test_no_such_database(invoke: Invoke, settings: Settings) -> None:
+async def test_missing_source_database_is_reported(invoke: Invoke, settings: Settings) -> None:
     url = settings.database_dsn.replace("/test_", "/gone_")
     done = await run_import(invoke, settings, url)
     assert done.code == 1
@@ -53,7 +55,7 @@ async def test_no_such_database(invoke: Invoke, settings: Settings) -> None:
         ("ALTER TABLE posts RENAME user_id TO author", "The table posts has no column user_id."),
     ],
 )
-async def test_other_tables(
+async def test_source_with_other_tables_is_reported(
     invoke: Invoke, settings: Settings, sqlite_url: str, statement: str, sentence: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [])
@@ -63,13 +65,15 @@ async def test_other_tables(
     assert (done.code, done.output) == (1, f"Error: {sentence}\n")
 
 
-async def test_service_s_own_database_is_no_source(invoke: Invoke, settings: Settings) -> None:
+async def test_own_database_is_refused_as_source(invoke: Invoke, settings: Settings) -> None:
     done = await run_import(invoke, settings, settings.database_dsn)
     assert done.code == 1
     assert "The table posts has no column user_id." in done.output
 
 
-async def test_file_that_is_no_database(invoke: Invoke, settings: Settings, tmp_path: Path) -> None:
+async def test_source_file_that_is_no_database_is_reported(
+    invoke: Invoke, settings: Settings, tmp_path: Path
+) -> None:
     (tmp_path / "notes.txt").write_text("not a database " * 100)
     done = await run_import(invoke, settings, "notes.txt")
     assert (done.code, done.output) == (
@@ -78,7 +82,7 @@ async def test_file_that_is_no_database(invoke: Invoke, settings: Settings, tmp_
     )
 
 
-async def test_report_that_can_t_be_written(
+async def test_report_that_cannot_be_written_is_reported(
     invoke: Invoke, settings: Settings, sqlite_url: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [])
@@ -87,7 +91,7 @@ async def test_report_that_can_t_be_written(
     assert "can't be written to /nowhere/report: No such file or directory." in done.output
 
 
-async def test_schema_that_is_behind(
+async def test_schema_that_is_behind_stops_the_import(
     invoke: Invoke, settings: Settings, sqlite_url: str, empty_url: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [])

@@ -26,7 +26,7 @@ def aware(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def test_rows_come_over_as_they_were(
+async def test_rows_are_imported_as_they_were(
     invoke: Invoke, settings: Settings, client: Client, db: "asyncpg.Connection[Any]", old_url: str
 ) -> None:
     users = [user(1, is_admin=True), user(2, is_active=False), user(3)]
@@ -51,7 +51,7 @@ async def test_rows_come_over_as_they_were(
     assert own["total"] == 767
 
 
-async def test_run_again_it_adds_what_is_missing_and_touches_nothing_else(
+async def test_repeated_import_adds_only_what_is_missing(
     invoke: Invoke, settings: Settings, client: Client, db: "asyncpg.Connection[Any]", old_url: str
 ) -> None:
     users = [user(number) for number in range(3)]
@@ -118,7 +118,7 @@ DIRTY_POSTS = [
 ]
 
 
-async def test_what_cannot_be_taken_is_reported_and_everything_else_is_in(
+async def test_rows_that_cannot_be_imported_are_reported(
     invoke: Invoke, settings: Settings, client: Client, db: "asyncpg.Connection[Any]", old_url: str
 ) -> None:
     await asyncio.to_thread(fill, old_url, DIRTY_USERS, DIRTY_POSTS)

@@ -95,7 +95,7 @@ class Watch:
 
 @pytest.mark.proof
 @pytest.mark.timeout(1_800)
-async def test_killed_import_goes_on_fast_and_memory_stays_flat(
+async def test_killed_import_resumes_fast_in_flat_memory(
     settings: Settings, db: "asyncpg.Connection[Any]", old_url: str, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(fill_large, old_url)

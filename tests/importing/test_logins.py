@@ -17,7 +17,7 @@ HASH = "SELECT password_hash FROM users"
 
 
 @pytest.mark.parametrize("method", ["scrypt", "pbkdf2"])
-async def test_old_password_logs_in_and_its_hash_becomes_argon2id(
+async def test_imported_password_logs_in_and_its_hash_becomes_argon2id(
     invoke: Invoke,
     settings: Settings,
     client: Client,
@@ -42,7 +42,7 @@ async def test_old_password_logs_in_and_its_hash_becomes_argon2id(
     assert (written.status, written.json["author"]) == (201, "user 1")
 
 
-async def test_disabled_people_stay_so_and_admins_stay_admins(
+async def test_imported_accounts_stay_disabled_or_administrators(
     invoke: Invoke, settings: Settings, client: Client, sqlite_url: str
 ) -> None:
     await asyncio.to_thread(
@@ -54,7 +54,7 @@ async def test_disabled_people_stay_so_and_admins_stay_admins(
     assert (await client.get("/admin/users")).status == 200
 
 
-async def test_address_in_another_normal_form_logs_in(
+async def test_imported_address_in_another_normal_form_logs_in(
     invoke: Invoke, settings: Settings, client: Client, sqlite_url: str
 ) -> None:
     decomposed = "zoe\u0308@example.com"
@@ -64,7 +64,7 @@ async def test_address_in_another_normal_form_logs_in(
     assert (await client.login("zo\u00eb@example.com", PASSWORD)).status == 200
 
 
-async def test_nobody_is_told(
+async def test_import_sends_no_mail(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", sqlite_url: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [post(1, author=1)])

@@ -11,7 +11,7 @@ from tests.support.flask_import import run_import
 from tests.support.flask_service import an_id, fill, post, user
 
 
-async def test_times_that_no_calendar_has_are_refused(
+async def test_infinite_times_are_refused_by_the_import(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", empty_url: str
 ) -> None:
     flask_url = empty_url.replace("postgresql:", "postgresql+psycopg:")
@@ -31,7 +31,7 @@ async def test_times_that_no_calendar_has_are_refused(
     assert done.counts["posts"] == (4, 1, 0, 3)
 
 
-async def test_native_types_are_read_too(
+async def test_native_postgresql_types_are_imported(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", empty_url: str
 ) -> None:
     flask_url = empty_url.replace("postgresql:", "postgresql+psycopg:")
@@ -54,7 +54,7 @@ async def test_native_types_are_read_too(
     assert row["created_at"].isoformat() == "2019-03-01T12:00:00.123456+00:00"
 
 
-async def test_oldest_account_has_the_name(
+async def test_oldest_account_keeps_a_contested_name(
     invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", old_url: str
 ) -> None:
     users = [user(1), user(2, email="USER1@example.com"), user(3, username="USER 1")]

@@ -44,7 +44,7 @@ def alter(url: str, *statements: str) -> None:
             connection.execute(statement)
 
 
-async def test_odd_values_are_refused_by_name(
+async def test_odd_sqlite_values_are_refused_by_name(
     invoke: Invoke, settings: Settings, sqlite_url: str
 ) -> None:
     numbers = range(len(ODD_VALUES) + 1)
@@ -63,7 +63,7 @@ async def test_odd_values_are_refused_by_name(
     assert done.counts == {"users": (14, 9, 0, 5), "posts": (14, 6, 0, 8)}
 
 
-async def test_ids_that_are_no_texts_are_shown_and_refused(
+async def test_sqlite_ids_that_are_no_texts_are_refused(
     invoke: Invoke, settings: Settings, sqlite_url: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(number) for number in range(2)], [])
@@ -91,7 +91,7 @@ async def test_ids_that_are_no_texts_are_shown_and_refused(
         ("2024-02-29T23:59:59Z", "2024-02-29T23:59:59+00:00"),
     ],
 )
-async def test_times_in_other_spellings(
+async def test_sqlite_times_in_other_spellings_are_read(
     invoke: Invoke,
     settings: Settings,
     db: "asyncpg.Connection[Any]",
@@ -106,7 +106,7 @@ async def test_times_in_other_spellings(
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-async def test_file_in_use_is_read_and_left_as_it_is(
+async def test_sqlite_file_in_use_is_read_and_left_as_it_is(
     invoke: Invoke, settings: Settings, sqlite_url: str, mode: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [])
@@ -123,7 +123,7 @@ async def test_file_in_use_is_read_and_left_as_it_is(
         flask.commit()
 
 
-async def test_copy_that_nobody_can_write_beside_is_read(
+async def test_read_only_sqlite_copy_is_read(
     invoke: Invoke, settings: Settings, sqlite_url: str
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [])
@@ -135,7 +135,7 @@ async def test_copy_that_nobody_can_write_beside_is_read(
     assert (await run_import(invoke, settings, sqlite_url)).counts["users"] == (1, 1, 0, 0)
 
 
-async def test_path_relative_absolute_and_plain(
+async def test_sqlite_path_may_be_relative_absolute_or_plain(
     invoke: Invoke, settings: Settings, sqlite_url: str, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(fill, sqlite_url, [user(1)], [])

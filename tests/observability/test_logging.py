@@ -65,7 +65,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     return run
 
 
-def test_failures_are_json_lines_under_their_request_id(logged: Callable[[str], str]) -> None:
+def test_failures_are_logged_as_json_with_their_request_id(logged: Callable[[str], str]) -> None:
     entries = [json.loads(line) for line in logged("json").splitlines()]
     failures = [entry for entry in entries if entry["level"] == "error"]
     assert {entry["request_id"] for entry in failures} == {"the-id"}
@@ -74,7 +74,7 @@ def test_failures_are_json_lines_under_their_request_id(logged: Callable[[str], 
 
 
 @pytest.mark.parametrize("part", ["the-id", "RuntimeError: on purpose", "RuntimeError: late"])
-def test_failures_are_lines_for_a_person(logged: Callable[[str], str], part: str) -> None:
+def test_failures_are_readable_in_the_console_log(logged: Callable[[str], str], part: str) -> None:
     assert part in logged("console")
 
 

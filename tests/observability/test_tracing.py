@@ -62,7 +62,7 @@ def trace_id(span: ReadableSpan) -> str:
     return f"{span.context.trace_id:032x}"
 
 
-async def test_span_of_a_request(traces: Traces, client: Client) -> None:
+async def test_request_s_span_continues_the_caller_s_trace(traces: Traces, client: Client) -> None:
     answer = await client.get(f"{NO_POST}?secret=1", headers={"Traceparent": PARENT})
     span = traces.one("GET /api/posts/<id:post_id>")
     assert span.kind is SpanKind.SERVER
@@ -91,7 +91,7 @@ async def test_statements_are_spans_without_frame_or_values(traces: Traces, clie
     assert "ada@example.com" not in "".join(texts)
 
 
-async def test_what_many_look_up_is_a_span_of_each(traces: Traces, client: Client) -> None:
+async def test_batched_lookup_is_a_span_of_each_request(traces: Traces, client: Client) -> None:
     await asyncio.gather(*(client.get(NO_POST) for _ in range(3)))
     requests = [span for span in traces.spans() if span.kind is SpanKind.SERVER]
     statements = [span for span in traces.spans() if span.kind is SpanKind.CLIENT]
@@ -102,7 +102,7 @@ async def test_what_many_look_up_is_a_span_of_each(traces: Traces, client: Clien
         assert "FROM posts" in str(attributes(span)["db.statement"])
 
 
-async def test_errors_are_told_without_words(traces: Traces, client: Client) -> None:
+async def test_error_spans_hold_no_values(traces: Traces, client: Client) -> None:
     await client.register("ada@example.com")
     await client.register("ada@example.com")
     failed = [span for span in traces.spans() if span.status.status_code is StatusCode.ERROR]
@@ -110,7 +110,7 @@ async def test_errors_are_told_without_words(traces: Traces, client: Client) -> 
     assert "ada@example.com" not in "".join(span.to_json() for span in traces.spans())
 
 
-async def test_failures_are_errors(traces: Traces, client: Client, db: Any) -> None:
+async def test_failed_request_s_span_is_an_error(traces: Traces, client: Client, db: Any) -> None:
     await db.execute("ALTER TABLE posts RENAME COLUMN title TO other")
     await client.get(NO_POST)
     span = traces.one("GET /api/posts/<id:post_id>")
@@ -119,18 +119,20 @@ async def test_failures_are_errors(traces: Traces, client: Client, db: Any) -> N
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
-async def test_routine_leaves_no_trace(traces: Traces, client: Client, path: str) -> None:
+async def test_health_and_metrics_requests_leave_no_span(
+    traces: Traces, client: Client, path: str
+) -> None:
     await client.get(path)
     assert traces.spans() == []
 
 
-async def test_unmatched_paths_are_one_name(traces: Traces, client: Client) -> None:
+async def test_unmatched_paths_share_one_span_name(traces: Traces, client: Client) -> None:
     await client.get("/nothing/1")
     await client.request("BREW", "/nothing/2")
     assert {span.name for span in traces.spans()} == {"GET unmatched", "other unmatched"}
 
 
-async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
+async def test_job_continues_the_trace_of_its_request(traces: Traces) -> None:
     with tracing.span("GET", "SERVER", {"traceparent": PARENT}), bound(request_id="a"):
         headers = propagation.inject()
     assert json.loads(json.dumps(headers)) == headers
@@ -147,13 +149,13 @@ async def test_jobs_belong_to_what_caused_them(traces: Traces) -> None:
     assert attributes(span) == {"job.id": 7, "request_id": "a"}
 
 
-async def test_failed_jobs_are_errors(traces: Traces) -> None:
+async def test_failed_job_s_span_is_an_error(traces: Traces) -> None:
     with pytest.raises(RuntimeError), propagation.job_context("send_mail", 7, {}):
         raise RuntimeError
     assert traces.one("job send_mail").status.status_code is StatusCode.ERROR
 
 
-def test_jobs_without_traces() -> None:
+def test_job_keeps_its_request_id_without_tracing() -> None:
     with bound(request_id="a"):
         headers = propagation.inject()
     assert headers == {"request_id": "a"}
@@ -209,7 +211,7 @@ async def collector() -> AsyncIterator[Collector]:
         yield found
 
 
-async def test_spans_reach_a_collector_before_the_end(
+async def test_spans_reach_the_collector_before_the_process_ends(
     collector: Collector, database_url: str, tmp_path: Path
 ) -> None:
     options = {
@@ -234,7 +236,9 @@ async def test_spans_reach_a_collector_before_the_end(
     assert names["service.name"] == "service"
 
 
-async def test_a_collector_that_is_away_stops_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_absent_collector_stops_no_request_and_no_shutdown(
+    database_url: str, tmp_path: Path
+) -> None:
     options = {"otel_exporter_otlp_endpoint": "http://127.0.0.1:1"}
     async with service_process(database_url, tmp_path, **options) as service:
         assert (await ask(service.port, "GET", "/api/posts")).status == 200
@@ -259,7 +263,7 @@ except SettingsError as error:
 """
 
 
-def test_the_extra_is_asked_for_only_when_it_is_needed(tmp_path: Path) -> None:
+def test_missing_otel_extra_is_an_error_only_with_an_endpoint(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRA],
         env={

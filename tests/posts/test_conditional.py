@@ -50,7 +50,7 @@ async def test_a_change_raises_the_version(author: Client, method: str) -> None:
 
 
 @pytest.mark.parametrize("body", [{}, POST, {"title": "First"}, {"content": "Words", "other": 1}])
-async def test_what_changes_nothing_keeps_version_and_time(author: Client, body: object) -> None:
+async def test_change_of_nothing_keeps_version_and_time(author: Client, body: object) -> None:
     path, tag = await write(author)
     before = await author.get(path)
     answer = await author.put(path, body)
@@ -94,7 +94,7 @@ async def test_a_stale_if_match_is_412_even_when_nothing_would_change(author: Cl
 
 @pytest.mark.parametrize("junk", ["x", '"', '"a', 'a"', "W/x", '"a" "b"', "*, *", '"a", x', ","])
 @pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
-async def test_what_is_no_entity_tag_is_400(author: Client, header: str, junk: str) -> None:
+async def test_malformed_entity_tag_is_400(author: Client, header: str, junk: str) -> None:
     path, _ = await write(author)
     method = "PUT" if header == "If-Match" else "GET"
     body: dict[str, Any] = {"json": {"title": "Second"}} if method == "PUT" else {}
@@ -105,7 +105,7 @@ async def test_what_is_no_entity_tag_is_400(author: Client, header: str, junk: s
 
 @pytest.mark.parametrize("wrap", ["{}", "W/{}", '"x", {}', "*"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_what_is_held_already_is_304_without_a_body(
+async def test_matching_if_none_match_is_304_without_a_body(
     author: Client, method: str, wrap: str
 ) -> None:
     path, tag = await write(author)
@@ -115,13 +115,13 @@ async def test_what_is_held_already_is_304_without_a_body(
     assert answer.headers["Cache-Control"] == "no-cache"
 
 
-async def test_another_tag_gets_the_post(author: Client) -> None:
+async def test_other_if_none_match_gets_the_post(author: Client) -> None:
     path, _ = await write(author)
     answer = await author.get(path, **conditional("If-None-Match", '"x"'))
     assert answer.status == 200
 
 
-async def test_the_tag_changes_with_the_author_s_name(author: Client, db: object) -> None:
+async def test_entity_tag_changes_with_the_author_s_name(author: Client, db: object) -> None:
     path, tag = await write(author)
     await db.execute("UPDATE users SET username = 'renamed'")  # type: ignore[attr-defined]
     answer = await author.get(path, **conditional("If-None-Match", tag))
@@ -141,7 +141,7 @@ async def test_a_list_has_a_weak_tag_and_answers_304(author: Client, path: str) 
     assert changed.status == 200
 
 
-async def test_order_404_403_412(client: Client, author: Client) -> None:
+async def test_404_comes_before_403_and_412(client: Client, author: Client) -> None:
     path, tag = await write(author)
     other = await client.sign_up()
     stale = conditional("If-Match", '"9-00000000"')
@@ -152,7 +152,7 @@ async def test_order_404_403_412(client: Client, author: Client) -> None:
     assert (await other.delete(path, **stale)).status == 403
 
 
-async def test_twenty_writers_with_one_tag_one_wins(author: Client) -> None:
+async def test_one_of_twenty_writers_with_one_tag_wins(author: Client) -> None:
     path, tag = await write(author)
 
     async def put(number: int) -> Answer:
@@ -165,7 +165,7 @@ async def test_twenty_writers_with_one_tag_one_wins(author: Client) -> None:
     assert winner.json["version"] == 2
 
 
-async def test_writers_without_a_tag_all_count(author: Client) -> None:
+async def test_concurrent_writers_without_a_tag_all_succeed(author: Client) -> None:
     path, _ = await write(author)
     answers = await asyncio.gather(
         *(author.put(path, {"title": f"{number}"}) for number in range(12))

@@ -41,7 +41,7 @@ def links(header: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("per_page", [1, 7, 20, 100])
-async def test_a_walk_reads_what_the_table_holds(
+async def test_cursors_walk_through_the_whole_table(
     author: Client, db: "asyncpg.Connection", per_page: int
 ) -> None:
     await db.execute(COPY, author.user["id"], 61)
@@ -49,7 +49,7 @@ async def test_a_walk_reads_what_the_table_holds(
     assert await walk(author, f"/api/posts?per_page={per_page}") == [str(row["id"]) for row in rows]
 
 
-async def test_with_a_cursor_the_answer_has_only_posts_and_next_cursor(
+async def test_answer_to_a_cursor_has_only_posts_and_next_cursor(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     await db.execute(COPY, author.user["id"], 3)
@@ -59,7 +59,7 @@ async def test_with_a_cursor_the_answer_has_only_posts_and_next_cursor(
     assert set(second.json) == {"posts", "next_cursor"}
 
 
-async def test_links_lead_through_pages_and_keep_filters(
+async def test_link_header_leads_through_pages_and_keeps_filters(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     await db.execute(COPY, author.user["id"], 5)
@@ -78,9 +78,7 @@ async def test_links_lead_through_pages_and_keep_filters(
 
 
 @pytest.mark.parametrize("change", ["truncate", "flip", "pad", "space", "append", "empty", "junk"])
-async def test_a_cursor_that_is_not_ours_is_400(
-    author: Client, db: "asyncpg.Connection", change: str
-) -> None:
+async def test_foreign_cursor_is_400(author: Client, db: "asyncpg.Connection", change: str) -> None:
     await db.execute(COPY, author.user["id"], 2)
     cursor = (await author.get("/api/posts?per_page=1")).json["next_cursor"]
     forged = {
@@ -103,7 +101,7 @@ async def test_cursor_and_page_exclude_each_other(author: Client, db: "asyncpg.C
     assert (await author.get(f"/api/posts?cursor={cursor}&page=1")).status == 400
 
 
-async def test_a_reader_sees_each_post_that_was_there_all_along_exactly_once(
+async def test_cursor_reader_sees_each_lasting_post_exactly_once(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     await db.execute(COPY, author.user["id"], 10_000)

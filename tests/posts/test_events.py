@@ -49,7 +49,7 @@ async def all_events(db: "asyncpg.Connection") -> list[Position]:
             return found
 
 
-async def test_what_may_still_be_overtaken_is_held_back(
+async def test_events_that_may_still_be_overtaken_are_held_back(
     db: "asyncpg.Connection", other: "asyncpg.Connection", author_id: UUID
 ) -> None:
     slow = other.transaction()
@@ -101,7 +101,7 @@ async def test_one_transaction_s_events_come_in_its_own_order(
     ("count", "length", "expected"),
     [(PAGE_EVENTS + 1, 1, PAGE_EVENTS), (5, PAGE_BYTES // 2, 2), (2, PAGE_BYTES + 1, 1)],
 )
-async def test_pages_are_bounded_in_events_and_in_bytes(
+async def test_pages_of_events_are_bounded_in_number_and_bytes(
     db: "asyncpg.Connection", author_id: UUID, count: int, length: int, expected: int
 ) -> None:
     await db.executemany(INSERT, [(uuid4(), author_id, "x" * length) for _ in range(count)])
@@ -111,7 +111,7 @@ async def test_pages_are_bounded_in_events_and_in_bytes(
     assert page.full
 
 
-async def test_cleanup_keeps_what_is_young_and_the_last_old_one(
+async def test_cleanup_keeps_young_events_and_the_last_old_one(
     db: "asyncpg.Connection", author_id: UUID, settings: Settings
 ) -> None:
     await db.executemany(INSERT, [(uuid4(), author_id, "content") for _ in range(6)])
@@ -133,7 +133,7 @@ async def test_cleanup_keeps_what_is_young_and_the_last_old_one(
     assert await newest_position(db) == positions[5]
 
 
-async def test_no_character_of_a_post_looks_like_the_end_of_a_line(
+async def test_line_separators_of_a_post_are_escaped_in_the_stream(
     db: "asyncpg.Connection", author_id: UUID
 ) -> None:
     await db.execute(INSERT, uuid4(), author_id, "a\rb\nc\u0085d\u2028e\u2029f\x0b\x0c\x1c\x1d\x1e")
@@ -143,6 +143,6 @@ async def test_no_character_of_a_post_looks_like_the_end_of_a_line(
     assert len(message.chunk.decode().splitlines()) == 4
 
 
-def test_positions_are_read_as_they_are_written() -> None:
+def test_event_positions_are_read_as_they_are_written() -> None:
     position = Position(2**63 - 1, 0)
     assert Position.parse(str(position)) == position

@@ -27,7 +27,7 @@ async def count(db: "asyncpg.Connection", table: str = "posts") -> int:
     return found
 
 
-async def test_the_same_key_and_body_get_the_first_answer(
+async def test_same_idempotency_key_and_body_get_the_first_answer(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     first, second = await send(author, "k"), await send(author, "k")
@@ -40,38 +40,42 @@ async def test_the_same_key_and_body_get_the_first_answer(
     assert await count(db) == 1
 
 
-async def test_the_first_answer_is_given_although_the_post_has_changed(author: Client) -> None:
+async def test_idempotent_replay_ignores_later_changes_of_the_post(author: Client) -> None:
     first = await send(author, "k")
     await author.put(first.headers["Location"], {"title": "Other"})
     assert (await send(author, "k")).body == first.body
 
 
-async def test_members_that_are_ignored_do_not_make_another_body(author: Client) -> None:
+async def test_unknown_members_do_not_make_another_body(author: Client) -> None:
     await send(author, "k")
     again = await send(author, "k", {**POST, "unknown": 1})
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
-async def test_another_body_is_422(author: Client, db: "asyncpg.Connection") -> None:
+async def test_same_idempotency_key_with_another_body_is_422(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     await send(author, "k")
     answer = await send(author, "k", {**POST, "title": "Twice"})
     assert answer.status == 422
     assert await count(db) == 1
 
 
-async def test_keys_are_each_user_s_own(client: Client, author: Client) -> None:
+async def test_idempotency_keys_belong_to_their_user(client: Client, author: Client) -> None:
     other = await client.sign_up()
     first, second = await send(author, "k"), await send(other, "k")
     assert first.json["id"] != second.json["id"]
 
 
-async def test_what_fails_leaves_no_key(author: Client, db: "asyncpg.Connection") -> None:
+async def test_failed_request_stores_no_idempotency_key(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     assert (await send(author, "k", {"title": "", "content": "x"})).status == 400
     assert await count(db, "idempotency_keys") == 0
     assert (await send(author, "k")).status == 201
 
 
-async def test_what_cannot_be_stored_writes_no_post(
+async def test_idempotency_key_that_cannot_be_stored_writes_no_post(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     await db.execute("ALTER TABLE idempotency_keys ADD CONSTRAINT refuse CHECK (false)")
@@ -83,16 +87,20 @@ async def test_what_cannot_be_stored_writes_no_post(
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "ä", "\x7f", "a" * 256])
-async def test_a_malformed_key_is_400(author: Client, key: str, db: "asyncpg.Connection") -> None:
+async def test_malformed_idempotency_key_is_400(
+    author: Client, key: str, db: "asyncpg.Connection"
+) -> None:
     assert (await send(author, key)).status == 400
     assert await count(db) == 0
 
 
-async def test_a_key_of_255_characters_is_taken(author: Client) -> None:
+async def test_idempotency_key_of_255_characters_is_taken(author: Client) -> None:
     assert (await send(author, "~" * 255)).status == 201
 
 
-async def test_after_a_day_the_key_is_new(author: Client, db: "asyncpg.Connection") -> None:
+async def test_idempotency_key_is_forgotten_after_a_day(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     await send(author, "k")
     await db.execute("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'")
     answer = await send(author, "k", {**POST, "title": "The next day"})
@@ -101,7 +109,9 @@ async def test_after_a_day_the_key_is_new(author: Client, db: "asyncpg.Connectio
     assert (await send(author, "k", {**POST, "title": "The next day"})).body == answer.body
 
 
-async def test_twenty_at_once_make_one_post(author: Client, db: "asyncpg.Connection") -> None:
+async def test_twenty_concurrent_requests_with_one_key_make_one_post(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     for number in range(5):
         answers = await asyncio.gather(*(send(author, f"k{number}") for _ in range(20)))
         created = [answer for answer in answers if answer.status == 201]

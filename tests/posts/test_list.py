@@ -46,26 +46,26 @@ async def count_both(client: Client, db: "asyncpg.Connection") -> tuple[int, int
     return (await listed(client))["total"], await db.fetchval(visible)
 
 
-async def test_empty_list(client: Client) -> None:
+async def test_list_without_posts_is_empty(client: Client) -> None:
     found = await listed(client)
     assert {"posts", "total", "pages", "current_page"} <= set(found)
     assert (found["posts"], found["total"], found["pages"], found["current_page"]) == ([], 0, 0, 1)
 
 
-async def test_shows_what_a_single_read_shows(client: Client) -> None:
+async def test_list_shows_posts_as_single_reads_do(client: Client) -> None:
     ada = await client.sign_up()
     post = (await ada.post("/api/posts", {"title": "a", "content": "b"})).json
     assert (await listed(client))["posts"] == [post]
 
 
-async def test_newest_come_first(client: Client) -> None:
+async def test_list_begins_with_the_newest_posts(client: Client) -> None:
     ada = await client.sign_up()
     for title in "abc":
         await ada.post("/api/posts", {"title": title, "content": "b"})
     assert [post["title"] for post in (await listed(client))["posts"]] == ["c", "b", "a"]
 
 
-async def test_pages_of_posts_of_one_moment_show_each_once(
+async def test_pages_show_each_post_of_one_moment_once(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     ada = await client.sign_up()
@@ -93,7 +93,7 @@ async def test_pages_of_one_author_leave_out_the_others(
 @pytest.mark.parametrize(
     ("per_page", "pages"), [(1, 20), (19, 2), (20, 1), (21, 1), (100, 1), (3, 7)]
 )
-async def test_number_of_pages(
+async def test_number_of_pages_follows_from_the_total(
     client: Client, db: "asyncpg.Connection", per_page: int, pages: int
 ) -> None:
     ada = await client.sign_up()
@@ -118,7 +118,9 @@ async def test_page_past_the_end_is_empty(client: Client, page: int) -> None:
 
 @pytest.mark.parametrize("name", ["page", "per_page"])
 @pytest.mark.parametrize("value", JUNK)
-async def test_what_is_no_positive_integer_is_named(anyone: Client, name: str, value: str) -> None:
+async def test_page_that_is_no_positive_integer_is_named(
+    anyone: Client, name: str, value: str
+) -> None:
     assert faults(await anyone.get(f"/api/posts?{name}={value}")) == {name}
 
 
@@ -131,15 +133,17 @@ async def test_what_is_no_positive_integer_is_named(anyone: Client, name: str, v
         ("per_page=1&per_page=1", "per_page"),
     ],
 )
-async def test_beyond_the_limits_is_named(anyone: Client, query: str, name: str) -> None:
+async def test_page_beyond_the_limits_is_named(anyone: Client, query: str, name: str) -> None:
     assert faults(await anyone.get(f"/api/posts?{query}")) == {name}
 
 
-async def test_both_faults_are_told_at_once(anyone: Client) -> None:
+async def test_faults_of_page_and_per_page_are_listed_at_once(anyone: Client) -> None:
     assert faults(await anyone.get("/api/posts?page=x&per_page=y")) == {"page", "per_page"}
 
 
-async def test_total_is_exact_after_a_storm(client: Client, db: "asyncpg.Connection") -> None:
+async def test_list_total_is_exact_after_a_storm_of_writes(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     people = [await client.sign_up() for _ in range(3)]
 
     async def write_and_delete(person: Client, number: int) -> None:
@@ -157,7 +161,9 @@ async def test_total_is_exact_after_a_storm(client: Client, db: "asyncpg.Connect
     assert total == there < 48
 
 
-async def test_total_is_exact_after_a_rollback(client: Client, db: "asyncpg.Connection") -> None:
+async def test_list_total_is_exact_after_a_rollback(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     ada = await client.sign_up()
     await insert_posts(db, ada.user["id"], 3)
     transaction = db.transaction()
@@ -168,7 +174,7 @@ async def test_total_is_exact_after_a_rollback(client: Client, db: "asyncpg.Conn
     assert await count_both(client, db) == (3, 3)
 
 
-async def test_what_is_inserted_hidden_is_neither_counted_nor_told(
+async def test_post_inserted_as_deleted_is_neither_counted_nor_an_event(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     ada, bob = await client.sign_up(), await client.sign_up()
@@ -186,7 +192,7 @@ async def test_what_is_inserted_hidden_is_neither_counted_nor_told(
     assert (await listed(client, f"?author={bob.user['username']}"))["total"] == 8
 
 
-async def test_total_is_exact_after_truncate(client: Client, db: "asyncpg.Connection") -> None:
+async def test_list_total_is_exact_after_truncate(client: Client, db: "asyncpg.Connection") -> None:
     ada = await client.sign_up()
     await insert_posts(db, ada.user["id"], 3)
     await db.execute("TRUNCATE posts")

@@ -33,7 +33,7 @@ async def one_connection(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.mark.parametrize("by_author", [False, True])
 @pytest.mark.parametrize("start", ["first", "page", "position"])
-async def test_a_list_s_plan_is_kept(
+async def test_list_keeps_its_query_plan(
     client: Client, db: "asyncpg.Connection", one_connection: Database, by_author: bool, start: str
 ) -> None:
     ada = await client.sign_up()

@@ -28,7 +28,7 @@ async def titles(client: Client, query: str) -> list[str]:
     return [post["title"] for post in answer.json["posts"]]
 
 
-async def test_one_author_s_posts_in_any_case(client: Client, author: Client) -> None:
+async def test_author_filter_reads_the_name_in_any_case(client: Client, author: Client) -> None:
     other = await client.sign_up()
     await write(author, "mine")
     await write(other, "theirs")
@@ -53,7 +53,7 @@ async def test_one_author_s_posts_in_any_case(client: Client, author: Client) ->
         ("", ["pear", "apple pie", "apple"]),
     ],
 )
-async def test_words_in_websearch_syntax(author: Client, words: str, found: list[str]) -> None:
+async def test_search_takes_websearch_syntax(author: Client, words: str, found: list[str]) -> None:
     await write(author, "apple")
     await write(author, "apple pie")
     await write(author, "pear", "sweet")
@@ -68,7 +68,7 @@ async def test_bad_filters_are_400(client: Client, query: str) -> None:
     assert (await client.get(f"/api/posts?{query}")).status == 400
 
 
-async def test_both_filters_and_cursors_together(client: Client, author: Client) -> None:
+async def test_filters_and_cursors_work_together(client: Client, author: Client) -> None:
     other = await client.sign_up()
     mine = [await write(author, f"apple {number}") for number in range(5)]
     await write(other, "apple")
@@ -86,7 +86,7 @@ async def test_both_filters_and_cursors_together(client: Client, author: Client)
 
 
 @pytest.mark.parametrize(("ubiquitous", "common"), [(0, 0), (10**9, 0), (10**9, 10**9)])
-async def test_every_way_to_search_finds_the_same(
+async def test_every_search_plan_finds_the_same_posts(
     author: Client, monkeypatch: pytest.MonkeyPatch, ubiquitous: int, common: int
 ) -> None:
     monkeypatch.setattr(search, "_UBIQUITOUS", ubiquitous)
@@ -102,9 +102,7 @@ async def test_every_way_to_search_finds_the_same(
     assert [post["id"] for post in by_cursor.json["posts"]] == matching[4:]
 
 
-async def test_the_total_for_words_stops_at_its_cap(
-    author: Client, db: "asyncpg.Connection"
-) -> None:
+async def test_search_total_stops_at_its_cap(author: Client, db: "asyncpg.Connection") -> None:
     await db.execute(
         "INSERT INTO posts (id, author_id, title, content) SELECT gen_random_uuid(), $1, "
         "CASE WHEN n = 1 THEN 'rare' ELSE 'often' END, 'always' FROM generate_series(1, 10001) n",
@@ -123,7 +121,7 @@ async def test_the_total_for_words_stops_at_its_cap(
     assert len(last.json["posts"]) == 20
 
 
-async def test_totals_are_exact_after_a_storm(
+async def test_search_totals_are_exact_after_a_storm_of_writes(
     client: Client, author: Client, db: "asyncpg.Connection"
 ) -> None:
     authors = [author, await client.sign_up(), await client.sign_up()]

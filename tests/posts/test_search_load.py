@@ -86,7 +86,7 @@ async def ratio(streams: Streams) -> float:
 
 
 @pytest.mark.proof
-async def test_a_word_in_each_of_a_million_posts(
+async def test_search_for_a_word_in_each_of_a_million_posts_is_fast(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     await fill(database_url, db)

@@ -34,7 +34,7 @@ async def test_a_deleted_post_is_gone_from_every_read(client: Client, author: Cl
         assert (answer.json["posts"], answer.json["total"]) == ([], 0)
 
 
-async def test_its_author_restores_it_as_it_was(client: Client, author: Client) -> None:
+async def test_author_restores_a_deleted_post_as_it_was(client: Client, author: Client) -> None:
     path = await write(author)
     before = await client.get(path)
     await author.delete(path)
@@ -46,13 +46,13 @@ async def test_its_author_restores_it_as_it_was(client: Client, author: Client) 
     assert (await client.get("/api/posts")).json["total"] == 1
 
 
-async def test_what_is_not_deleted_stays_as_it_is(author: Client) -> None:
+async def test_restoring_a_post_that_is_not_deleted_changes_nothing(author: Client) -> None:
     path = await write(author)
     before = await author.get(path)
     assert (await author.post(f"{path}/restore")).json == before.json
 
 
-async def test_others_may_not_restore(client: Client, author: Client) -> None:
+async def test_only_the_author_may_restore_a_post(client: Client, author: Client) -> None:
     path = await write(author)
     await author.delete(path)
     other = await client.sign_up()
@@ -61,7 +61,7 @@ async def test_others_may_not_restore(client: Client, author: Client) -> None:
     assert (await author.post(f"{path[:-12]}000000000000/restore")).status == 404
 
 
-async def test_what_an_operator_removed_its_author_does_not_restore(
+async def test_author_may_not_restore_what_an_operator_removed(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     path = await write(author)
@@ -71,7 +71,7 @@ async def test_what_an_operator_removed_its_author_does_not_restore(
     assert (await author.get(path)).status == 404
 
 
-async def test_after_retention_it_is_gone_for_good(
+async def test_deleted_post_is_removed_after_retention(
     app: Service, author: Client, db: "asyncpg.Connection"
 ) -> None:
     old, recent, visible = [await write(author) for _ in range(3)]
@@ -88,7 +88,7 @@ async def test_after_retention_it_is_gone_for_good(
     assert (await author.get(visible)).status == 200
 
 
-async def test_the_counts_of_accounts_that_are_gone_are_removed(
+async def test_post_counts_of_deleted_accounts_are_removed(
     app: Service, author: Client, db: "asyncpg.Connection"
 ) -> None:
     await write(author)

@@ -64,7 +64,7 @@ async def settled(db: "asyncpg.Connection") -> None:
     await until(nothing_is_held_back)
 
 
-async def test_every_change_arrives_as_the_api_shows_it(port: int, author: Client) -> None:
+async def test_stream_sends_every_change_as_the_api_shows_it(port: int, author: Client) -> None:
     odd = {"title": 'Quotes " \\ and \u2028 lines', "content": "a\r\nb\x01\u00fc\U0001f600"}
     async with EventSource(port).connected() as source:
         created = (await author.post("/api/posts", odd)).json
@@ -85,7 +85,7 @@ async def test_every_change_arrives_as_the_api_shows_it(port: int, author: Clien
     ]
 
 
-async def test_headers_let_events_through_at_once(port: int) -> None:
+async def test_stream_s_headers_forbid_buffering(port: int) -> None:
     async with EventSource(port).connected() as source:
         lines = source.head.lower().splitlines()
     assert lines[0].split()[1] == "200"
@@ -95,7 +95,7 @@ async def test_headers_let_events_through_at_once(port: int) -> None:
     assert not any(line.startswith("content-length") for line in lines)
 
 
-async def test_head_gets_headers_and_no_stream(app: Service, port: int) -> None:
+async def test_head_of_the_stream_gets_headers_alone(app: Service, port: int) -> None:
     answer = await exchange(port, head("HEAD", "/api/posts/stream"))
     assert answer.status == 200
     assert answer.headers["content-type"] == "text/event-stream"
@@ -103,7 +103,7 @@ async def test_head_gets_headers_and_no_stream(app: Service, port: int) -> None:
     assert open_streams(app) == 0
 
 
-async def test_a_new_client_gets_only_what_comes(
+async def test_new_stream_gets_only_later_events(
     port: int, author: Client, db: "asyncpg.Connection"
 ) -> None:
     await write_post(author)
@@ -116,7 +116,7 @@ async def test_a_new_client_gets_only_what_comes(
             assert (await second.next()).data == expected
 
 
-async def test_resumes_with_neither_gap_nor_repeat(port: int, author: Client) -> None:
+async def test_stream_resumes_with_neither_gap_nor_repeat(port: int, author: Client) -> None:
     source = EventSource(port)
     written = []
     async with source.connected():
@@ -133,7 +133,7 @@ async def test_resumes_with_neither_gap_nor_repeat(port: int, author: Client) ->
     assert [event.data for event in seen] == written
 
 
-async def test_a_client_that_never_got_an_event_resumes_too(port: int, author: Client) -> None:
+async def test_stream_resumes_although_it_had_no_event_yet(port: int, author: Client) -> None:
     source = EventSource(port)
     async with source.connected():
         pass
@@ -146,7 +146,7 @@ async def test_a_client_that_never_got_an_event_resumes_too(port: int, author: C
     "last_id",
     ["nonsense", "7", "1-", "-1-2", "01-2", "999999999-1", f"{2**63}-1", f"{10**30}-1", "1-1", "é"],
 )
-async def test_an_unknown_id_is_told_to_reload_and_goes_on(
+async def test_unknown_last_event_id_gets_reset_and_goes_on(
     port: int, author: Client, last_id: str, db: "asyncpg.Connection"
 ) -> None:
     await write_post(author)
@@ -163,7 +163,7 @@ async def test_an_unknown_id_is_told_to_reload_and_goes_on(
         assert (await source.next()).data == written
 
 
-async def test_an_id_from_too_long_ago_is_told_to_reload(
+async def test_last_event_id_of_long_ago_gets_reset(
     port: int, author: Client, db: "asyncpg.Connection"
 ) -> None:
     source = EventSource(port)
@@ -177,7 +177,7 @@ async def test_an_id_from_too_long_ago_is_told_to_reload(
         assert (await source.next()).kind == "reset"
 
 
-async def test_after_a_day_of_silence_reload_and_go_on(
+async def test_stream_silent_for_a_day_gets_reset_and_goes_on(
     port: int, author: Client, db: "asyncpg.Connection"
 ) -> None:
     source = EventSource(port)
@@ -191,7 +191,7 @@ async def test_after_a_day_of_silence_reload_and_go_on(
         assert (await source.next()).data == expected
 
 
-async def test_bulk_and_foreign_changes_are_events_too(
+async def test_bulk_changes_and_changes_by_sql_are_events(
     port: int, author: Client, db: "asyncpg.Connection"
 ) -> None:
     ids = [(await write_post(author))["id"] for _ in range(3)]
@@ -226,13 +226,13 @@ async def test_rolled_back_changes_and_quiet_loads_are_no_events(
         assert (await source.next()).data == expected
 
 
-async def test_silence_is_broken_by_comments(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_stream_gets_comments(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broadcast, "HEARTBEAT", 0)
     async with EventSource(port).connected() as source, asyncio.timeout(5):
         assert await source.block() == await source.block() == {":": ""}
 
 
-async def test_a_client_that_leaves_costs_nothing_more(app: Service, port: int) -> None:
+async def test_disconnected_stream_costs_nothing_more(app: Service, port: int) -> None:
     async with EventSource(port).connected():
         assert open_streams(app) == 1
 
@@ -242,7 +242,7 @@ async def test_a_client_that_leaves_costs_nothing_more(app: Service, port: int) 
     await until(all_gone)
 
 
-async def test_a_slow_client_is_dropped_and_resumes(
+async def test_slow_stream_is_dropped_and_resumes(
     app: Service, port: int, author: Client, db: "asyncpg.Connection"
 ) -> None:
     author_id = UUID(author.user["id"])
@@ -263,7 +263,7 @@ async def test_a_slow_client_is_dropped_and_resumes(
     assert [event.id for event in received] == [event.id for event in seen]
 
 
-async def test_a_client_that_takes_nothing_is_dropped(
+async def test_stream_that_takes_nothing_is_dropped(
     app: Service,
     port: int,
     author: Client,
@@ -314,7 +314,7 @@ async def test_streams_are_bounded_in_number(port: int, monkeypatch: pytest.Monk
         assert "retry-after: 60" in second.head.lower()
 
 
-async def test_without_the_database_no_stream_begins(
+async def test_stream_without_a_database_is_503(
     app: Service, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unreachable() -> "asyncpg.Connection":
@@ -326,7 +326,7 @@ async def test_without_the_database_no_stream_begins(
         assert " 503 " in source.head
 
 
-async def test_a_reader_that_ends_as_the_connection_is_lost_ends() -> None:
+async def test_stream_reader_cancelled_as_its_connection_is_lost_ends() -> None:
     connect = LostWhenCancelled()
     posts = stream.PostStream(connect)
     waiting = asyncio.create_task(posts.open(None, abort=lambda: None))
@@ -361,7 +361,7 @@ async def test_streams_leave_the_pool_alone(database_url: str, db: "asyncpg.Conn
         assert await asyncio.gather(*holding) == [expected] * 200
 
 
-async def test_every_process_sends_every_change(
+async def test_streams_of_every_process_send_every_change(
     settings: Settings, port: int, author: Client
 ) -> None:
     other = create_app(settings)

@@ -52,7 +52,7 @@ async def slowest_of_hundred(port: int) -> float:
 
 @pytest.mark.proof
 @pytest.mark.usefixtures("open_files")
-async def test_two_thousand_idle_streams(
+async def test_two_thousand_idle_streams_cost_little(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     author_id = uuid4()

@@ -69,7 +69,7 @@ async def follow(source: EventSource, seed: int, written: asyncio.Future[int]) -
     return seen
 
 
-async def test_everyone_sees_every_event_once_in_one_order(settings: Settings) -> None:
+async def test_every_stream_sees_every_event_once_in_one_order(settings: Settings) -> None:
     app = create_app(settings)
     async with streaming(app) as port:
         author = await Client(app).sign_up()
@@ -103,7 +103,7 @@ def short_path() -> Iterator[Path]:
         yield Path(folder)
 
 
-async def test_a_restart_of_the_database_leaves_no_gap(short_path: Path) -> None:
+async def test_database_restart_leaves_no_gap_in_the_stream(short_path: Path) -> None:
     server = start(short_path, durable=False)
     settings = make_settings(database_url=server.url())
     engine = create_engine(settings)
@@ -139,7 +139,9 @@ async def _insert(connection: "asyncpg.Connection", author_id: UUID) -> UUID:
     return post_id
 
 
-async def test_lost_connections_leave_no_gap(settings: Settings, db: "asyncpg.Connection") -> None:
+async def test_lost_connections_leave_no_gap_in_the_stream(
+    settings: Settings, db: "asyncpg.Connection"
+) -> None:
     app = create_app(settings)
     async with streaming(app) as port, EventSource(port).connected() as source:
         author = await Client(app).sign_up()
@@ -155,7 +157,7 @@ async def test_lost_connections_leave_no_gap(settings: Settings, db: "asyncpg.Co
         assert [event.data["id"] for event in await source.take(len(ids))] == ids
 
 
-async def test_events_that_a_failover_lost_tell_clients_to_reload(
+async def test_events_lost_in_a_failover_reset_the_stream(
     settings: Settings, db: "asyncpg.Connection"
 ) -> None:
     app = create_app(settings)

@@ -64,7 +64,9 @@ async def told(client: Client, path: str = "/api/posts?q=apple") -> int:
 
 
 @pytest.mark.usefixtures("way")
-async def test_deleted_and_restored(author: Client, db: "asyncpg.Connection") -> None:
+async def test_total_follows_deletions_and_restorations(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     paths = [f"/api/posts/{post}" for post in await apples(db, author, ENOUGH + 2)]
     for left in reversed(range(len(paths))):
         assert await told(author) == min(left + 1, CAP + 1)
@@ -76,7 +78,9 @@ async def test_deleted_and_restored(author: Client, db: "asyncpg.Connection") ->
 
 
 @pytest.mark.usefixtures("way")
-async def test_changed_to_other_words_and_back(author: Client, db: "asyncpg.Connection") -> None:
+async def test_total_follows_changes_to_other_words_and_back(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     paths = [f"/api/posts/{post}" for post in await apples(db, author, ENOUGH)]
     for left in reversed(range(CAP - 2, ENOUGH)):
         assert await told(author) == min(left + 1, CAP + 1)
@@ -88,7 +92,7 @@ async def test_changed_to_other_words_and_back(author: Client, db: "asyncpg.Conn
 
 
 @pytest.mark.usefixtures("way")
-async def test_matches_with_many_other_posts_between(
+async def test_total_is_exact_with_many_other_posts_between(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     await apples(db, author, CAP - 2)
@@ -100,7 +104,9 @@ async def test_matches_with_many_other_posts_between(
         assert await told(author) == found
 
 
-async def test_an_account_that_is_deleted(author: Client, db: "asyncpg.Connection") -> None:
+async def test_total_follows_the_deletion_of_an_account(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     other = await author.sign_up()
     await apples(db, author, CAP)
     await apples(db, other, ENOUGH - CAP)
@@ -110,7 +116,9 @@ async def test_an_account_that_is_deleted(author: Client, db: "asyncpg.Connectio
     assert (await told(other), await told(other, by_name)) == (ENOUGH - CAP, 0)
 
 
-async def test_a_name_that_becomes_another_s(author: Client, db: "asyncpg.Connection") -> None:
+async def test_total_follows_a_username_that_changes_hands(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     name, other = author.user["username"], await author.sign_up()
     await apples(db, author, ENOUGH)
     await apples(db, other, 1)
@@ -123,7 +131,7 @@ async def test_a_name_that_becomes_another_s(author: Client, db: "asyncpg.Connec
     assert await told(other, "/api/posts?q=apple&author=elsewhere") == CAP + 1
 
 
-async def test_what_another_process_deletes(
+async def test_total_follows_deletions_by_another_process(
     author: Client, settings: Settings, db: "asyncpg.Connection"
 ) -> None:
     posts = await apples(db, author, ENOUGH)
@@ -136,7 +144,7 @@ async def test_what_another_process_deletes(
 
 
 @pytest.mark.usefixtures("way")
-async def test_a_deletion_is_seen_once_it_is_committed(
+async def test_total_follows_a_deletion_once_it_is_committed(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     await apples(db, author, ENOUGH)
@@ -155,7 +163,9 @@ async def test_a_deletion_is_seen_once_it_is_committed(
     assert await told(author) == 0
 
 
-async def test_emptied_and_filled_again(author: Client, db: "asyncpg.Connection") -> None:
+async def test_total_follows_truncate_and_new_posts(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
     await apples(db, author, ENOUGH)
     assert await told(author) == CAP + 1
     await db.execute("TRUNCATE posts CASCADE")
@@ -182,7 +192,7 @@ async def test_emptied_and_filled_again(author: Client, db: "asyncpg.Connection"
         ("TRUNCATE posts CASCADE", 3),
     ],
 )
-async def test_what_is_a_loss(
+async def test_changes_count_as_losses_when_posts_may_stop_matching(
     author: Client, db: "asyncpg.Connection", change: str, lost: int
 ) -> None:
     await author.sign_up()
@@ -193,7 +203,7 @@ async def test_what_is_a_loss(
     assert await db.fetchval(LOSSES) == before + lost
 
 
-async def test_losses_of_many_posts_are_counted_as_fast_as_of_one(
+async def test_losses_of_many_posts_are_counted_in_linear_time(
     author: Client, db: "asyncpg.Connection"
 ) -> None:
     """A plan that is good for one post and kept would compare each post with each."""
@@ -205,7 +215,7 @@ async def test_losses_of_many_posts_are_counted_as_fast_as_of_one(
     assert await db.fetchval(LOSSES) == 30_000
 
 
-async def test_a_search_that_was_counted_is_one_statement(
+async def test_search_with_a_proven_total_is_one_statement(
     author: Client, db: "asyncpg.Connection", trips: Trips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_totals, "_GAINS", 3)
@@ -224,7 +234,7 @@ async def test_a_search_that_was_counted_is_one_statement(
     assert await trips.during(author.get(path)) == READ * 3
 
 
-async def test_what_is_not_over_the_cap_is_not_remembered(
+async def test_total_within_the_cap_is_not_cached(
     author: Client, db: "asyncpg.Connection", app: Service
 ) -> None:
     totals: TotalsCache = app.component(TotalsCache)
@@ -239,7 +249,7 @@ async def test_what_is_not_over_the_cap_is_not_remembered(
     assert len(totals) == 0
 
 
-def test_the_last_searches_are_remembered() -> None:
+def test_cache_keeps_the_last_totals() -> None:
     totals = TotalsCache(room=3)
     proven = ProvenTotal(
         ENOUGH, SearchPlan.RARE, PostCounters(posts=ENOUGH, losses=0, author_id=None)
@@ -267,14 +277,16 @@ def test_the_last_searches_are_remembered() -> None:
         (10_021, 5, 1, False),
     ],
 )
-def test_how_long_a_proof_holds(posts: int, losses: int, author_id: int, holds: bool) -> None:
+def test_proven_total_holds_until_too_many_losses(
+    posts: int, losses: int, author_id: int, holds: bool
+) -> None:
     proven = ProvenTotal(
         ENOUGH, SearchPlan.RARE, PostCounters(posts=20, losses=5, author_id=UUID(int=1))
     )
     assert proven.holds(PostCounters(posts, losses, UUID(int=author_id))) is holds
 
 
-async def test_totals_are_exact_after_each_storm(
+async def test_totals_are_exact_after_each_storm_of_writes(
     author: Client, settings: Settings, db: "asyncpg.Connection"
 ) -> None:
     authors = [author, await author.sign_up()]

@@ -40,7 +40,7 @@ def complaint(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> str:
     return str(caught.value)
 
 
-def test_defaults() -> None:
+def test_settings_have_their_documented_defaults() -> None:
     settings = load_settings()
     assert settings.service_env is Environment.DEVELOPMENT
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
@@ -78,7 +78,7 @@ def test_defaults() -> None:
         ("LOG_FORMAT", "hunter2"),
     ],
 )
-def test_wrong_value_is_named_and_not_told(
+def test_wrong_setting_is_named_without_its_value(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     told = complaint(monkeypatch, {name: value})
@@ -86,7 +86,7 @@ def test_wrong_value_is_named_and_not_told(
     assert "hunter2" not in told
 
 
-def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told = complaint(monkeypatch, {"PORT": "x", "DATABASE_POOL_SIZE": "y"})
     assert "PORT: " in told
     assert "DATABASE_POOL_SIZE: " in told
@@ -101,11 +101,11 @@ def test_every_scheme_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, ur
     assert dsn in {"postgresql://u:p@h/d", "postgres://u:p@h/d"}
 
 
-def test_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, {"DATABASE_URL": "", "PORT": ""}).database_url is None
 
 
-def test_address_that_is_not_set_is_named() -> None:
+def test_missing_database_url_is_named() -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         _ = load_settings().database_dsn
 
@@ -125,17 +125,19 @@ def test_complete_production_settings_are_taken(monkeypatch: pytest.MonkeyPatch)
         ("JWT_SECRET_KEY", "development-only-0123456789abcdef0123456789abcdef"),
     ],
 )
-def test_production_refuses(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_production_refuses_incomplete_settings(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     told = complaint(monkeypatch, PRODUCTION | {name: value})
     assert name in told
     assert not value or value not in told
 
 
-def test_secret_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_s_length_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, PRODUCTION | {"SECRET_KEY": "é" * 16}).production
 
 
-def test_production_makes_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_production_generates_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     complaint(monkeypatch, PRODUCTION | {"SECRET_KEY": ""})
     assert not (tmp_path / "var").exists()
 
@@ -179,7 +181,7 @@ def test_environment_wins_over_the_env_file(
     assert load(monkeypatch, {"PORT": "10"}).port == 10
 
 
-def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_not_shown_in_settings_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "postgresql://u:hunter2@h/d"
     settings = load(monkeypatch, {"SECRET_KEY": "hunter2", "DATABASE_URL": url})
     assert "hunter2" not in repr(settings)

@@ -56,7 +56,7 @@ async def preflight(
 
 
 @pytest.mark.parametrize("origin", [APP, LOCAL])
-async def test_named_origin_may_read_with_credentials(client: Client, origin: str) -> None:
+async def test_configured_origin_may_read_with_credentials(client: Client, origin: str) -> None:
     answer = await client.get("/api/posts", headers={"Origin": origin})
     told = cors_headers(answer)
     assert told["access-control-allow-origin"] == origin
@@ -68,7 +68,7 @@ async def test_named_origin_may_read_with_credentials(client: Client, origin: st
 
 
 @pytest.mark.parametrize("origin", NOT_NAMED)
-async def test_other_origin_may_not(client: Client, origin: str) -> None:
+async def test_unconfigured_origin_may_not_read(client: Client, origin: str) -> None:
     answer = await client.get("/api/posts", headers={"Origin": origin})
     assert (answer.status, cors_headers(answer)) == (200, {})
     # A cache must not give this answer to the origins that may.
@@ -77,7 +77,7 @@ async def test_other_origin_may_not(client: Client, origin: str) -> None:
     assert cors_headers(asked) == {}
 
 
-async def test_answer_to_no_origin_varies_too(client: Client) -> None:
+async def test_answer_without_an_origin_varies_by_origin(client: Client) -> None:
     answer = await client.get("/api/posts")
     assert (cors_headers(answer), answer.headers["Vary"]) == ({}, "Origin")
     again = {"If-None-Match": answer.headers["ETag"], "Origin": APP}
@@ -106,13 +106,13 @@ async def test_preflight_grants_only_known_headers(client: Client) -> None:
     assert names(cors_headers(answer)["access-control-allow-headers"]) == {"content-type"}
 
 
-async def test_plain_options_tells_the_methods(client: Client) -> None:
+async def test_options_without_preflight_lists_the_methods(client: Client) -> None:
     answer = await client.request("OPTIONS", "/api/posts", headers={"Origin": APP})
     assert names(answer.headers["Allow"]) == {"get", "head", "options", "post"}
     assert cors_headers(answer)["access-control-allow-origin"] == APP
 
 
-async def test_failures_are_readable(app: Service, client: Client) -> None:
+async def test_failure_is_readable_by_a_configured_origin(app: Service, client: Client) -> None:
     async def break_down() -> str:
         raise RuntimeError
 
@@ -130,7 +130,9 @@ async def test_failures_are_readable(app: Service, client: Client) -> None:
         assert "access-control-expose-headers" in cors_headers(answer)
 
 
-async def test_failure_after_the_route_is_readable(app: Service, client: Client) -> None:
+async def test_failure_after_the_route_is_readable_by_a_configured_origin(
+    app: Service, client: Client
+) -> None:
     """The commit, for example, fails when the answer is made already."""
     failures = [RuntimeError()]
 
@@ -145,7 +147,7 @@ async def test_failure_after_the_route_is_readable(app: Service, client: Client)
     assert cors_headers(answer)["access-control-allow-origin"] == APP
 
 
-async def test_too_many_requests_is_readable(database_url: str, tmp_path: Path) -> None:
+async def test_429_is_readable_by_a_configured_origin(database_url: str, tmp_path: Path) -> None:
     settings = make_settings(
         database_url=database_url,
         data_dir=tmp_path,
@@ -164,7 +166,7 @@ async def test_too_many_requests_is_readable(database_url: str, tmp_path: Path) 
     assert {"retry-after", "ratelimit-reset"} <= names(told["access-control-expose-headers"])
 
 
-async def test_none_by_default(anyone: Client) -> None:
+async def test_no_origin_is_allowed_by_default(anyone: Client) -> None:
     for answer in (
         await anyone.get("/api/posts", headers={"Origin": APP}),
         await preflight(anyone, "/api/posts", "GET"),
@@ -201,7 +203,7 @@ async def test_none_by_default(anyone: Client) -> None:
         f"{APP},*",
     ],
 )
-def test_wrong_origin_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_wrong_cors_origin_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("CORS_ORIGINS", value)
     with pytest.raises(SettingsError, match=r"^CORS_ORIGINS: takes origins"):
         load_settings(database_url="postgresql:///", secret_key="secret")
@@ -218,7 +220,7 @@ def test_wrong_origin_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: st
         ("http://localhost,https://localhost:80,http://a_b.example:65535", None),
     ],
 )
-def test_origins_are_read(
+def test_cors_origins_are_parsed(
     monkeypatch: pytest.MonkeyPatch, value: str, origins: tuple[str, ...] | None
 ) -> None:
     monkeypatch.setenv("CORS_ORIGINS", value)

@@ -109,7 +109,7 @@ async def test_success_commits_before_the_answer(client: Client, db: "asyncpg.Co
 
 
 @pytest.mark.parametrize(("status", "kept"), [(200, True), (304, True), (400, False), (503, False)])
-async def test_answer_decides(
+async def test_status_of_the_answer_decides_on_the_commit(
     client: Client, db: "asyncpg.Connection", status: int, kept: bool
 ) -> None:
     assert (await client.post(f"/answer/{status}")).status == status
@@ -119,7 +119,7 @@ async def test_answer_decides(
 @pytest.mark.parametrize(
     ("kind", "status", "kept"), [("bad", 400, []), ("bug", 500, []), ("kept", 401, [1])]
 )
-async def test_error_decides(
+async def test_kind_of_the_error_decides_on_the_commit(
     app: Service, client: Client, db: "asyncpg.Connection", kind: str, status: int, kept: list[int]
 ) -> None:
     refused(await client.post(f"/raise/{kind}"), status)
@@ -127,14 +127,14 @@ async def test_error_decides(
     assert held(app) == 0
 
 
-async def test_released_work_is_not_kept_and_later_work_is(
+async def test_work_before_a_release_is_lost_and_later_work_is_kept(
     client: Client, db: "asyncpg.Connection"
 ) -> None:
     await client.post("/release")
     assert await notes(db) == [2]
 
 
-async def test_failing_commit_is_no_success(
+async def test_failing_commit_answers_no_success(
     app: Service, client: Client, db: "asyncpg.Connection"
 ) -> None:
     await client.post("/write/1")
@@ -143,7 +143,7 @@ async def test_failing_commit_is_no_success(
     assert held(app) == 0
 
 
-async def test_connection_lost_before_the_commit_is_no_success(
+async def test_connection_lost_before_the_commit_answers_no_success(
     app: Service, client: Client, db: "asyncpg.Connection"
 ) -> None:
     app.config["GATE"] = asyncio.Event()
@@ -179,7 +179,9 @@ async def test_service_recovers_from_lost_connections(
     assert (await client.get("/api/posts")).status == 200
 
 
-async def test_connections_are_lost_at_any_moment(client: Client, db: "asyncpg.Connection") -> None:
+async def test_requests_survive_connections_lost_at_any_moment(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     one = await client.sign_up()
     done = asyncio.Event()
     written = 0
@@ -207,7 +209,7 @@ async def test_connections_are_lost_at_any_moment(client: Client, db: "asyncpg.C
 
 
 @pytest.mark.parametrize("path", ["/api/posts", "/auth/me"])
-async def test_exhausted_pool_is_told(app: Service, client: Client, path: str) -> None:
+async def test_exhausted_pool_is_503(app: Service, client: Client, path: str) -> None:
     caller = await client.sign_up()
     engine = app.database.engine
     async with engine.connect(), engine.connect(), engine.connect():
@@ -218,7 +220,7 @@ async def test_exhausted_pool_is_told(app: Service, client: Client, path: str) -
     assert (await caller.get(path)).status == 200
 
 
-async def test_unreachable_database_is_told(
+async def test_unreachable_database_is_503(
     app: Service, client: Client, settings: Settings
 ) -> None:
     gone = settings.model_copy(update={"database_url": type(settings.secret_key)(NOWHERE)})
@@ -237,13 +239,13 @@ SLEEPING = """
 NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/nowhere"
 
 
-async def test_statement_over_its_time_is_told(client: Client) -> None:
+async def test_statement_over_its_time_is_503(client: Client) -> None:
     for answer in (await client.get("/sleep"), await client.post("/sleep")):
         refused(answer, 503, "The database is unavailable")
         assert "Retry-After" in answer.headers
 
 
-async def test_waiting_for_a_lock_ends_too(client: Client, db: "asyncpg.Connection") -> None:
+async def test_waiting_for_a_lock_is_bounded(client: Client, db: "asyncpg.Connection") -> None:
     async with db.transaction():
         await db.execute("LOCK TABLE posts")
         refused(await client.get("/api/posts"), 503)
@@ -262,7 +264,7 @@ async def test_route_without_tables_takes_no_connection(
     assert cast(QueuePool, app.database.engine.pool).checkedin() == 0
 
 
-async def test_requests_that_are_given_up_leave_nothing(
+async def test_abandoned_requests_leave_no_connection_in_use(
     settings: Settings, db: "asyncpg.Connection"
 ) -> None:
     """50 clients go away while their statement runs; other requests never notice."""

@@ -7,7 +7,7 @@ import pytest
 from tests.support.client import Client
 
 
-async def test_the_page_names_files_that_are_there(client: Client) -> None:
+async def test_docs_page_names_files_that_exist(client: Client) -> None:
     page = await client.get("/docs")
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -21,7 +21,7 @@ async def test_the_page_names_files_that_are_there(client: Client) -> None:
         assert asset.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_the_page_lets_nothing_else_in(client: Client) -> None:
+async def test_docs_page_s_policy_allows_only_its_own_files(client: Client) -> None:
     page = await client.get("/docs")
     policy = page.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; ")
@@ -35,11 +35,11 @@ async def test_the_page_lets_nothing_else_in(client: Client) -> None:
 @pytest.mark.parametrize(
     "name", ["swagger-ui-bundle.js", "nothing.js", "..%2Froutes.py", "page.html"]
 )
-async def test_only_the_pages_own_files_are_served(client: Client, name: str) -> None:
+async def test_only_the_docs_page_s_own_files_are_served(client: Client, name: str) -> None:
     answer = await client.get(f"/docs/assets/{name}")
     assert (answer.status, answer.json["message"]) == (404, "Not found")
 
 
-async def test_nobody_has_to_sign_in(client: Client) -> None:
+async def test_docs_page_needs_no_login(client: Client) -> None:
     for path in ("/docs", "/openapi.json"):
         assert (await client.get(path, token="not a token")).status == 200

@@ -17,7 +17,7 @@ from tests.support.server import exchange, head
 pytestmark = pytest.mark.proof
 
 
-async def test_a_person_signs_in_and_writes_a_post(
+async def test_user_of_the_docs_page_logs_in_and_writes_a_post(
     settings: Settings, browser: BrowserContext
 ) -> None:
     app = create_app(settings)

@@ -77,7 +77,7 @@ async def test_unexpected_failure_says_nothing_of_the_inside(client: Client, pat
 
 
 @pytest.mark.parametrize("kind", ["error", "operational", "statement"])
-async def test_log_has_the_failure_under_the_same_request_id(client: Client, kind: str) -> None:
+async def test_failure_is_logged_under_the_answer_s_request_id(client: Client, kind: str) -> None:
     with capture_logs(processors=[context.merge_context]) as logged:
         answer = await client.get(f"/fail/{kind}")
     (entry,) = [each for each in logged if each["log_level"] == "error"]
@@ -88,7 +88,9 @@ async def test_log_has_the_failure_under_the_same_request_id(client: Client, kin
 @pytest.mark.parametrize(
     ("kind", "status"), [("abort", 500), ("teapot", 418), ("timeout", 408), ("unavailable", 503)]
 )
-async def test_what_others_raise_has_the_one_shape(client: Client, kind: str, status: int) -> None:
+async def test_library_errors_have_the_one_error_shape(
+    client: Client, kind: str, status: int
+) -> None:
     answer = await client.get(f"/fail/{kind}")
     refused(answer, status)
     assert b"hunter2" not in answer.body
@@ -102,7 +104,7 @@ async def test_unavailable_says_when_to_come_back(client: Client) -> None:
     "path",
     ["/", "/nowhere", "/api", "/api/posts/1", "/auth", "//api//posts", "/api/posts//", "/%00"],
 )
-async def test_unknown_path(anyone: Client, path: str) -> None:
+async def test_unknown_path_is_404_in_the_one_error_shape(anyone: Client, path: str) -> None:
     refused(await anyone.get(path), 404, "Not found")
 
 
@@ -115,7 +117,7 @@ async def test_unknown_path(anyone: Client, path: str) -> None:
         ("BREW", "/auth/login", {"OPTIONS", "POST"}),
     ],
 )
-async def test_method_that_is_not_allowed(
+async def test_method_that_is_not_allowed_is_405(
     anyone: Client, method: str, path: str, allowed: set[str]
 ) -> None:
     answer = await anyone.request(method, path)
@@ -124,7 +126,7 @@ async def test_method_that_is_not_allowed(
 
 
 @pytest.mark.parametrize("path", ["/api/posts", "/health/live", "/auth/login"])
-async def test_options_tells_the_methods(anyone: Client, path: str) -> None:
+async def test_options_lists_the_methods(anyone: Client, path: str) -> None:
     answer = await anyone.request("OPTIONS", path)
     assert (answer.status, answer.body) == (200, b"")
     assert "OPTIONS" in answer.headers["Allow"]

@@ -100,7 +100,9 @@ async def rename(tab: Page, old: str, new: str) -> None:
     await post(tab, old).get_by_label("Title").fill(new)
 
 
-async def test_two_tabs_write_edit_and_follow(site: Site, browser: BrowserContext) -> None:
+async def test_two_browser_tabs_write_edit_and_follow_posts(
+    site: Site, browser: BrowserContext
+) -> None:
     one = await site.open(browser)
     complaints: list[str] = []
     one.on("pageerror", lambda error: complaints.append(error.message))
@@ -136,7 +138,7 @@ async def test_two_tabs_write_edit_and_follow(site: Site, browser: BrowserContex
     assert [(found["title"], found["version"]) for found in posts] == [("Other's", 3)]
 
 
-async def test_scripts_cannot_read_the_tokens(site: Site, browser: BrowserContext) -> None:
+async def test_browser_scripts_cannot_read_the_tokens(site: Site, browser: BrowserContext) -> None:
     tab = await site.open(browser)
     await sign_in(tab, "Register")
     held = {cookie["name"]: cookie for cookie in await browser.cookies(f"{site.api}/auth/me")}
@@ -155,7 +157,9 @@ async def test_scripts_cannot_read_the_tokens(site: Site, browser: BrowserContex
     assert (readable, readable_at_home) == (csrf, csrf)
 
 
-async def test_expired_access_token_is_renewed_unseen(site: Site, browser: BrowserContext) -> None:
+async def test_browser_renews_an_expired_access_token_unnoticed(
+    site: Site, browser: BrowserContext
+) -> None:
     tab = await site.open(browser)
     await sign_in(tab, "Register")
     await browser.clear_cookies(name="access_token")
@@ -168,7 +172,7 @@ async def test_expired_access_token_is_renewed_unseen(site: Site, browser: Brows
     await expect(tab.locator("#sign-in")).to_be_visible()
 
 
-async def test_list_goes_on_where_it_is_scrolled_to(site: Site, browser: BrowserContext) -> None:
+async def test_browser_list_continues_when_scrolled(site: Site, browser: BrowserContext) -> None:
     ada = await site.client.sign_up(username="ada")
     for number in range(45):
         written = {"title": f"Number {number}", "content": "Words\n" * 10}
@@ -192,7 +196,7 @@ async def test_list_goes_on_where_it_is_scrolled_to(site: Site, browser: Browser
         ("127.0.0.1", 401),
     ],
 )
-async def test_foreign_page_s_form_is_refused(
+async def test_form_of_a_foreign_page_is_refused_in_the_browser(
     site: Site, browser: BrowserContext, tmp_path: Path, host: str, status: int
 ) -> None:
     await sign_in(await site.open(browser), "Register")

@@ -16,12 +16,12 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
-async def test_well(anyone: Client, path: str) -> None:
+async def test_health_routes_answer_200_on_a_migrated_database(anyone: Client, path: str) -> None:
     answer = await anyone.get(path)
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
-async def test_ready_only_once_migrated(empty_url: str, tmp_path: Path) -> None:
+async def test_service_is_ready_only_once_migrated(empty_url: str, tmp_path: Path) -> None:
     async with running(make_settings(database_url=empty_url, data_dir=tmp_path)) as app:
         client = Client(app)
         answer = await client.get("/health/ready")
@@ -32,25 +32,29 @@ async def test_ready_only_once_migrated(empty_url: str, tmp_path: Path) -> None:
         assert (await client.get("/health/ready")).status == 200
 
 
-async def test_not_ready_at_another_revision(client: Client, db: "asyncpg.Connection") -> None:
+async def test_service_is_not_ready_at_another_revision(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     await db.execute("UPDATE alembic_version SET version_num = 'other'")
     refused(await client.get("/health/ready"), 503)
 
 
-async def test_alive_but_not_ready_without_a_database(tmp_path: Path) -> None:
+async def test_service_is_alive_but_not_ready_without_a_database(tmp_path: Path) -> None:
     async with running(make_settings(database_url=NOWHERE, data_dir=tmp_path)) as app:
         client = Client(app)
         assert (await client.get("/health/live")).status == 200
         assert "database" in refused(await client.get("/health/ready"), 503)["message"]
 
 
-async def test_not_ready_once_the_end_has_begun(client: Client) -> None:
+async def test_service_is_not_ready_once_its_shutdown_has_begun(client: Client) -> None:
     client.app.shutdown_state.begin()
     assert "shutting down" in refused(await client.get("/health/ready"), 503)["message"]
     assert (await client.get("/health/live")).status == 200
 
 
-async def test_ready_although_every_connection_is_taken(app: Service, client: Client) -> None:
+async def test_service_is_ready_although_every_pooled_connection_is_in_use(
+    app: Service, client: Client
+) -> None:
     sessions = [app.database.session() for _ in range(5)]
     for held in sessions:
         await held.connection()
@@ -59,12 +63,12 @@ async def test_ready_although_every_connection_is_taken(app: Service, client: Cl
         await held.close()
 
 
-async def test_many_ask_at_once(client: Client) -> None:
+async def test_many_readiness_checks_at_once_succeed(client: Client) -> None:
     answers = await asyncio.gather(*(client.get("/health/ready") for _ in range(50)))
     assert {answer.status for answer in answers} == {200}
 
 
-async def test_a_silent_database_is_not_waited_for(tmp_path: Path) -> None:
+async def test_readiness_does_not_wait_for_a_silent_database(tmp_path: Path) -> None:
     taken: list[asyncio.StreamWriter] = []
 
     async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,7 +86,9 @@ async def test_a_silent_database_is_not_waited_for(tmp_path: Path) -> None:
             writer.close()
 
 
-async def test_a_stuck_database_is_not_waited_for(client: Client, db: "asyncpg.Connection") -> None:
+async def test_readiness_does_not_wait_for_a_locked_table(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
     async with db.transaction():
         await db.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         start = monotonic()

@@ -86,7 +86,7 @@ async def scrape_port(port: int) -> Scrape:
     return Scrape((await ask(port, "GET", "/metrics")).body)
 
 
-async def test_what_clients_choose_makes_no_series(port: int) -> None:
+async def test_client_input_makes_no_new_series(port: int) -> None:
     for number in range(50):
         await exchange(port, head("GET", f"/nothing/{number}?secret={number}"))
         await exchange(port, head(f"BREW{number}", f"/api/posts/{number}"))
@@ -100,7 +100,7 @@ async def test_what_clients_choose_makes_no_series(port: int) -> None:
     assert found.value("http_requests_total", method="other", route="unmatched") == 50
 
 
-async def test_requests_in_flight(port: int) -> None:
+async def test_requests_in_flight_are_counted(port: int) -> None:
     async def in_flight(count: int) -> bool:
         return (await scrape_port(port)).value("http_requests_in_flight") == count
 
@@ -111,7 +111,7 @@ async def test_requests_in_flight(port: int) -> None:
     assert (await scrape_port(port)).value("http_requests_total", status="499") == 1
 
 
-async def test_use_of_the_pool(app: Service, client: Client) -> None:
+async def test_use_of_the_pool_is_measured(app: Service, client: Client) -> None:
     sessions = [app.database.session() for _ in range(6)]
     for held in sessions[:5]:
         await held.connection()
@@ -141,7 +141,7 @@ class PatientHasher(PasswordHasher):
         return super().hash(password, salt=salt)
 
 
-async def test_hashing(app: Service, client: Client) -> None:
+async def test_pending_password_hashes_are_measured(app: Service, client: Client) -> None:
     hasher = PatientHasher()
     passwords = Passwords(1, hasher)
     app.add_component(passwords)
@@ -155,7 +155,7 @@ async def test_hashing(app: Service, client: Client) -> None:
     assert (await scrape(client)).value("password_hashes_pending") == 0
 
 
-async def test_limits(database_url: str, tmp_path: Path) -> None:
+async def test_limited_requests_are_counted(database_url: str, tmp_path: Path) -> None:
     values = {"ratelimit_enabled": True, "ratelimit_login": "1/minute", "data_dir": tmp_path}
     async with running(make_settings(database_url=database_url, **values)) as app:
         client = Client(app)
@@ -167,7 +167,7 @@ async def test_limits(database_url: str, tmp_path: Path) -> None:
     assert found.value("ratelimit_failures_total") == 0
 
 
-async def test_jobs_by_state(client: Client, db: "asyncpg.Connection") -> None:
+async def test_jobs_are_counted_by_state(client: Client, db: "asyncpg.Connection") -> None:
     await client.register("ada@example.com")
     found = await scrape(client)
     assert found.value("jobs", state="queued") == 1
@@ -185,7 +185,7 @@ async def count_posts(connection: AsyncConnection) -> dict[Labels, float]:
     return {(row[0],): row[1] for row in rows}
 
 
-async def test_queries_are_asked_every_few_seconds(
+async def test_metric_queries_run_every_few_seconds(
     app: Service, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = monotonic()
@@ -202,13 +202,13 @@ async def test_queries_are_asked_every_few_seconds(
     assert (await scrape(client)).value("posts", title="one") == 0
 
 
-async def test_scrape_without_a_database(tmp_path: Path) -> None:
+async def test_metrics_are_served_without_a_database(tmp_path: Path) -> None:
     async with running(make_settings(database_url=NOWHERE, data_dir=tmp_path)) as app:
         found = await scrape(Client(app))
     assert found.value("metrics_query_failures_total") == 1
 
 
-async def test_a_counter_grows_by_what_its_total_grew() -> None:
+async def test_counter_grows_by_the_growth_of_its_total() -> None:
     measured, total = Metrics(), 3
     measured.add_counter("failures", "Failures.", (), lambda: {(): total})
     await measured.render()
@@ -217,14 +217,14 @@ async def test_a_counter_grows_by_what_its_total_grew() -> None:
     assert measured.registry.get_sample_value("failures_total") == 5
 
 
-async def test_process_and_version(client: Client) -> None:
+async def test_process_and_version_are_in_the_metrics(client: Client) -> None:
     found = await scrape(client)
     assert found.value("process_resident_memory_bytes") > 1_000_000
     assert found.value("process_start_time_seconds") > 0
     assert found.value("service_build_info", version="1.0.0") == 1
 
 
-async def test_applications_count_by_themselves(client: Client, tmp_path: Path) -> None:
+async def test_each_application_has_its_own_metrics(client: Client, tmp_path: Path) -> None:
     await client.get("/api/posts")
     async with running(make_settings(database_url=NOWHERE, data_dir=tmp_path)) as app:
         assert (await scrape(Client(app))).value("http_requests_total", route="/api/posts") == 0

@@ -35,14 +35,14 @@ def find(described: dict[str, Any], operation_id: str) -> Operation:
     return next(one for _, _, one in operations(described) if one["operationId"] == operation_id)
 
 
-def test_is_valid(described: dict[str, Any]) -> None:
+def test_openapi_document_is_valid(described: dict[str, Any]) -> None:
     validate(described)
     assert described["openapi"] == "3.1.0"
     assert described["info"]["version"] == "1.0.0"
     assert described["info"]["license"] == {"name": "MIT", "identifier": "MIT"}
 
 
-def test_tells_of_every_route(app: Service, described: dict[str, Any]) -> None:
+def test_openapi_document_has_every_route(app: Service, described: dict[str, Any]) -> None:
     routes = {
         (rule.rule.replace("<id:", "{").replace("<", "{").replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()
@@ -76,7 +76,7 @@ def test_every_operation_has_a_success_and_the_common_failures(described: dict[s
             assert "404" in told, (path, method)
 
 
-def test_errors_that_routes_declare_are_told(described: dict[str, Any]) -> None:
+def test_declared_errors_are_in_the_document(described: dict[str, Any]) -> None:
     change = find(described, "change_post")["responses"]
     assert set(change) >= {"200", "400", "401", "403", "404", "413", "415", "500", "503"}
     examples = change["404"]["content"]["application/json"]["examples"]
@@ -86,7 +86,7 @@ def test_errors_that_routes_declare_are_told(described: dict[str, Any]) -> None:
     assert taken["schema"] == {"$ref": "#/components/schemas/Error"}
 
 
-def test_routes_for_known_callers_name_their_token(described: dict[str, Any]) -> None:
+def test_authenticated_routes_name_their_security_scheme(described: dict[str, Any]) -> None:
     assert find(described, "read_me")["security"] == [{"accessToken": []}, {"accessCookie": []}]
     confirmed: dict[str, list[str]] = {"accessCookie": [], "csrfToken": []}
     assert find(described, "create_post")["security"] == [{"accessToken": []}, confirmed]
@@ -106,7 +106,7 @@ def test_routes_for_known_callers_name_their_token(described: dict[str, Any]) ->
     }
 
 
-def test_writes_tell_of_a_missing_csrf_token(described: dict[str, Any]) -> None:
+def test_authenticated_writes_document_a_missing_csrf_token(described: dict[str, Any]) -> None:
     def examples(operation_id: str) -> set[str]:
         told = find(described, operation_id)["responses"]["403"]
         return set(told["content"]["application/json"]["examples"])
@@ -115,7 +115,7 @@ def test_writes_tell_of_a_missing_csrf_token(described: dict[str, Any]) -> None:
     assert "CsrfRefused" not in examples("read_me")
 
 
-def test_parameters(described: dict[str, Any]) -> None:
+def test_parameters_are_documented_with_their_bounds(described: dict[str, Any]) -> None:
     query = {
         parameter["name"]: parameter
         for parameter in find(described, "list_posts")["parameters"]
@@ -134,7 +134,7 @@ def test_parameters(described: dict[str, Any]) -> None:
     assert post_id["schema"] == {"type": "string", "format": "uuid"}
 
 
-def test_pages_take_the_token_and_a_form(described: dict[str, Any]) -> None:
+def test_pages_document_the_token_and_the_form(described: dict[str, Any]) -> None:
     for name, model in (("verification", "LinkToken"), ("reset", "PasswordReset")):
         [token] = [
             parameter
@@ -167,7 +167,7 @@ def test_pages_take_the_token_and_a_form(described: dict[str, Any]) -> None:
         ('w/"3"', False),
     ],
 )
-async def test_told_entity_tags_are_those_that_are_taken(
+async def test_documented_entity_tags_are_those_that_are_taken(
     described: dict[str, Any], anyone: Client, text: str, good: bool
 ) -> None:
     told = {
@@ -182,14 +182,14 @@ async def test_told_entity_tags_are_those_that_are_taken(
     assert answer.status == (400 if not good else 304 if text == "*" else 200)
 
 
-def test_an_address_is_told_as_it_is_checked(described: dict[str, Any]) -> None:
+def test_email_addresses_are_documented_as_they_are_checked(described: dict[str, Any]) -> None:
     email = described["components"]["schemas"]["ResetRequest"]["properties"]["email"]
     assert re.search(email["pattern"], "ada@example.com")
     assert not re.search(email["pattern"], "nobody")
     assert not re.search(email["pattern"], "a@\0b")
 
 
-def test_a_partial_change_has_no_defaults_and_no_null(described: dict[str, Any]) -> None:
+def test_partial_changes_document_no_defaults_and_no_null(described: dict[str, Any]) -> None:
     change = described["components"]["schemas"]["PostChange"]
     assert "required" not in change
     for member in change["properties"].values():
@@ -197,14 +197,14 @@ def test_a_partial_change_has_no_defaults_and_no_null(described: dict[str, Any])
         assert member["type"] == "string"
 
 
-def test_answers_are_closed_and_requests_open(described: dict[str, Any]) -> None:
+def test_answers_have_closed_schemas_and_requests_open_ones(described: dict[str, Any]) -> None:
     schemas = described["components"]["schemas"]
     assert schemas["PostOut"]["additionalProperties"] is False
     assert set(schemas["PostOut"]["required"]) == set(schemas["PostOut"]["properties"])
     assert "additionalProperties" not in schemas["NewPost"]
 
 
-def test_formats(described: dict[str, Any]) -> None:
+def test_ids_and_times_are_documented_with_their_formats(described: dict[str, Any]) -> None:
     schemas = described["components"]["schemas"]
     user = schemas["UserOut"]["properties"]
     assert [user[name]["format"] for name in ("id", "email", "created_at")] == [
@@ -216,7 +216,7 @@ def test_formats(described: dict[str, Any]) -> None:
     assert (email["format"], email["maxLength"]) == ("email", 254)
 
 
-def test_every_schema_has_an_example_that_is_one(described: dict[str, Any]) -> None:
+def test_every_schema_has_a_valid_example(described: dict[str, Any]) -> None:
     resource = DRAFT202012.create_resource(described)
     registry: Registry[Any] = Registry().with_resource("urn:document", resource)
     bodies = {
@@ -238,7 +238,7 @@ def test_every_schema_has_an_example_that_is_one(described: dict[str, Any]) -> N
             validator.validate(example)
 
 
-def test_every_example_of_a_failure_is_an_error(described: dict[str, Any]) -> None:
+def test_every_failure_s_example_is_an_error_body(described: dict[str, Any]) -> None:
     error = OAS31Validator(described["components"]["schemas"]["Error"])
     failures = [
         (status, told)
@@ -253,18 +253,20 @@ def test_every_example_of_a_failure_is_an_error(described: dict[str, Any]) -> No
             assert str(example["value"]["code"]) == status
 
 
-def test_tags_are_told_in_order(described: dict[str, Any]) -> None:
+def test_tags_are_documented_in_order(described: dict[str, Any]) -> None:
     names = [tag["name"] for tag in described["tags"]]
     seen = dict.fromkeys(tag for _, _, one in operations(described) for tag in one["tags"])
     assert names == list(seen)
     assert all(tag["description"] for tag in described["tags"])
 
 
-def test_is_the_same_each_time(app: Service) -> None:
+def test_openapi_document_is_the_same_each_time(app: Service) -> None:
     assert document(app) == document(app)
 
 
-async def test_is_served_with_an_entity_tag(client: Client, described: dict[str, Any]) -> None:
+async def test_openapi_document_is_served_with_an_entity_tag(
+    client: Client, described: dict[str, Any]
+) -> None:
     first = await client.get("/openapi.json")
     assert (first.status, first.json) == (200, described)
     assert first.headers["Cache-Control"] == "no-cache"

@@ -104,13 +104,13 @@ def described() -> dict[str, Any]:
     return openapi.document(app)
 
 
-def test_is_valid(described: dict[str, Any]) -> None:
+def test_declarations_make_a_valid_document(described: dict[str, Any]) -> None:
     validate(described)
     schemas = described["components"]["schemas"]
     assert schemas["Tree"]["properties"]["leaves"]["items"] == {"$ref": "#/components/schemas/Leaf"}
 
 
-def test_several_successes_with_headers(described: dict[str, Any]) -> None:
+def test_route_may_declare_several_successes_with_headers(described: dict[str, Any]) -> None:
     read = described["paths"]["/trees/{number}"]["get"]
     assert (read["summary"], read["description"].strip()) == ("Read a tree.", "At length.")
     assert set(read["responses"]) == {"200", "304", "400", "404", "500", "503"}
@@ -121,7 +121,7 @@ def test_several_successes_with_headers(described: dict[str, Any]) -> None:
     assert sent["If-None-Match"]["required"] is False
 
 
-def test_one_function_for_two_routes(described: dict[str, Any]) -> None:
+def test_one_function_is_documented_on_two_routes(described: dict[str, Any]) -> None:
     operations = described["paths"]["/trees/{number}"]
     assert operations["put"].pop("operationId") == "replace_tree"
     assert operations["patch"].pop("operationId") == "change_tree"
@@ -131,7 +131,7 @@ def test_one_function_for_two_routes(described: dict[str, Any]) -> None:
     assert described["components"]["securitySchemes"]["cookie"]["in"] == "cookie"
 
 
-def test_headers_of_a_model(described: dict[str, Any]) -> None:
+def test_headers_of_a_model_are_documented(described: dict[str, Any]) -> None:
     parameters = described["paths"]["/trees/{number}"]["put"]["parameters"]
     sent = {one["name"]: one for one in parameters if one.get("in") == "header"}
     assert sent["If-Match"] == {
@@ -144,7 +144,7 @@ def test_headers_of_a_model(described: dict[str, Any]) -> None:
     assert "required" not in sent["X-Flavour"]
 
 
-def test_text_query_and_limit(described: dict[str, Any]) -> None:
+def test_media_type_query_and_limit_are_documented(described: dict[str, Any]) -> None:
     stream = described["paths"]["/trees/stream"]["get"]
     told = stream["responses"]["200"]
     assert told["content"] == {"text/event-stream": {"schema": {"type": "string"}}}

@@ -57,7 +57,7 @@ async def test_beyond_the_limit_is_429_that_says_when_to_come_again(client: Clie
     assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
 
 
-async def test_room_comes_back_bit_by_bit(client: Client, clock: Clock) -> None:
+async def test_room_in_a_window_returns_gradually(client: Client, clock: Clock) -> None:
     assert await statuses(client, "/api/posts", 6) == [200] * 5 + [429]
     clock.advance(75)  # three quarters of the five still count: three, rounded down
     answer = await client.get("/api/posts")
@@ -66,19 +66,19 @@ async def test_room_comes_back_bit_by_bit(client: Client, clock: Clock) -> None:
     assert await statuses(client, "/api/posts", 2) == [200, 429]
 
 
-async def test_a_named_limit_is_one_counter_for_all_its_routes(client: Client) -> None:
+async def test_named_limit_is_one_counter_for_all_its_routes(client: Client) -> None:
     unknown = "/api/posts/00000000-0000-7000-8000-000000000000"
     assert await statuses(client, "/api/posts", 3) == [200] * 3
     assert await statuses(client, unknown, 3) == [404, 404, 429]
 
 
-async def test_of_thirty_at_once_five_pass(client: Client) -> None:
+async def test_five_of_thirty_concurrent_requests_pass_a_limit_of_five(client: Client) -> None:
     answers = await asyncio.gather(*(client.get("/api/posts") for _ in range(30)))
     assert Counter(answer.status for answer in answers) == {200: 5, 429: 25}
 
 
 @override(ratelimit_register="", ratelimit_login="", ratelimit_create="2/minute")
-async def test_a_signed_in_caller_is_counted_by_user_on_any_session(client: Client) -> None:
+async def test_authenticated_caller_is_counted_by_user_on_any_session(client: Client) -> None:
     ann, bob = await client.sign_up(), await client.sign_up()
     again = Client(client.app)
     await again.login(ann.user["email"])
@@ -101,14 +101,14 @@ async def test_default_counts_each_path_and_method_by_itself(client: Client) -> 
 
 
 @override(ratelimit_default="50/hour;200/day")
-async def test_of_several_limits_the_one_with_least_room_is_told(client: Client) -> None:
+async def test_limit_headers_show_the_limit_with_least_room(client: Client) -> None:
     answer = await client.get("/auth/me")
     assert answer.headers["RateLimit-Limit"] == "50"
     assert answer.headers["RateLimit-Remaining"] == "49"
 
 
 @override(ratelimit_read="", ratelimit_default="1/hour")
-async def test_an_empty_limit_is_off(client: Client) -> None:
+async def test_empty_limit_is_off(client: Client) -> None:
     answers = [await client.get("/api/posts") for _ in range(200)]
     assert {answer.status for answer in answers} == {200}
     assert "RateLimit-Limit" not in answers[0].headers
@@ -116,7 +116,7 @@ async def test_an_empty_limit_is_off(client: Client) -> None:
 
 @override(ratelimit_default="1/hour", ratelimit_read="1/hour")
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/.well-known/jwks.json"])
-async def test_what_machines_ask_is_not_limited(client: Client, path: str) -> None:
+async def test_health_metrics_docs_and_keys_are_not_limited(client: Client, path: str) -> None:
     assert await statuses(client, path, 5) == [200] * 5
 
 
@@ -135,14 +135,14 @@ async def test_failed_logins_of_one_email_are_counted_from_anywhere(client: Clie
 
 
 @override(ratelimit_login="100/minute", ratelimit_login_account="3/hour")
-async def test_of_many_wrong_guesses_at_once_three_are_tried(client: Client) -> None:
+async def test_three_of_many_concurrent_guesses_are_tried(client: Client) -> None:
     guesses = (client.login("nobody@example.com", f"guess {n}") for n in range(12))
     answers = await asyncio.gather(*guesses)
     assert Counter(answer.status for answer in answers) == {401: 3, 429: 9}
 
 
 @override(ratelimit_read="1/minute", trusted_proxies=1)
-async def test_behind_a_proxy_each_client_is_counted(client: Client) -> None:
+async def test_each_client_behind_a_trusted_proxy_is_counted(client: Client) -> None:
     def via(*addresses: str) -> dict[str, dict[str, str]]:
         return {"headers": {"X-Forwarded-For": ", ".join(addresses)}}
 
@@ -160,13 +160,13 @@ async def test_behind_a_proxy_each_client_is_counted(client: Client) -> None:
 
 
 @override(ratelimit_read="1/minute")
-async def test_without_trusted_proxies_nobody_speaks_for_another(client: Client) -> None:
+async def test_forwarded_address_counts_only_from_trusted_proxies(client: Client) -> None:
     for number, status in enumerate((200, 429, 429)):
         headers = {"X-Forwarded-For": f"192.0.2.{number}"}
         assert (await client.get("/api/posts", headers=headers)).status == status
 
 
-async def test_every_route_has_decided(app: Service) -> None:
+async def test_every_route_declares_its_limit(app: Service) -> None:
     undecided = [
         rule.rule
         for rule in app.url_map.iter_rules()
@@ -175,13 +175,13 @@ async def test_every_route_has_decided(app: Service) -> None:
     assert undecided == []
 
 
-def test_there_are_no_limits_but_the_named() -> None:
+def test_routes_use_only_the_named_limits() -> None:
     with pytest.raises(ValueError, match="no limit OTHER"):
         ratelimit.limit("OTHER")
 
 
 @pytest.mark.parametrize("text", ["x", "5", "5/fortnight", "5/minute;x"])
-def test_a_wrong_limit_names_its_setting(
+def test_wrong_limit_is_named_in_the_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
 ) -> None:
     monkeypatch.setenv("RATELIMIT_READ", text)
@@ -189,7 +189,7 @@ def test_a_wrong_limit_names_its_setting(
         load_settings(data_dir=tmp_path)
 
 
-def test_an_empty_variable_turns_a_limit_off_and_leaves_others_at_their_default(
+def test_empty_setting_turns_off_its_limit_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RATELIMIT_READ", "")
@@ -212,7 +212,7 @@ async def hits(storage: BoundedMemoryStorage) -> int:
     return sum([await storage.acquire_sliding_window_entry("k", 6, 60) for _ in range(10)])
 
 
-async def test_a_window_slides(clock: Clock) -> None:
+async def test_limit_s_window_slides(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     assert await hits(storage) == 6
     clock.advance(75)  # three quarters of the six still count: four, rounded down
@@ -221,7 +221,7 @@ async def test_a_window_slides(clock: Clock) -> None:
     assert await hits(storage) == 6
 
 
-async def test_a_window_begins_with_the_first_hit(clock: Clock) -> None:
+async def test_limit_s_window_begins_with_the_first_hit(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     clock.advance(59.9 - clock.now().timestamp() % 60)
     assert await hits(storage) == 6
@@ -232,7 +232,7 @@ async def test_a_window_begins_with_the_first_hit(clock: Clock) -> None:
     assert left == pytest.approx(119.8, abs=0.1)
 
 
-async def test_a_clock_that_is_set_back_locks_nobody_out(clock: Clock) -> None:
+async def test_clock_set_back_locks_no_caller_out(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     assert await hits(storage) == 6
     clock.advance(-3600)
@@ -272,7 +272,7 @@ class TestShared:
             "redis_url": redis_url(valkey),
         }
 
-    async def test_of_thirty_at_once_over_two_processes_five_pass(
+    async def test_five_of_thirty_concurrent_requests_to_two_processes_pass(
         self, client: Client, settings: Settings
     ) -> None:
         async for other in serve(settings):
@@ -280,19 +280,19 @@ class TestShared:
             answers = await asyncio.gather(*(both[n % 2].get("/api/posts") for n in range(30)))
             assert Counter(answer.status for answer in answers) == {200: 5, 429: 25}
 
-    async def test_a_window_that_has_just_begun_does_not_end_now(self, app: Service) -> None:
+    async def test_shared_window_that_has_just_begun_does_not_end(self, app: Service) -> None:
         limiter: Limiter = app.limiter
         results = [await limiter.hit("READ", f"caller {number}") for number in range(100)]
         assert {result and result.reset for result in results} <= {59, 60}
 
-    async def test_counters_end_by_themselves(self, client: Client, valkey: ValkeyServer) -> None:
+    async def test_shared_counters_expire(self, client: Client, valkey: ValkeyServer) -> None:
         await client.get("/api/posts")
         with valkey.client() as direct:
             keys = direct.keys("*")
             assert keys
             assert all(0 < direct.ttl(key) <= 120 for key in keys)
 
-    async def test_while_it_is_down_requests_pass_but_logins_are_counted_here(
+    async def test_without_redis_requests_pass_and_logins_are_counted_locally(
         self, app: Service, client: Client, valkey: ValkeyServer
     ) -> None:
         assert (await client.get("/api/posts")).status == 200
@@ -308,7 +308,7 @@ class TestShared:
         assert limiter.failures >= 8
 
 
-async def test_a_key_can_be_counted_read_and_forgotten(clock: Clock) -> None:
+async def test_limit_storage_counts_reads_and_clears_a_key(clock: Clock) -> None:
     storage = BoundedMemoryStorage()
     assert await storage.check()
     assert await storage.get("k") == 0

@@ -11,7 +11,7 @@ from tests.support.client import Client
     "sent", ["a", "A-z_0.9", "x" * 128, "01900000-0000-7000-8000-000000000000"]
 )
 @pytest.mark.parametrize("path", ["/health/live", "/nowhere"])
-async def test_sane_id_comes_back(anyone: Client, path: str, sent: str) -> None:
+async def test_sane_request_id_is_returned(anyone: Client, path: str, sent: str) -> None:
     answer = await anyone.get(path, headers={"X-Request-ID": sent})
     assert answer.headers.getlist("X-Request-ID") == [sent]
     assert answer.json.get("request_id", sent) == sent
@@ -21,7 +21,7 @@ async def test_sane_id_comes_back(anyone: Client, path: str, sent: str) -> None:
     "sent", ["", " ", "x" * 129, "a b", "a;b", "é", 'a"', "a/b", "<x>", "a\tb"]
 )
 @pytest.mark.parametrize("path", ["/health/live", "/nowhere"])
-async def test_any_other_id_is_replaced(anyone: Client, path: str, sent: str) -> None:
+async def test_malformed_request_id_is_replaced(anyone: Client, path: str, sent: str) -> None:
     answer = await anyone.get(path, headers={"X-Request-ID": sent})
     assert UUID(answer.headers["X-Request-ID"]).version == 7
     assert (
@@ -30,6 +30,6 @@ async def test_any_other_id_is_replaced(anyone: Client, path: str, sent: str) ->
     )
 
 
-async def test_every_request_has_an_id_of_its_own(anyone: Client) -> None:
+async def test_every_request_gets_an_id_of_its_own(anyone: Client) -> None:
     answers = [await anyone.get("/health/live") for _ in range(5)]
     assert len({answer.headers["X-Request-ID"] for answer in answers}) == 5

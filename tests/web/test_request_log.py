@@ -66,7 +66,7 @@ async def send(log: Log, method: str, path: str, *lines: str, request_id: str) -
     return answer.status
 
 
-async def test_a_line_tells_all_and_no_more(log: Log) -> None:
+async def test_request_s_line_has_the_documented_members_alone(log: Log) -> None:
     await send(log, "GET", f"{POST}?secret=1", "X-Forwarded-For: 192.0.2.7", request_id="one")
     line = await log.line(request_id="one")
     assert line.keys() == ALWAYS
@@ -75,7 +75,7 @@ async def test_a_line_tells_all_and_no_more(log: Log) -> None:
     assert 0 < line["duration_ms"] < 30_000
 
 
-async def test_the_caller_is_named_and_forgotten(log: Log) -> None:
+async def test_request_s_line_names_the_caller_and_the_next_does_not(log: Log) -> None:
     async with Connection(log.port) as connection:
         await connection.sign_up("ada")
         user = (await connection.request("GET", "/auth/me")).json["id"]
@@ -87,7 +87,7 @@ async def test_the_caller_is_named_and_forgotten(log: Log) -> None:
     assert "user_id" not in await log.line(route="/auth/login")
 
 
-async def test_routine_is_told_only_when_asked_for(log: Log) -> None:
+async def test_routine_requests_are_logged_at_debug_level_alone(log: Log) -> None:
     for path in ("/health/live", "/health/ready", "/metrics"):
         await send(log, "GET", path, request_id=path.replace("/", "-"))
         assert (await log.line(request_id=path.replace("/", "-")))["level"] == "debug"
@@ -102,7 +102,7 @@ FORGERIES = [
 ]
 
 
-async def test_nothing_is_forged(log: Log) -> None:
+async def test_client_cannot_forge_log_lines(log: Log) -> None:
     hostile = ['User-Agent: x" forged \t {"a": 1}', "Referer: forged", "X-Forwarded-For: forged"]
     for number, (method, path) in enumerate(FORGERIES):
         name = f"hostile-{number}"
@@ -115,7 +115,7 @@ async def test_nothing_is_forged(log: Log) -> None:
     assert "forged" not in log.text.lower()
 
 
-async def test_aborted_requests_are_told(log: Log) -> None:
+async def test_aborted_requests_are_logged(log: Log) -> None:
     async with Connection(log.port) as connection:
         await connection.sign_up("ada")
         await connection.send_part("POST", "/api/posts", 100)
@@ -123,13 +123,16 @@ async def test_aborted_requests_are_told(log: Log) -> None:
     assert (line["status"], line["aborted"]) == (499, True)
 
 
-async def test_requests_at_once_are_told_apart(log: Log) -> None:
+async def test_concurrent_requests_are_logged_under_their_own_ids(log: Log) -> None:
     names = [f"id-{number}" for number in range(40)]
     await asyncio.gather(*(send(log, "GET", POST, request_id=name) for name in names))
-    await asyncio.gather(*(log.line(request_id=name) for name in names))
+    lines = await asyncio.gather(*(log.line(request_id=name) for name in names))
+    assert {line["status"] for line in lines} == {404}
 
 
-async def test_failures_are_told_under_their_request(log: Log, db: "asyncpg.Connection") -> None:
+async def test_failures_are_logged_under_their_request_id(
+    log: Log, db: "asyncpg.Connection"
+) -> None:
     await db.execute("ALTER TABLE posts RENAME COLUMN title TO other")
     assert await send(log, "GET", POST, request_id="broken") == 500
     await log.line(request_id="broken", status=500)
@@ -138,7 +141,7 @@ async def test_failures_are_told_under_their_request(log: Log, db: "asyncpg.Conn
     assert failure["client_ip"] == "127.0.0.1"
 
 
-async def test_secrets_are_in_no_line(log: Log, db: "asyncpg.Connection") -> None:
+async def test_log_has_no_secrets(log: Log, db: "asyncpg.Connection") -> None:
     secrets = [PASSWORD, "wrong-secret", "query-secret", "cookie-secret", "title-secret"]
     account = {"email": "ada@example.com", "password": PASSWORD}
     async with Connection(log.port) as ada:
@@ -180,7 +183,7 @@ async def test_secrets_are_in_no_line(log: Log, db: "asyncpg.Connection") -> Non
     assert "argon2id$" not in log.text
 
 
-async def test_each_request_has_one_line(log: Log) -> None:
+async def test_each_request_has_one_log_line(log: Log) -> None:
     for _ in range(25):
         await ask(log.port, "GET", "/api/posts")
         await ask(log.port, "DELETE", "/api/posts")

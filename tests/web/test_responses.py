@@ -18,13 +18,13 @@ MOMENT = datetime(2026, 11, 22, 10, 0, 0, 123456, UTC)
         (MOMENT.replace(microsecond=120), "2026-11-22T10:00:00.000120Z"),
     ],
 )
-def test_times_have_microseconds_always(moment: datetime, written: str) -> None:
+def test_times_are_written_with_microseconds(moment: datetime, written: str) -> None:
     assert json.loads(dumps({"other": MOMENT, "list": [{"at": moment}]})) == {
         "other": "2026-11-22T10:00:00.123456Z",
         "list": [{"at": written}],
     }
 
 
-def test_what_people_write_is_no_time() -> None:
+def test_text_in_another_form_is_not_read_as_a_time() -> None:
     text = {"title": '"2026-11-22T10:00:00Z"', "content": "2026-11-22T10:00:00Z"}
     assert json.loads(dumps(text)) == text

@@ -96,7 +96,7 @@ async def worker_process(settings: Settings) -> AsyncIterator[Process]:
 
 
 class TestQueue:
-    async def test_a_rollback_takes_the_job_away(
+    async def test_rolled_back_transaction_enqueues_no_job(
         self, database: Database, db: asyncpg.Connection
     ) -> None:
         # Enqueued as the first statement of a session: nothing has begun a transaction yet.
@@ -106,7 +106,9 @@ class TestQueue:
             await session.rollback()
         assert await db.fetchval(WAITING) == 0
 
-    async def test_a_commit_keeps_it(self, database: Database, db: asyncpg.Connection) -> None:
+    async def test_committed_transaction_enqueues_its_job(
+        self, database: Database, db: asyncpg.Connection
+    ) -> None:
         async with database.session() as session:
             await enqueue(session, "anything", {"a": 1}, to="ann@example.com")
             await session.commit()
@@ -114,7 +116,7 @@ class TestQueue:
         assert row is not None
         assert (row["entrypoint"], row["payload"]) == ("anything", b'{"a": 1}')
 
-    async def test_a_session_in_autocommit_is_refused(
+    async def test_enqueueing_in_autocommit_is_refused(
         self, database: Database, db: asyncpg.Connection
     ) -> None:
         async with database.read_session() as session:
@@ -124,7 +126,7 @@ class TestQueue:
 
 
 class TestDelivery:
-    async def test_the_server_is_down_at_first(
+    async def test_mails_wait_for_a_mail_server_that_is_down(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         await smtp.down()
@@ -142,7 +144,7 @@ class TestDelivery:
         arrived = [mail["Message-ID"][1:37] for mail in smtp.mails]
         assert arrived == [str(row["id"]) for row in asked]
 
-    async def test_one_address_that_waits_does_not_hold_up_another(
+    async def test_mail_that_waits_does_not_hold_up_other_addresses(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         smtp.refusals["slow@example.com"] = "450 mailbox busy"
@@ -154,7 +156,7 @@ class TestDelivery:
             smtp.refusals.clear()
             await smtp.wait_for(2)
 
-    async def test_a_worker_killed_in_the_middle(
+    async def test_job_of_a_killed_worker_is_done_by_another(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         smtp.may_answer.clear()
@@ -174,7 +176,7 @@ class TestDelivery:
         assert (await client.post("/auth/email/verify", {"token": token(mail)})).status == 204
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    async def test_a_worker_told_to_stop_finishes_the_job_in_hand(
+    async def test_worker_finishes_its_job_at_a_signal(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection,
         number: signal.Signals,
     ) -> None:  # fmt: skip
@@ -192,7 +194,7 @@ class TestDelivery:
         assert len(smtp.mails) == 1
         assert await db.fetchval(WAITING) == 0
 
-    async def test_a_worker_that_is_cancelled_puts_its_job_back(
+    async def test_cancelled_worker_requeues_its_job(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         smtp.may_answer.clear()
@@ -206,7 +208,7 @@ class TestDelivery:
         async with working(settings):
             await smtp.wait_for(1)
 
-    async def test_the_database_restarts_while_a_mail_is_sent(
+    async def test_mail_is_sent_once_although_the_database_restarts(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         smtp.may_answer.clear()
@@ -222,7 +224,7 @@ class TestDelivery:
             await smtp.wait_for(2)
         assert len(smtp.mails) == 2
 
-    async def test_connections_are_lost_at_any_moment(
+    async def test_worker_s_statements_survive_connections_lost_at_any_moment(
         self, settings: Settings, db: asyncpg.Connection
     ) -> None:
         fetched = asyncio.Event()
@@ -243,7 +245,7 @@ class TestDelivery:
                 for task in fetching:
                     task.cancel()
 
-    async def test_who_is_cancelled_when_the_connection_is_lost_ends(
+    async def test_worker_cancelled_as_its_connection_is_lost_ends(
         self, settings: Settings
     ) -> None:
         call = LostWhenCancelled()
@@ -257,7 +259,7 @@ class TestDelivery:
 
 
 class TestFailures:
-    async def test_a_refusal_for_good_is_kept_and_listed(
+    async def test_permanently_refused_mail_is_kept_and_listed(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         smtp.refusals["ann@example.com"] = "550 no such user here"
@@ -273,7 +275,7 @@ class TestFailures:
             await smtp.wait_for(1)
         assert await list_failed_jobs(db) == []
 
-    async def test_tries_are_bounded(
+    async def test_attempts_at_a_job_are_bounded(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
         await smtp.down()
@@ -284,7 +286,7 @@ class TestFailures:
         assert "SMTPConnectError" in job.reason
         assert await db.fetchval("SELECT attempts FROM pgqueuer") == 2
 
-    def test_waits_grow_up_to_a_bound(self) -> None:
+    def test_waits_between_attempts_grow_up_to_a_bound(self) -> None:
         pace = WorkerTiming()
         for attempts, longest in ((0, 1), (1, 2), (5, 32), (12, 3600), (80, 3600), (5000, 3600)):
             for _ in range(20):
@@ -292,7 +294,7 @@ class TestFailures:
         days = sum(pace.wait(attempts).total_seconds() for attempts in range(pace.attempts)) / 86400
         assert 1.5 < days < 3.5
 
-    async def test_it_waits_for_the_schema(
+    async def test_worker_waits_for_the_schema(
         self, settings: Settings, smtp: SmtpServer, client: Client, db: asyncpg.Connection,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
@@ -308,7 +310,7 @@ class TestFailures:
 
 
 class TestCleanUps:
-    async def test_two_workers_run_a_schedule_once(
+    async def test_two_workers_run_a_cleanup_once(
         self, settings: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         runs: list[datetime] = []
@@ -330,7 +332,7 @@ class TestCleanUps:
         assert len(runs) == 1
         assert await db.fetchval("SELECT next_run > now() FROM pgqueuer_schedules")
 
-    async def test_what_is_past_its_time_is_deleted(
+    async def test_cleanup_deletes_what_is_past_its_time(
         self, settings: Settings, database: Database, client: Client, db: asyncpg.Connection
     ) -> None:
         await client.register()
@@ -349,7 +351,7 @@ class TestCleanUps:
         assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
         assert await db.fetchval(WAITING) == 1
 
-    async def test_one_that_fails_does_not_stop_the_others(
+    async def test_failing_cleanup_does_not_stop_the_others(
         self, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ran = []

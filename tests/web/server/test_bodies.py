@@ -31,7 +31,7 @@ async def send(
         "APPLICATION/JSON",
     ],
 )
-async def test_json_is_taken(member: Client, content_type: str) -> None:
+async def test_json_media_types_are_read(member: Client, content_type: str) -> None:
     assert (await send(member, json.dumps(NEW).encode(), content_type)).status == 201
 
 
@@ -51,7 +51,7 @@ async def test_json_is_taken(member: Client, content_type: str) -> None:
         ";",
     ],
 )
-async def test_another_type_is_refused(member: Client, content_type: str | None) -> None:
+async def test_body_of_another_media_type_is_415(member: Client, content_type: str | None) -> None:
     answer = await send(member, json.dumps(NEW).encode(), content_type)
     refused(answer, 415, "Send the body as application/json")
 
@@ -84,28 +84,28 @@ async def test_another_type_is_refused(member: Client, content_type: str | None)
     }.items(),
     ids=lambda item: item[0],
 )
-async def test_what_is_no_json_is_refused(member: Client, body: tuple[str, bytes]) -> None:
+async def test_malformed_json_is_400(member: Client, body: tuple[str, bytes]) -> None:
     refused(await send(member, body[1]), 400, "The body is not valid JSON")
 
 
 @pytest.mark.parametrize("body", [b"[]", b'[{"title": "a"}]', b'"text"', b"1", b"null", b"true"])
-async def test_what_is_no_object_is_refused(member: Client, body: bytes) -> None:
+async def test_json_that_is_no_object_is_400(member: Client, body: bytes) -> None:
     refused(await send(member, body), 400, "The body must be a JSON object")
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 400, "0.1", "1e-400"])
-async def test_extreme_number_is_refused_by_name(member: Client, number: str) -> None:
+async def test_number_out_of_range_is_refused_by_name(member: Client, number: str) -> None:
     body = f'{{"title": {number}, "content": "b"}}'.encode()
     assert faults(await send(member, body)) == {"title"}
 
 
-async def test_last_of_two_members_wins(member: Client) -> None:
+async def test_last_of_two_members_of_a_name_wins(member: Client) -> None:
     answer = await send(member, b'{"title": "a", "title": "b", "content": "c"}')
     assert answer.json["title"] == "b"
 
 
 @pytest.mark.parametrize("escape", [r"\ud83e\udd8a", "🦊"])
-async def test_escaped_pair_is_one_character(member: Client, escape: str) -> None:
+async def test_escaped_surrogate_pair_is_one_character(member: Client, escape: str) -> None:
     body = f'{{"title": "{escape}", "content": "b"}}'.encode()
     assert (await send(member, body)).json["title"] == "🦊"
 
@@ -124,7 +124,7 @@ async def test_body_of_exactly_the_limit_is_read(member: Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_routes_without_a_body_ignore_one(anyone: Client, method: str) -> None:
+async def test_routes_that_take_no_body_ignore_one(anyone: Client, method: str) -> None:
     answer = await anyone.request(method, "/health/live", data=b"\xff")
     assert answer.status == (200 if method == "GET" else 405)
 
@@ -158,7 +158,7 @@ ROUTES = [
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @settings(max_examples=40, deadline=None)
 @given(body=BODIES | values)
-async def test_no_json_is_a_server_s_failure(
+async def test_arbitrary_json_never_causes_a_500(
     member: Client, method: str, path: str, body: Any
 ) -> None:
     answer = await member.request(method, path, json=body)
@@ -170,7 +170,7 @@ async def test_no_json_is_a_server_s_failure(
 
 @settings(max_examples=80, deadline=None)
 @given(body=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
-async def test_no_bytes_are_a_server_s_failure(member: Client, body: bytes) -> None:
+async def test_arbitrary_bytes_never_cause_a_500(member: Client, body: bytes) -> None:
     refused(await send(member, body), 400)
 
 
@@ -178,7 +178,7 @@ async def test_no_bytes_are_a_server_s_failure(member: Client, body: bytes) -> N
 @given(
     title=st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=60)
 )
-async def test_every_text_comes_out_as_it_went_in(member: Client, title: str) -> None:
+async def test_every_text_is_returned_as_it_was_sent(member: Client, title: str) -> None:
     answer = await member.post("/api/posts", {"title": title, "content": "x"})
     if title.strip():
         assert answer.json["title"] == title

@@ -72,14 +72,14 @@ def _unfrozen(app: Service) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("sent", [[], [END], PIECES, [*PIECES, END, END]])
-async def test_a_slow_request_is_given_up(
+async def test_request_of_a_disconnected_client_is_cancelled(
     app: Service, ended: list[str], method: str, sent: list[dict[str, Any]]
 ) -> None:
     assert await ask(app, method, "/slow", sent) == []
     assert ended == ["cancelled"]
 
 
-async def test_an_endless_answer_ends(app: Service, ended: list[str]) -> None:
+async def test_endless_answer_to_a_disconnected_client_ends(app: Service, ended: list[str]) -> None:
     answered = await ask(app, "GET", "/endless", [END])
     assert answered[0]["status"] == 200
     assert ended == ["closed"]

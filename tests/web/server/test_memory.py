@@ -55,7 +55,9 @@ def count(kind: type) -> int:
     ],
     ids=["answered", "watched", "not found", "refused", "taken", "too large", "more than told"],
 )
-async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
+async def test_finished_request_leaves_nothing_to_the_collector(
+    settings: Settings, request_: bytes
+) -> None:
     async with serving(create_app(settings)) as port:
         for _ in range(REQUESTS):
             await exchange(port, request_)
@@ -66,7 +68,9 @@ async def test_a_request_is_gone_when_it_is_over(settings: Settings, request_: b
 @pytest.mark.parametrize(
     "request_", [b"", head("GET", "/health/live"), b"?"], ids=["silent", "answered", "cut short"]
 )
-async def test_a_connection_is_gone_when_it_is_over(settings: Settings, request_: bytes) -> None:
+async def test_finished_connection_leaves_nothing_to_the_collector(
+    settings: Settings, request_: bytes
+) -> None:
     async with serving(create_app(settings)) as port:
         for _ in range(CONNECTIONS):
             async with connected(port) as (reader, writer):

@@ -75,13 +75,13 @@ async def test_204_has_neither_body_nor_type_nor_length(port: int) -> None:
     assert "x-request-id" in answer.headers
 
 
-async def test_body_s_length_is_declared(port: int) -> None:
+async def test_length_of_an_answer_s_body_is_declared(port: int) -> None:
     answer = await exchange(port, head("GET", "/health/live"))
     assert int(answer.headers["content-length"]) == len(answer.body)
     assert "transfer-encoding" not in answer.headers
 
 
-async def test_connection_serves_one_request_after_another(port: int) -> None:
+async def test_one_connection_serves_many_requests(port: int) -> None:
     request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
     async with connected(port) as (reader, writer):
         for _ in range(3):
@@ -97,14 +97,14 @@ async def test_declared_length_over_the_limit_is_refused_before_the_body_comes(p
     assert_refused(answer, 413)
 
 
-async def test_chunks_over_the_limit_are_refused_before_the_end(port: int) -> None:
+async def test_chunked_body_over_the_limit_is_refused_before_its_end(port: int) -> None:
     who = await sign_up(port)
     top = head("POST", "/api/posts", who, JSON, "Transfer-Encoding: chunked")
     answer = await exchange(port, top + chunk(b"x" * (LIMIT + 1)))
     assert_refused(answer, 413)
 
 
-async def test_chunks_up_to_the_limit_are_read(port: int) -> None:
+async def test_chunked_body_up_to_the_limit_is_read(port: int) -> None:
     who = await sign_up(port)
     body = b'{"title": "a", "content": "b", "x": "' + b"y" * (LIMIT - 39) + b'"}'
     top = head("POST", "/api/posts", who, JSON, "Transfer-Encoding: chunked")
@@ -119,7 +119,7 @@ async def test_insane_request_id_is_not_sent_back(port: int, line: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/%ff", "/api/posts?page=%ff", "/api/posts/%00", "/a%2fb%0d%0a"])
-async def test_odd_paths_get_the_one_shape(port: int, path: str) -> None:
+async def test_odd_paths_get_the_one_error_shape(port: int, path: str) -> None:
     answer = await exchange(port, head("GET", path))
     assert_refused(answer, answer.status)
     assert answer.status in {400, 404}
@@ -150,7 +150,7 @@ class TestMemory:
                     return
             pytest.fail("the server did not start")
 
-    async def test_stays_flat_during_a_chunked_upload_of_128_mib(
+    async def test_memory_stays_flat_during_a_chunked_upload_of_128_mib(
         self, served: tuple[int, int]
     ) -> None:
         port, pid = served
@@ -205,14 +205,16 @@ async def read_into(answer: bytearray, reader: asyncio.StreamReader) -> None:
         ("nowhere", 404),
     ],
 )
-async def test_target_in_the_absolute_form(port: int, target: str, status: int) -> None:
+async def test_request_target_in_absolute_form_is_served(
+    port: int, target: str, status: int
+) -> None:
     answer = await exchange(port, head("GET", target))
     assert answer.status == status
     assert answer.headers["x-request-id"]
     assert answer.json.get("code", 200) == status
 
 
-async def test_there_are_no_websockets(port: int) -> None:
+async def test_websocket_handshake_is_refused(port: int) -> None:
     upgrade = [
         "Upgrade: websocket",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -227,7 +229,7 @@ async def test_there_are_no_websockets(port: int) -> None:
     assert_refused(answer, 404)
 
 
-async def test_no_client_names_its_own_address(port: int) -> None:
+async def test_client_cannot_forge_its_address(port: int) -> None:
     who = await sign_up(port)
     await exchange(port, head("GET", "/auth/me", who, "Remote-Addr: 192.0.2.1"))
     credentials = {"email": "ada@example.com", "password": PASSWORD}
