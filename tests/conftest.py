@@ -14,6 +14,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from service.cli import main
+from service.db.database import Database
 from service.settings import Settings
 from service.testing.application import make_settings, running, working
 from service.testing.clock import Clock
@@ -52,6 +53,14 @@ async def db(database_url: str) -> AsyncIterator["asyncpg.Connection"]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The service's own way to the test's database."""
+    opened = Database(settings)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A PostgreSQL that is killed, restarted, frozen, full or locked: really, and under requests.
 
-Each test has a server and a service of its own; what is promised holds over HTTP.
-"""
+Each test has a server and a service of its own; what is promised holds over HTTP."""
 
 import asyncio
 import os
@@ -22,8 +21,8 @@ import pytest
 from service.db import migrations
 from service.db.engine import SILENCE, create_engine
 from service.db.pool import WAITING_PER_CONNECTION
-from service.embedded_postgres import EmbeddedPostgres, start
 from service.testing.application import make_settings
+from tests.support.faulty_postgres import Faulty
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, service_process
 from tests.support.server import RawAnswer
@@ -36,41 +35,7 @@ BOUND = POOL_TIMEOUT + STATEMENT_TIMEOUT + SILENCE + 3
 RECOVERY = 5
 POOL = 3
 POST = {"title": "acknowledged", "content": "and therefore kept"}
-
 pytestmark = pytest.mark.proof
-
-
-class Faulty:
-    """A PostgreSQL server that can be hurt."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.server: EmbeddedPostgres = start(folder)
-
-    @property
-    def url(self) -> str:
-        return self.server.url()
-
-    def processes(self) -> list[int]:
-        """The ids of the postmaster and its children, the postmaster first."""
-        postmaster = (self.server.data_dir / "data" / "postmaster.pid").read_text().split()[0]
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        return [int(postmaster), *map(int, children)]
-
-    def signal(self, number: signal.Signals) -> None:
-        for pid in self.processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    async def restart(self) -> None:
-        """Start it again, over what is left of it."""
-        before, self.server = self.server, await asyncio.to_thread(start, self._folder)
-        before.stop()
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            self.signal(signal.SIGCONT)
-        self.server.stop()
 
 
 @pytest.fixture

@@ -94,12 +94,19 @@ async def in_this_loop(app: Service) -> AsyncIterator[Service]:
 
 
 @asynccontextmanager
-async def working(settings: Settings) -> AsyncIterator[None]:
-    """A worker, at work until the block ends."""
+async def working(
+    settings: Settings, timing: WorkerTiming = FAST
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker, at work until the block ends; its task may be cancelled before.
+
+    Raises what the worker failed of.
+    """
     stop = asyncio.Event()
-    task = asyncio.create_task(run_worker(settings, stop, FAST))
+    task = asyncio.create_task(run_worker(settings, stop, timing))
     try:
-        yield
+        yield task
     finally:
         stop.set()
-        await task
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()

@@ -5,14 +5,12 @@ import json
 from typing import Any
 
 import asyncpg
-import pytest
 
 from service import clock
 from service.accounts.accounts import delete_retired_accounts
 from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
 from service.db.database import Database, close_session
-from service.settings import Settings
 from service.testing.client import PASSWORD
 from service.testing.clock import Clock
 from service.web.server.application import Service
@@ -199,13 +197,6 @@ async def test_failed_logins_are_recorded(client: Client, db: "asyncpg.Connectio
     assert unknown["user_id"] is None
     assert json.loads(unknown["detail"])["email"] == long[:254]
     assert "wrong password" not in str(dict(unknown)).replace('"reason": "unknown email"', "")
-
-
-@pytest.fixture
-async def database(settings: Settings) -> Any:
-    made = Database(settings)
-    yield made
-    await made.close()
 
 
 async def test_cleanup_removes_expired_sessions_and_retired_accounts(

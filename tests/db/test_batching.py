@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -11,7 +10,6 @@ import asyncpg
 import pytest
 from sqlalchemy import Uuid, column, func, select, table, text, values
 
-from service.auth import callers
 from service.db.batching import BATCH_MAX, BatchLoader
 from service.db.database import Database
 from service.db.errors import DatabaseUnavailable
@@ -21,7 +19,6 @@ from service.db.read_session import fetch_by_key
 from service.errors import Unavailable
 from service.ids import new_id
 from service.observability import context
-from service.posts import queries
 from service.settings import Settings
 from tests.support.client import Client
 from tests.support.polling import until
@@ -241,31 +238,6 @@ async def test_lookup_in_a_transaction_finds_what_it_wrote(database: Database) -
         assert row is not None
         assert row.id == UNKNOWN
         assert await fetch_by_key(session, written, KNOWN[0]) is None
-
-
-FILL = """
-    INSERT INTO users (id, email, username, password_hash)
-    SELECT gen_random_uuid(), n || '@example.com', 'user' || n, '' FROM generate_series(1, 2000) n;
-    INSERT INTO posts (id, author_id, title, content)
-    SELECT gen_random_uuid(), id, '', '' FROM users;
-    INSERT INTO sessions
-      (id, user_id, token_id, token_issued_at, created_at, last_used_at, expires_at)
-    SELECT gen_random_uuid(), id, gen_random_uuid(), now(), now(), now(), now() FROM users;
-"""
-
-
-@pytest.mark.parametrize(
-    ("lookup", "table"), [(queries._one_post, "posts"), (callers._caller, "sessions")]
-)
-async def test_lookup_uses_the_index_without_statistics(
-    lookup: KeyedQuery, table: str, db: "asyncpg.Connection"
-) -> None:
-    await db.execute(FILL)
-    await db.execute("SET plan_cache_mode = force_generic_plan")
-    await db.execute(f"PREPARE lookup AS {lookup.query.text}")
-    plan = "\n".join(line for (line,) in await db.fetch("EXPLAIN EXECUTE lookup ('{}')"))
-    assert set(re.findall(r"Scan using (\w+)", plan)) == {f"pk_{table}", "pk_users"}
-    assert not re.search("Seq Scan|Bitmap|Hash|Merge", plan)
 
 
 @pytest.mark.parametrize("connections", [2])

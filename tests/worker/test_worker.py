@@ -1,4 +1,4 @@
-"""The queue and the worker: nothing is lost, whatever stops."""
+"""The worker: no job is lost, whatever stops."""
 
 import asyncio
 import itertools
@@ -9,23 +9,18 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 import asyncpg
 import pytest
 
-from service.db.database import Database
 from service.db.schema_version import head_revision
-from service.jobs.context import JobContext
 from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
-from service.jobs.queue import enqueue
 from service.settings import PROJECT, Settings
-from service.testing.application import FAST, SECRET, make_settings
+from service.testing.application import FAST, SECRET, working
 from service.testing.mails import token
-from service.worker import cleanup, handlers, worker
+from service.worker import worker
 from service.worker.driver import PatientDriver, open_pool
-from service.worker.worker import WorkerTiming, run_worker
+from service.worker.worker import WorkerTiming
 from tests.support.client import Client
 from tests.support.lost_connection import LostWhenCancelled, ends
 from tests.support.polling import until
@@ -38,36 +33,11 @@ LOSE_THE_OTHERS = (
 )
 
 
-@pytest.fixture
-def settings(database_url: str, tmp_path: Path, smtp: SmtpServer) -> Settings:
-    return make_settings(database_url=database_url, data_dir=tmp_path, smtp_url=smtp.url)
-
-
-@pytest.fixture
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    opened = Database(settings)
-    yield opened
-    await opened.close()
-
-
 def registered(client: Client) -> Callable[[], Awaitable[bool]]:
     async def try_it() -> bool:
         return (await client.register()).status == 201
 
     return try_it
-
-
-@asynccontextmanager
-async def working(
-    settings: Settings, pace: WorkerTiming = FAST
-) -> AsyncIterator[asyncio.Task[None]]:
-    stop = asyncio.Event()
-    task = asyncio.create_task(run_worker(settings, stop, pace))
-    try:
-        yield task
-    finally:
-        stop.set()
-        await asyncio.wait([task])
 
 
 @asynccontextmanager
@@ -93,36 +63,6 @@ async def worker_process(settings: Settings) -> AsyncIterator[Process]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
-
-
-class TestQueue:
-    async def test_rolled_back_transaction_enqueues_no_job(
-        self, database: Database, db: asyncpg.Connection
-    ) -> None:
-        # Enqueued as the first statement of a session: nothing has begun a transaction yet.
-        async with database.session() as session:
-            await enqueue(session, "anything", {})
-            assert await db.fetchval(WAITING) == 0
-            await session.rollback()
-        assert await db.fetchval(WAITING) == 0
-
-    async def test_committed_transaction_enqueues_its_job(
-        self, database: Database, db: asyncpg.Connection
-    ) -> None:
-        async with database.session() as session:
-            await enqueue(session, "anything", {"a": 1}, to="ann@example.com")
-            await session.commit()
-        row = await db.fetchrow("SELECT * FROM pgqueuer")
-        assert row is not None
-        assert (row["entrypoint"], row["payload"]) == ("anything", b'{"a": 1}')
-
-    async def test_enqueueing_in_autocommit_is_refused(
-        self, database: Database, db: asyncpg.Connection
-    ) -> None:
-        async with database.read_session() as session:
-            with pytest.raises(RuntimeError, match="autocommit"):
-                await enqueue(session, "anything", {})
-        assert await db.fetchval(WAITING) == 0
 
 
 class TestDelivery:
@@ -307,68 +247,3 @@ class TestFailures:
             head = head_revision()
             await db.execute("UPDATE alembic_version SET version_num = $1", head)
             await smtp.wait_for(1)
-
-
-class TestCleanUps:
-    async def test_two_workers_run_a_cleanup_once(
-        self, settings: Settings, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        runs: list[datetime] = []
-
-        async def clean_up(_tools: JobContext) -> None:
-            runs.append(datetime.now(UTC))
-
-        monkeypatch.setattr(worker, "clean_up", clean_up)
-        # Due since a while, when nobody was there.
-        await db.execute(
-            "INSERT INTO pgqueuer_schedules (expression, entrypoint, next_run) "
-            "VALUES ($1, 'cleanup', now() - interval '1 minute')",
-            cleanup.CLEANUP_TIMES,
-        )
-        listening = "SELECT count(*) = 2 FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        async with working(settings), working(settings):
-            await until(lambda: db.fetchval(f"{listening} AND datname = current_database()"))
-            await until(lambda: db.fetchval("SELECT last_run FROM pgqueuer_schedules"))
-        assert len(runs) == 1
-        assert await db.fetchval("SELECT next_run > now() FROM pgqueuer_schedules")
-
-    async def test_cleanup_deletes_what_is_past_its_time(
-        self, settings: Settings, database: Database, client: Client, db: asyncpg.Connection
-    ) -> None:
-        await client.register()
-        await client.register()
-        await db.execute(
-            "UPDATE mail_links SET created_at = now() - interval '9 days' "
-            "WHERE id = (SELECT id FROM mail_links LIMIT 1)"
-        )
-        await db.execute("UPDATE pgqueuer_log SET created = now() - interval '31 days'")
-        await db.execute(
-            "UPDATE pgqueuer SET status = 'failed', updated = now() - interval '91 days' "
-            "WHERE id = (SELECT max(id) FROM pgqueuer)"
-        )
-        await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
-        assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
-        assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
-        assert await db.fetchval(WAITING) == 1
-
-    async def test_failing_cleanup_does_not_stop_the_others(
-        self, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ran = []
-
-        async def broken(_session: object, _now: datetime) -> int:
-            raise RuntimeError("broken")
-
-        async def sound(_session: object, _now: datetime) -> int:
-            ran.append(1)
-            return 3 - len(ran)  # two, one, none
-
-        found: dict[str, handlers.Cleanup] = {"broken": broken, "sound": sound}
-        monkeypatch.setattr(cleanup, "cleanups", lambda _settings: found)
-        await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
-        assert len(ran) == 3
-
-
-class NoMailer:
-    async def send(self, letter: object) -> None:
-        raise AssertionError("clean-ups send no mail")
