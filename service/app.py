@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None) -> Service:
     @app.while_serving
     async def resources() -> AsyncGenerator[None, None]:
         # Objects from the start live as long as the process, and requests leave hardly a cycle
-        # (tests/web/test_memory.py), so the collector may skip the former and run rarely.
+        # (tests/web/server/test_memory.py), so the collector may skip the former and run rarely.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         yield

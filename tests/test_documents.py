@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.settings import PROJECT
-from tests.cli.process import fetch, started
+from tests.support.command import fetch, started
 
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 # What has comments, and is no Python.

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.client import Client
+from tests.support.client import Client
 
 TESTER: Final = {"email": "test@example.com", "password": "password123", "username": "testuser"}
 

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from service.accounts.schemas import Registration
-from tests.client import PASSWORD, Client, faults
-from tests.conftest import make_settings, running
+from service.testing.application import make_settings, running
+from service.testing.client import PASSWORD
+from tests.support.client import Client, faults
 
 COMMON = "password123"
 REFUSED = {"password": ["is one of the most common passwords"]}
