@@ -10,7 +10,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    String,
     Table,
     bindparam,
     delete,
@@ -38,8 +37,7 @@ ATTEMPTS: Final = 5
 
 
 def _author_name(author_id: Any) -> Any:
-    users = User.__table__.c
-    return select(users.username).where(users.id == author_id).scalar_subquery().label("author")
+    return select(_users.username).where(_users.id == author_id).scalar_subquery().label("author")
 
 
 class PostNotFound(NotFound):
@@ -66,19 +64,22 @@ class PostContended(Conflict):
     default_message = "Others are changing this post; try again"
 
 
+_posts: Final = cast(Table, Post.__table__)
+_users: Final = User.__table__.c
+_WRITTEN: Final = {name: f"new_{name}" for name in NewPost.model_fields}
+
 # Made once: see queries.py. The author is read with a lock, for an account that is being deleted
 # hides its posts, and would miss this one.
 _CREATE: Final = (
-    insert(cast(Table, Post.__table__))
+    insert(_posts)
     .from_select(
-        ["id", "author_id", "title", "content"],
+        ["id", "author_id", *_WRITTEN],
         select(
             bindparam("post_id", type_=Id),
-            User.__table__.c.id,
-            bindparam("new_title", type_=String),
-            bindparam("new_content", type_=String),
+            _users.id,
+            *(bindparam(new, type_=_posts.c[name].type) for name, new in _WRITTEN.items()),
         )
-        .where(User.__table__.c.id == bindparam("caller_id"), User.__table__.c.deleted_at.is_(None))
+        .where(_users.id == bindparam("caller_id"), _users.deleted_at.is_(None))
         .with_for_update(read=True, key_share=True),
     )
     .returning(*SHOWN, _author_name(bindparam("caller_id", type_=Id)))
@@ -87,12 +88,8 @@ _CREATE: Final = (
 
 async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> AnyRow:
     """Write a post. Raises TokenRefused when the author's account was deleted meanwhile."""
-    values = {
-        "post_id": new_id(),
-        "caller_id": author_id,
-        "new_title": new.title,
-        "new_content": new.content,
-    }
+    written = {_WRITTEN[name]: value for name, value in new}
+    values = {"post_id": new_id(), "caller_id": author_id, **written}
     post = (await session.execute(_CREATE, values)).one_or_none()
     if post is None:
         raise TokenRefused
@@ -125,7 +122,9 @@ async def change_post(
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
     """
     values = change.given()
-    differs = or_(false(), *(getattr(Post, name) != value for name, value in values.items()))
+    differs = or_(
+        false(), *(_posts.c[name].is_distinct_from(value) for name, value in values.items())
+    )
     for _ in range(ATTEMPTS):
         if values:
             changed = await _update(

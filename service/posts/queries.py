@@ -34,6 +34,7 @@ from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
+from service.posts.schemas import PostOut
 from service.posts.search import AnySelect, SearchPlan
 from service.posts.search_totals import PostCounters, ProvenTotal, TotalsCache
 from service.web.pagination import Position, Slice, follows, newest_first
@@ -41,14 +42,7 @@ from service.web.pagination import Position, Slice, follows, newest_first
 _posts: Final = Post.__table__.c
 _users: Final = User.__table__.c
 
-SHOWN: Final = (
-    _posts.id,
-    _posts.title,
-    _posts.content,
-    _posts.version,
-    _posts.created_at,
-    _posts.updated_at,
-)
+SHOWN: Final = tuple(_posts[name] for name in PostOut.model_fields if name != "author")
 _VISIBLE: Final = _posts.deleted_at.is_(None)
 _author: Final = (
     select(_users.username).where(_users.id == _posts.author_id).scalar_subquery().label("author")
