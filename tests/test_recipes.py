@@ -1,6 +1,7 @@
-"""README's recipe for a column, followed to the letter in a copy of the project."""
+"""README's recipes, followed to the letter in a copy of the project."""
 
 import ast
+import json
 import re
 import shutil
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 
 from service.db.schema_version import head_revision
 from service.settings import PROJECT
-from tests.cli.process import environment, started
-from tests.eventsource import EventSource
-from tests.processes import Connection, ask
+from tests.support.command import environment, fetch, started
+from tests.support.eventsource import EventSource
+from tests.support.processes import Connection, ask
 from tests.test_readme import section
 
 POST = {"title": "Notes", "content": "On the engine.", "summary": "It weaves."}
@@ -43,6 +44,28 @@ class Recipe:
         """Return the block whose introduction has these words."""
         (code,) = (code for intro, code in self._blocks if words in intro)
         return code
+
+
+def test_a_route_added_by_the_recipe_answers(
+    project: Path, database_url: str, tmp_path: Path
+) -> None:
+    recipe = Recipe("A route")
+    posts = project / "service" / "posts"
+    append(posts / "schemas.py", recipe.code("describe the response"))
+    append(posts / "queries.py", recipe.code("ask the database"))
+    imports = "from service.posts.schemas import PostTotal\n"
+    append(posts / "routes.py", imports + recipe.code("join the two"))
+    options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
+    with started("run", cwd=tmp_path, project=project, **options) as process:
+        address = process.until("Serving on ")
+        assert json.loads(fetch(f"{address}/api/posts/count")) == {"total": 0}
+        document = json.loads(fetch(f"{address}/openapi.json"))
+    assert "/api/posts/count" in document["paths"]
+
+
+def append(path: Path, code: str) -> None:
+    """Write code at the end of a module."""
+    path.write_text(f"{path.read_text()}\n\n{code}")
 
 
 def insert(path: Path, name: str, code: str, *, first: bool = False) -> None:

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from tests.audit.test_migration import migrate
-from tests.client import Client
+from tests.support.client import Client
 
 ODD = {
     "title": 'Quotes " \\ / <tag> & \x7f',
