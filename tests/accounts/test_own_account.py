@@ -105,7 +105,7 @@ async def test_password_change_with_wrong_values_is_refused(
         "/auth/password", {"current_password": "wrong", "new_password": OTHER_PASSWORD}
     )
     assert (wrong.status, wrong.json["message"]) == (403, "The password is wrong")
-    for new in ("short", "password1", "number-ONE", "One@Example.com"):
+    for new in ("short", "number-ONE", "One@Example.com"):
         body = {"current_password": PASSWORD, "new_password": new}
         answer = await one.put("/auth/password", body)
         assert answer.status == 400, new
