@@ -8,12 +8,16 @@ from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.db.schema_version import MIGRATIONS
 from service.settings import PROJECT
 
 
 def config() -> Config:
     """Alembic's configuration, wherever the process was started."""
-    return Config(PROJECT / "alembic.ini")
+    found = Config(PROJECT / "alembic.ini")
+    # A wheel has no alembic.ini, which says the same for a checkout. Values have % doubled.
+    found.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return found
 
 
 @dataclass(frozen=True)

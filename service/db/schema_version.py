@@ -11,8 +11,11 @@ from sqlalchemy.exc import ProgrammingError
 
 from service.settings import PROJECT
 
+# Inside the package where a wheel brought it, else beside it.
+_IN_WHEEL: Final = PROJECT / "service" / "_migrations"
+MIGRATIONS: Final = _IN_WHEEL if _IN_WHEEL.is_dir() else PROJECT / "alembic"
 UNDEFINED_TABLE: Final = "42P01"
-_VERSIONS: Final = PROJECT / "alembic" / "versions"
+_VERSIONS: Final = MIGRATIONS / "versions"
 _REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 
 

@@ -1,55 +1,24 @@
 """The suites that docs/testing.md shows, as somebody else runs them."""
 
 import asyncio
-import os
 import re
 import sys
-from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
 from service.settings import PROJECT
+from tests.support.suites import run_suites
 
-SUITES = re.findall(
-    r"^```python\n(.*?)^```$",
-    (PROJECT / "docs" / "testing.md").read_text(),
-    re.MULTILINE | re.DOTALL,
-)
-SCOPES = ("function", "class", "module", "package", "session")
+PAGE = (PROJECT / "docs" / "testing.md").read_text()
+SUITES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PASSED = "6 passed"
 
 
-async def run_pytest(folder: Path, *options: str) -> tuple[int, str]:
-    """Run the suites in a folder of their own; exit code and output."""
-    for number, suite in enumerate(SUITES):
-        (folder / f"test_suite_{number}.py").write_text(suite)
-    # Neither this run's settings nor its code: only what is installed.
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTEST", "PYTHON"))
-    }
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
-        cwd=folder,
-        env=environment,
-        stdout=PIPE,
-        stderr=STDOUT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
-
-
-def settings(**values: str) -> list[str]:
+def configured(**values: str) -> list[str]:
     """Options that set values of pytest's configuration."""
     return [word for name, value in values.items() for word in ("-o", f"{name}={value}")]
-
-
-async def assert_passes(folder: Path, *options: str) -> None:
-    code, output = await run_pytest(folder, *options)
-    assert code == 0, output
-    assert "6 passed" in output, output
 
 
 def test_documentation_shows_a_suite_of_ten_lines() -> None:
@@ -57,27 +26,41 @@ def test_documentation_shows_a_suite_of_ten_lines() -> None:
 
 
 async def test_documented_suites_pass_in_strict_mode(tmp_path: Path) -> None:
-    await assert_passes(tmp_path)
+    assert PASSED in await run_suites(tmp_path, SUITES)
 
 
 async def test_documented_suites_pass_in_auto_mode_with_session_loops_under_xdist(
     tmp_path: Path,
 ) -> None:
-    scopes = settings(asyncio_mode="auto", asyncio_default_test_loop_scope="session")
-    await assert_passes(tmp_path, "--numprocesses=2", *scopes)
+    options = configured(asyncio_mode="auto", asyncio_default_test_loop_scope="session")
+    assert PASSED in await run_suites(tmp_path, SUITES, "--numprocesses=2", *options)
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("mode", ["strict", "auto"])
-@pytest.mark.parametrize("fixture_scope", ["function", "session"])
-@pytest.mark.parametrize("test_scope", SCOPES)
+@pytest.mark.parametrize("fixtures", ["function", "session"])
+@pytest.mark.parametrize("tests", ["function", "class", "module", "package", "session"])
 async def test_documented_suites_pass_with_every_loop_scope(
-    tmp_path: Path, mode: str, fixture_scope: str, test_scope: str
+    tmp_path: Path, fixtures: str, tests: str
 ) -> None:
-    scopes = settings(
-        asyncio_mode=mode,
-        asyncio_default_fixture_loop_scope=fixture_scope,
-        asyncio_default_test_loop_scope=test_scope,
+    options = configured(
+        asyncio_mode="auto",
+        asyncio_default_fixture_loop_scope=fixtures,
+        asyncio_default_test_loop_scope=tests,
         filterwarnings="error",
     )
-    await assert_passes(tmp_path, *scopes)
+    assert PASSED in await run_suites(tmp_path, SUITES, *options)
+
+
+@pytest.mark.proof
+async def test_documented_suites_pass_with_the_service_of_a_wheel(tmp_path: Path) -> None:
+    """The migrations lie beside the package in a checkout, and inside it in a wheel."""
+    building = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)),
+        cwd=PROJECT,
+    )
+    assert await building.wait() == 0
+    [wheel] = tmp_path.glob("*.whl")
+    installed, folder = tmp_path / "installed", tmp_path / "suites"
+    folder.mkdir()
+    ZipFile(wheel).extractall(installed)
+    assert PASSED in await run_suites(folder, SUITES, PYTHONPATH=str(installed))

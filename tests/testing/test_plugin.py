@@ -1,8 +1,6 @@
 """The plugin's fixtures: a service for the test, and nothing for suites that do without."""
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -19,6 +17,7 @@ from service.testing.database import Databases, run_databases
 from service.testing.mails import Mails, link, part, token
 from service.testing.server import Server
 from service.web.server.application import Service
+from tests.support.suites import run_suites
 
 # What a suite that uses none of the fixtures must not pay for.
 HEAVY = {"quart", "sqlalchemy", "asyncpg", "pydantic", "hypercorn", "aiosmtpd", "uvloop"}
@@ -30,24 +29,11 @@ def test_nothing_of_the_service_is_loaded():
 """
 
 
-async def run_suite(folder: Path, suite: str, *options: str) -> str:
-    (folder / "test_suite.py").write_text(suite)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
-        cwd=folder,
-        stdout=PIPE,
-        stderr=STDOUT,
-    )
-    output, _ = await process.communicate()
-    return output.decode()
-
-
 @pytest.mark.parametrize("options", [(), ("-p", "no:asyncio")])
 async def test_suite_without_the_fixtures_loads_nothing(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    output = await run_suite(tmp_path, SUITE_WITHOUT, *options)
-    assert "1 passed" in output, output
+    assert "1 passed" in await run_suites(tmp_path, [SUITE_WITHOUT], *options)
 
 
 class TestClient:
