@@ -4,7 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-SERVICE = Path(__file__).parents[1] / "service"
+TESTS = Path(__file__).parent
+SERVICE = TESTS.parent / "service"
 # From left to right; rooms that share a place may import one another.
 ROOMS = (
     ("settings", "errors", "clock", "ids"),
@@ -92,6 +93,16 @@ def test_only_routes_web_commands_and_the_caller_know_the_web_framework() -> Non
         and room not in {"web", "cli", "app", TESTING}
         and not path.name.endswith("routes.py")
         and path not in {Path("auth/principal.py"), Path("auth/guards.py")}
+    }
+    assert sorted(violations) == []
+
+
+def test_tests_share_helpers_only_through_support() -> None:
+    violations = {
+        f"{path.relative_to(TESTS)} imports {module}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for module in imported(path)
+        if module.startswith("tests.") and not module.startswith("tests.support")
     }
     assert sorted(violations) == []
 

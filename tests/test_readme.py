@@ -14,15 +14,7 @@ from service.cli import main
 from service.settings import PROJECT, Settings
 from tests.support import curl as curl_stand_in
 from tests.support.command import started
-
-README = (PROJECT / "README.md").read_text()
-
-
-def section(title: str) -> str:
-    """The text below a heading."""
-    found = re.search(rf"^## {title}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found, title
-    return found[1]
+from tests.support.readme import section
 
 
 def first_column(title: str) -> list[str]:

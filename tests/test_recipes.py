@@ -16,7 +16,7 @@ from service.settings import PROJECT
 from tests.support.command import environment, fetch, started
 from tests.support.eventsource import EventSource
 from tests.support.processes import Connection, ask
-from tests.test_readme import section
+from tests.support.readme import section
 
 POST = {"title": "Notes", "content": "On the engine.", "summary": "It weaves."}
 

@@ -4,14 +4,12 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,6 +18,7 @@ from service.db.engine import SILENCE, create_engine
 from service.db.schema_version import head_revision, schema_mismatch
 from service.settings import PROJECT
 from service.testing.application import SECRET, make_settings
+from tests.support.migrating import alembic
 from tests.support.polling import until
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
@@ -44,18 +43,6 @@ async def inside(empty_url: str) -> AsyncIterator["asyncpg.Connection"]:
 
 async def names(connection: "asyncpg.Connection", query: str) -> set[str]:
     return {row[0] for row in await connection.fetch(query)}
-
-
-async def alembic(engine: AsyncEngine, run: Callable[..., Any], *values: object) -> None:
-    """Run a command of Alembic's on the engine."""
-
-    def call(connection: Connection) -> None:
-        config = migrations.config()
-        config.attributes["connection"] = connection
-        run(config, *values)
-
-    async with engine.connect() as connection:
-        await connection.run_sync(call)
 
 
 async def problem(engine: AsyncEngine) -> str | None:

@@ -5,8 +5,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.audit.test_migration import migrate
 from tests.support.client import Client
+from tests.support.migrating import migrate
 
 ODD = {
     "title": 'Quotes " \\ / <tag> & \x7f',

@@ -1,34 +1,13 @@
-"""The migration to sessions and soft deletion keeps what is there and the posts' counter exact."""
+"""The counter of posts is exact, also after the migration to soft deletion and back."""
 
 from datetime import UTC, datetime
 
 import asyncpg
-from alembic import command
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
-from service.db import migrations
 from service.ids import new_id
+from tests.support.migrating import migrate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-async def migrate(database_url: str, revision: str, *, down: bool = False) -> None:
-    """Bring the database to a revision."""
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(database_url),
-        poolclass=NullPool,
-    )
-
-    def run(connection: Connection) -> None:
-        config = migrations.config()
-        config.attributes["connection"] = connection
-        (command.downgrade if down else command.upgrade)(config, revision)
-
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
 
 
 async def add_user(db: "asyncpg.Connection", email: str) -> object:
