@@ -65,7 +65,8 @@ async def _serve(settings: Settings, config: Config) -> None:
             f"It is not possible to listen on {', '.join(config.bind)}: {error.strerror}."
         ) from error
     except (LifespanFailureError, LifespanTimeoutError) as error:
-        raise click.ClickException(f"The service did not start: {error}") from error
+        stage = "end" if app.shutdown_state.begun else "start"
+        raise click.ClickException(f"The service did not {stage}: {error}") from error
 
 
 def _read_config(path: Path) -> Config:
