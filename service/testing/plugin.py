@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 def _service_loop() -> Iterator[BackgroundLoop]:
     """An event loop in a thread, for what runs beside the tests."""
     from service.testing.background import BackgroundLoop
+    from service.testing.logs import logged_by_logging
 
-    loop = BackgroundLoop()
-    yield loop
-    loop.close()
+    with logged_by_logging():
+        loop = BackgroundLoop()
+        yield loop
+        loop.close()
 
 
 @pytest.fixture(scope="session")

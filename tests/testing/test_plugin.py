@@ -36,6 +36,26 @@ async def test_suite_without_the_fixtures_loads_nothing(
     assert "1 passed" in await run_suites(tmp_path, [SUITE_WITHOUT], *options)
 
 
+SUITE_WITH_A_LOG = """
+import logging
+import pytest
+
+@pytest.mark.asyncio
+async def test_log_is_captured(service_client, service_mails, caplog):
+    caplog.set_level(logging.INFO)
+    await service_client.register()
+    await service_mails.next()
+    [line] = [line for line in caplog.messages if "/auth/register" in line]
+    assert "status=201" in line
+"""
+
+
+async def test_service_s_log_goes_to_logging(tmp_path: Path) -> None:
+    output = await run_suites(tmp_path, [SUITE_WITH_A_LOG])
+    assert "1 passed" in output
+    assert "mail sent" not in output
+
+
 class TestClient:
     async def test_sign_up_gives_a_client_of_its_own(self, service_client: Client) -> None:
         ann = await service_client.sign_up("ann@example.com", username="ann")
