@@ -16,10 +16,9 @@ from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, record
 from service.auth import sessions
-from service.auth.callers import Caller
 from service.auth.credentials import _NOT_DELETED, COLUMNS
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
-from service.db.base import AnyRow
+from service.auth.rows import PasswordState, UserRow
 from service.db.errors import violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
@@ -60,7 +59,7 @@ async def register(
     registration: Registration,
     password_hash: str,
     origin: Origin = INTERNAL,
-) -> AnyRow:
+) -> UserRow:
     """Make an account. Raises EmailTaken or UsernameTaken, also when two race.
 
     Without a username one is made from the email; that never fails.
@@ -73,7 +72,7 @@ async def register(
 
 async def _insert_named(
     session: AsyncSession, registration: Registration, password_hash: str
-) -> AnyRow:
+) -> UserRow:
     if registration.username is not None:
         return await _insert(session, registration.email, registration.username, password_hash)
     for username in _username_candidates(registration.email):
@@ -84,7 +83,7 @@ async def _insert_named(
     raise AssertionError("the candidates never end")
 
 
-async def _insert(session: AsyncSession, email: str, username: str, password_hash: str) -> AnyRow:
+async def _insert(session: AsyncSession, email: str, username: str, password_hash: str) -> UserRow:
     statement = insert(User).returning(*COLUMNS)
     values = {"id": new_id(), "email": email, "username": username, "password_hash": password_hash}
     try:
@@ -114,15 +113,9 @@ def _username_candidates(email: str) -> Iterator[str]:
         yield f"{base[: USERNAME_MAX - len(suffix) - 1]}-{suffix}"
 
 
-async def find_user(session: AsyncSession, user_id: UUID) -> AnyRow | None:
-    """Read an account by id."""
-    statement = select(*COLUMNS).where(User.id == user_id, _NOT_DELETED)
-    return (await session.execute(statement)).one_or_none()
-
-
 async def change_profile(
-    session: AsyncSession, before: Caller, change: ProfileChange, origin: Origin
-) -> AnyRow | Caller:
+    session: AsyncSession, before: UserRow, change: ProfileChange, origin: Origin
+) -> UserRow:
     """Change username or email; `before` is the account as it was.
 
     A new email must be verified again. Raises EmailTaken or UsernameTaken.
@@ -150,7 +143,7 @@ async def change_profile(
 
 
 async def _email_changed(
-    session: AsyncSession, before: Caller, user: AnyRow, origin: Origin
+    session: AsyncSession, before: UserRow, user: UserRow, origin: Origin
 ) -> None:
     await links.void_links(session, user.id)
     await links.send_verification(session, user)
@@ -165,7 +158,7 @@ async def _email_changed(
 
 
 async def change_password(
-    session: AsyncSession, seen: AnyRow, new_hash: str, origin: Origin, *, keep: UUID
+    session: AsyncSession, seen: PasswordState, new_hash: str, origin: Origin, *, keep: UUID
 ) -> None:
     """Change a password; all sessions but the one to keep end, and links sent by mail die.
 
@@ -177,7 +170,7 @@ async def change_password(
     await record(session, Kind.PASSWORD_CHANGED, user_id=seen.id, actor_id=seen.id, origin=origin)
 
 
-async def set_password(session: AsyncSession, seen: AnyRow, new_hash: str) -> None:
+async def set_password(session: AsyncSession, seen: PasswordState, new_hash: str) -> None:
     """Store a new password's hash; links sent by mail die.
 
     The account stays locked, so that nobody logs in with the old password while its sessions
@@ -198,7 +191,7 @@ async def set_password(session: AsyncSession, seen: AnyRow, new_hash: str) -> No
     await links.void_links(session, seen.id)
 
 
-async def delete_account(session: AsyncSession, seen: AnyRow, origin: Origin) -> None:
+async def delete_account(session: AsyncSession, seen: PasswordState, origin: Origin) -> None:
     """Delete an account softly: its sessions end, its posts are hidden, its names are free again.
 
     `seen` is the account when its password was checked. Raises WrongPassword when the password

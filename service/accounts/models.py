@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.auth.models import EMAIL_MAX
 from service.db.base import Base, Id, UtcDateTime
+from service.web.fields import EMAIL_MAX
 
 
 class MailLink(Base):

@@ -12,8 +12,8 @@ from service.auth import credentials
 from service.auth.guards import login_required
 from service.auth.password_policy import refuse_names
 from service.auth.principal import caller, forget_cookies, passwords
+from service.auth.rows import PasswordRow
 from service.auth.schemas import UserOut, show_user
-from service.db.base import AnyRow
 from service.web.client import origin
 from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
@@ -87,7 +87,7 @@ async def change_password(data: PasswordChange) -> Response:
     return no_content()
 
 
-async def _check_password(password: str) -> AnyRow:
+async def _check_password(password: str) -> PasswordRow:
     """Tell whether it is the caller's; no connection is held meanwhile. Raises WrongPassword."""
     seen = await credentials.find_password(db_session(), caller().user_id)
     await release()

@@ -7,9 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.events import Kind, record
 from service.auth.models import User
-from service.db.base import AnyRow
 from service.posts.models import Post
 from service.posts.posts import PostNotFound, read_post
+from service.posts.rows import PostRow
 from service.posts.search import VISIBLE
 from service.web.client import Origin
 
@@ -30,7 +30,7 @@ async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, orig
 
 async def restore_post(
     session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin
-) -> AnyRow:
+) -> PostRow:
     """Show a deleted post again, whoever deleted it; one that is not deleted stays as it is.
 
     Raises PostNotFound, also when its author's account is gone.

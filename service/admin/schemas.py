@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from service.audit.events import Kind
+from service.auth.rows import UserRow
 from service.auth.schemas import USER_EXAMPLE, UserOut, show_user
+from service.db.base import MappedRow
 from service.ids import parse_id
 from service.web.fields import Text
 from service.web.openapi import PartialModel, example
@@ -52,7 +54,7 @@ class EventOut(BaseModel):
     created_at: datetime
     ip: str | None
     user_agent: str | None
-    detail: dict[str, Any]
+    detail: dict[str, object]
 
 
 class EventList(BaseModel):
@@ -64,18 +66,10 @@ class EventList(BaseModel):
     next_cursor: str | None
 
 
-def show_event(event: Any) -> Mapping[str, object]:
-    """Show a row of an event."""
-    return {
-        "id": event.id,
-        "kind": event.kind,
-        "user_id": event.user_id,
-        "actor_id": event.actor_id,
-        "created_at": event.created_at,
-        "ip": event.ip,
-        "user_agent": event.user_agent,
-        "detail": event.detail,
-    }
+def show_event(event: MappedRow) -> Mapping[str, object]:
+    """Return a security event as operators see it."""
+    columns = event._mapping
+    return {name: columns[name] for name in EventOut.model_fields}
 
 
 class AccountQuery(CursorQuery):
@@ -113,6 +107,6 @@ class AccountList(BaseModel):
     next_cursor: str | None
 
 
-def show_account(user: Any) -> Mapping[str, object]:
-    """Show a row of a user to an operator."""
+def show_account(user: UserRow) -> Mapping[str, object]:
+    """Return an account as operators see it."""
     return {**show_user(user), "is_admin": user.is_admin}

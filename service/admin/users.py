@@ -11,7 +11,7 @@ from service.admin.schemas import AccountChange
 from service.audit.events import Kind, record
 from service.auth.credentials import COLUMNS
 from service.auth.models import User
-from service.db.base import AnyRow
+from service.auth.rows import UserRow
 from service.errors import NotFound
 from service.web.client import INTERNAL, Origin
 from service.web.pagination import Position, Slice, follows, newest_first
@@ -40,7 +40,7 @@ async def list_accounts(
     return Slice.cut(list(rows.all()), limit)
 
 
-async def read_account(session: AsyncSession, user_id: UUID) -> AnyRow:
+async def read_account(session: AsyncSession, user_id: UUID) -> UserRow:
     """Read an account. Raises AccountNotFound."""
     account = (await session.execute(_accounts.where(User.id == user_id))).one_or_none()
     if account is None:
@@ -50,7 +50,7 @@ async def read_account(session: AsyncSession, user_id: UUID) -> AnyRow:
 
 async def change_account(
     session: AsyncSession, actor_id: UUID, user_id: UUID, change: AccountChange, origin: Origin
-) -> AnyRow:
+) -> UserRow:
     """Disable or enable an account, make it an operator's or an ordinary one.
 
     Raises AccountNotFound or LastAdmin.
@@ -72,7 +72,7 @@ async def change_account(
     return account
 
 
-def _kinds(before: AnyRow, values: dict[str, bool]) -> Iterator[Kind]:
+def _kinds(before: UserRow, values: dict[str, bool]) -> Iterator[Kind]:
     """Name what a change does."""
     if values.get("is_active", before.is_active) != before.is_active:
         yield Kind.ACCOUNT_ENABLED if values["is_active"] else Kind.ACCOUNT_DISABLED

@@ -1,17 +1,15 @@
 """The security events' table."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Index, String, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.base import Base, Id, UtcDateTime
+from service.db.base import Base, Id, IpAddress, UtcDateTime
 
 KIND_MAX = 40
-IP_MAX = 45  # the longest textual IPv6 address, one with an IPv4 tail
 
 
 class SecurityEvent(Base):
@@ -24,9 +22,9 @@ class SecurityEvent(Base):
     user_id: Mapped[UUID | None] = mapped_column(Id)
     actor_id: Mapped[UUID | None] = mapped_column(Id)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    ip: Mapped[str | None] = mapped_column(String(IP_MAX))
+    ip: Mapped[str | None] = mapped_column(IpAddress)
     user_agent: Mapped[str | None] = mapped_column(Text)
-    detail: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    detail: Mapped[dict[str, object]] = mapped_column(JSONB, server_default=text("'{}'"))
 
     __table_args__ = (
         # Newest first, of all, of one account, of one kind.

@@ -1,32 +1,15 @@
 """The account behind an access token, as it is at this moment: looked up for each request."""
 
-from dataclasses import dataclass, fields
-from datetime import datetime
-from operator import itemgetter
 from typing import Final, cast
-from uuid import UUID
 
 from sqlalchemy import Table, select
 
 from service import clock
 from service.auth.models import LoginSession, User
+from service.auth.rows import UserRow
 from service.auth.tokens import Claims
 from service.db.query import KeyedQuery
 from service.db.read_session import ReadSession
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The account that a request comes from, as it was when the request came."""
-
-    id: UUID
-    email: str
-    username: str
-    is_active: bool
-    is_admin: bool
-    email_verified: bool
-    created_at: datetime
-
 
 _table: Final = cast(Table, LoginSession.__table__)
 _sessions: Final = _table.c
@@ -49,14 +32,13 @@ _caller: Final = KeyedQuery(
     .where(_sessions.ended_at.is_(None)),
     _sessions.id,
 )
-_columns_of_caller: Final = itemgetter(*(field.name for field in fields(Caller)))
 
 
-async def find_caller(session: ReadSession, claims: Claims) -> Caller | None:
+async def find_caller(session: ReadSession, claims: Claims) -> UserRow | None:
     """Read the account of a live session, disabled or not; None when there is no such session."""
     found = await session.fetch_by_key(_caller, claims.session_id)
     if found is None or found.id != claims.user_id:
         return None
     if found.deleted_at is not None or found.expires_at <= clock.now():
         return None
-    return Caller(*_columns_of_caller(found))
+    return found

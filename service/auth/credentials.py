@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
-from service.db.base import AnyRow
+from service.auth.rows import CredentialsRow, PasswordRow
 from service.web.fields import comparable_email
 
 # What is shown of an account, and whether it is an operator's.
@@ -23,7 +23,7 @@ COLUMNS: Final = (
 _NOT_DELETED: Final = User.deleted_at.is_(None)
 
 
-async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
+async def find_credentials(session: AsyncSession, email: str) -> CredentialsRow | None:
     """Read an account, its password's hash and when it changed, by email in any case."""
     # PostgreSQL lowers both sides: Python lowers some letters (İ, a last Σ) to others.
     same_email = func.lower(User.email) == func.lower(comparable_email(email))
@@ -33,7 +33,7 @@ async def find_credentials(session: AsyncSession, email: str) -> AnyRow | None:
     return (await session.execute(statement)).one_or_none()
 
 
-async def find_password(session: AsyncSession, user_id: UUID) -> AnyRow | None:
+async def find_password(session: AsyncSession, user_id: UUID) -> PasswordRow | None:
     """Read the hash of an account's password and when the password changed."""
     statement = select(User.id, User.password_hash, User.password_changed_at).where(
         User.id == user_id, _NOT_DELETED

@@ -11,12 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import (
+    AllowedPrivateKeys,
+    AllowedPublicKeys,
+    ECAlgorithm,
+    OKPAlgorithm,
+    RSAAlgorithm,
+)
 
 from service.settings import Settings, SettingsError
 
@@ -34,9 +40,9 @@ class Key:
 
     kid: str
     algorithm: str
-    signing: Any
-    verifying: Any
-    jwk: Mapping[str, Any] | None = None
+    signing: AllowedPrivateKeys | str
+    verifying: AllowedPublicKeys | str
+    jwk: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

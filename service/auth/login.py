@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.audit.events import Kind, record
 from service.auth.credentials import replace_hash
 from service.auth.errors import InvalidCredentials, LoginDisabled
-from service.auth.models import EMAIL_MAX
+from service.auth.rows import CredentialsRow
 from service.auth.sessions import RefreshToken, SessionPolicy, open_session
-from service.db.base import AnyRow
 from service.web.client import Origin
+from service.web.fields import EMAIL_MAX
 
 WRONG_PASSWORD: Final = "wrong password"  # noqa: S105
 UNKNOWN_EMAIL: Final = "unknown email"
@@ -20,7 +20,7 @@ DISABLED: Final = "account disabled"
 
 async def log_in(
     session: AsyncSession,
-    user: AnyRow,
+    user: CredentialsRow,
     rules: SessionPolicy,
     origin: Origin,
     *,

@@ -6,9 +6,9 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.base import Base, Id, UtcDateTime
+from service.db.base import Base, Id, IpAddress, UtcDateTime
+from service.web.fields import EMAIL_MAX
 
-EMAIL_MAX = 254
 USERNAME_MAX = 80
 ACTIVE_ADMIN = "is_admin AND is_active AND deleted_at IS NULL"
 
@@ -54,9 +54,6 @@ class User(Base):
     )
 
 
-IP_MAX = 45  # the longest textual IPv6 address, one with an IPv4 tail
-
-
 class LoginSession(Base):
     """A login and the refresh tokens that came of it, one after the other.
 
@@ -76,7 +73,7 @@ class LoginSession(Base):
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    ip: Mapped[str | None] = mapped_column(String(IP_MAX))
+    ip: Mapped[str | None] = mapped_column(IpAddress)
     user_agent: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (

@@ -16,11 +16,12 @@ from quart.typing import ResponseTypes
 from quart_auth import AuthUser, QuartAuth, Unauthorized
 
 from service.auth import cookies
-from service.auth.callers import Caller, find_caller
+from service.auth.callers import find_caller
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
 from service.auth.errors import AccountDisabled
 from service.auth.passwords import Passwords
+from service.auth.rows import UserRow
 from service.auth.tokens import (
     ENDED,
     EXPIRED,
@@ -51,7 +52,7 @@ class Principal(AuthUser):
     ) -> None:
         super().__init__(str(claims.user_id) if claims else None)
         self._claims = claims
-        self._account: Caller | None = None
+        self._account: UserRow | None = None
         self.problem = problem
         self.by_cookie = by_cookie
 
@@ -90,7 +91,7 @@ class Principal(AuthUser):
         return self.claims.user_id
 
     @property
-    def account(self) -> Caller:
+    def account(self) -> UserRow:
         """The caller's account as this request found it; only for routes that require a login."""
         if self._account is None:
             raise Unauthorized

@@ -2,7 +2,7 @@
 
 import math
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from quart import Blueprint, Response, request
@@ -46,7 +46,7 @@ from service.web.openapi import answers, reads_headers
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.ratelimit import limit, unlimited
 from service.web.request_state import request_state
-from service.web.responses import json_response, never_store, no_content
+from service.web.responses import Payload, json_response, never_store, no_content
 
 blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
 keys_blueprint: Final = Blueprint("keys", __name__)
@@ -168,7 +168,7 @@ def _wants_cookies() -> bool:
     return wanted == "cookie"
 
 
-def _answer(token: RefreshToken, more: dict[str, Any], *, by_cookie: bool) -> Response:
+def _answer(token: RefreshToken, more: Payload, *, by_cookie: bool) -> Response:
     pair = _sign_pair(token)
     told = {"token_type": "Bearer", "expires_in": _access_life(), **more}
     if not by_cookie:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, RootModel
 
+from service.auth.rows import SessionRow, UserRow
 from service.web.fields import Text
 from service.web.openapi import SchemaKeyword, example
 
@@ -33,16 +34,10 @@ class UserOut(BaseModel):
     created_at: datetime
 
 
-def show_user(user: Any) -> Mapping[str, object]:
-    """Show a user or a row with its columns."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "username": user.username,
-        "is_active": user.is_active,
-        "email_verified": user.email_verified,
-        "created_at": user.created_at,
-    }
+def show_user(user: UserRow) -> Mapping[str, object]:
+    """Return an account as its owner sees it."""
+    columns = user._mapping
+    return {name: columns[name] for name in UserOut.model_fields}
 
 
 class Credentials(BaseModel):
@@ -164,17 +159,9 @@ class KeysOut(BaseModel):
         }
     )
 
-    keys: list[dict[str, Any]]
+    keys: list[dict[str, object]]
 
 
-def show_session(row: Any, current: UUID) -> dict[str, object]:
-    """Show a session's row; `current` is the caller's own."""
-    return {
-        "id": row.id,
-        "created_at": row.created_at,
-        "last_used_at": row.last_used_at,
-        "expires_at": row.expires_at,
-        "ip": row.ip,
-        "user_agent": row.user_agent,
-        "current": row.id == current,
-    }
+def show_session(row: SessionRow, current: UUID) -> Mapping[str, object]:
+    """Return a session as its owner sees it; `current` is the id of the caller's."""
+    return {**row._mapping, "current": row.id == current}

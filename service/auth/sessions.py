@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -40,8 +40,9 @@ from service.auth.errors import (
     SessionNotFound,
 )
 from service.auth.models import LoginSession, User
+from service.auth.rows import RefreshRow, SessionRow
 from service.auth.tokens import Claims
-from service.db.base import AnyRow
+from service.db.database import execute_count
 from service.ids import new_id
 from service.settings import Settings
 from service.web.client import Origin
@@ -150,7 +151,9 @@ async def refresh(
     Raises SessionGone, SessionExpired, RefreshReused or AccountDisabled.
     """
     values = {"session_id": claims.session_id, "user_id": claims.user_id}
-    row = (await session.execute(_locked, values)).one_or_none()
+    row: RefreshRow | None = (await session.execute(_locked, values)).one_or_none()
+    if row is None:
+        raise SessionGone
     now = clock.now()  # after the wait for the lock
     match classify(row, claims.token_id, now, rules.grace):
         case RefreshOutcome.CURRENT:
@@ -168,13 +171,17 @@ async def refresh(
             raise SessionGone
 
 
-def classify(row: Any, token_id: UUID, now: datetime, grace: timedelta) -> RefreshOutcome:
-    """Tell what a token is worth against its session's row; None when there is no such row."""
-    if row is None or row.deleted_at is not None or row.ended_at is not None:
+def classify(row: RefreshRow, token_id: UUID, now: datetime, grace: timedelta) -> RefreshOutcome:
+    """Return the outcome of a refresh by the module's table, for a session that exists."""
+    if row.deleted_at is not None or row.ended_at is not None:
         return RefreshOutcome.GONE
     if row.expires_at <= now:
         return RefreshOutcome.EXPIRED
-    repeated = token_id == row.previous_token_id and now - row.rotated_at <= grace
+    repeated = (
+        token_id == row.previous_token_id
+        and row.rotated_at is not None
+        and now - row.rotated_at <= grace
+    )
     if token_id != row.token_id and not repeated:
         return RefreshOutcome.REUSED
     if not row.is_active:
@@ -183,7 +190,7 @@ def classify(row: Any, token_id: UUID, now: datetime, grace: timedelta) -> Refre
 
 
 async def _rotate(
-    session: AsyncSession, row: Any, now: datetime, rules: SessionPolicy, origin: Origin
+    session: AsyncSession, row: RefreshRow, now: datetime, rules: SessionPolicy, origin: Origin
 ) -> RefreshToken:
     token = _new_token(row.user_id, row.id, now, created_at=row.created_at, rules=rules)
     values = {
@@ -200,7 +207,7 @@ async def _rotate(
     return token
 
 
-def _live_token(row: Any) -> RefreshToken:
+def _live_token(row: RefreshRow) -> RefreshToken:
     return RefreshToken(row.user_id, row.id, row.token_id, row.token_issued_at, row.expires_at)
 
 
@@ -218,7 +225,7 @@ async def _revoke_reused(
     )
 
 
-async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[AnyRow]:
+async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[SessionRow]:
     """Read an account's live sessions, the last used first, LISTED_MAX at most."""
     statement = (
         select(
@@ -275,7 +282,7 @@ async def revoke_sessions(
 
 async def _end(session: AsyncSession, now: datetime, *where: ColumnElement[bool]) -> int:
     statement = update(_table).where(*where, _sessions.ended_at.is_(None)).values(ended_at=now)
-    return await _count(session, statement)
+    return await execute_count(session, statement)
 
 
 async def delete_expired_sessions(
@@ -287,8 +294,4 @@ async def delete_expired_sessions(
     """
     over = or_(_sessions.expires_at <= now, _sessions.ended_at.is_not(None))
     ids = select(_sessions.id).where(over).limit(limit).with_for_update(skip_locked=True)
-    return await _count(session, delete(_table).where(_sessions.id.in_(ids)))
-
-
-async def _count(session: AsyncSession, statement: Any) -> int:
-    return cast(CursorResult[Any], await session.execute(statement)).rowcount
+    return await execute_count(session, delete(_table).where(_sessions.id.in_(ids)))

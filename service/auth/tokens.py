@@ -5,11 +5,12 @@ tokens are read by this service alone and are always signed with its secret: HS2
 bytes for the same claims, and a change of the access tokens' keys logs nobody out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import jwt
@@ -60,8 +61,8 @@ class Verified:
     """What a token says whose signature is good; its times are still to be checked."""
 
     claims: Claims
-    issued_at: Any
-    expires_at: Any
+    issued_at: object
+    expires_at: object
 
 
 class Tokens:
@@ -129,7 +130,7 @@ class Tokens:
             raise InvalidToken from None
         return Verified(_read_claims(payload), payload["iat"], payload["exp"])
 
-    def _key(self, kind: TokenType, header: dict[str, Any]) -> Key:
+    def _key(self, kind: TokenType, header: Mapping[str, object]) -> Key:
         """Choose the key by `kid` among those of the kind; `alg` has no say."""
         if header.get("typ") != kind.value:
             raise InvalidToken
@@ -143,7 +144,7 @@ class Tokens:
         return key
 
 
-def _read_claims(payload: dict[str, Any]) -> Claims:
+def _read_claims(payload: Mapping[str, object]) -> Claims:
     ids = [parse_id(payload[name]) for name in ("sub", "sid", "jti")]
     user_id, session_id, token_id = ids
     if user_id is None or session_id is None or token_id is None:

@@ -12,8 +12,8 @@ from service.admin.users import grant_admin
 from service.auth import credentials
 from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
+from service.auth.rows import UserRow
 from service.cli.database import database_target
-from service.db.base import AnyRow
 from service.db.database import Database, close_session
 from service.errors import BadRequest
 from service.observability.logging import configure_logging
@@ -49,7 +49,7 @@ async def _create_admin(settings: Settings, email: str) -> str:
 
 
 async def _grant(
-    database: Database, known: AnyRow | None, new: tuple[Registration, str] | None
+    database: Database, known: UserRow | None, new: tuple[Registration, str] | None
 ) -> str:
     session = database.session()
     commit = False

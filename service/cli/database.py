@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import click
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli.messages import connection_failure, database_address
 from service.db import migrations
-from service.db.engine import CONNECT_TIMEOUT, create_engine
+from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine
 from service.db.errors import DRIVER_ERRORS
 from service.errors import Unavailable
 from service.settings import Settings
@@ -55,7 +55,7 @@ def database_target(settings: Settings) -> Iterator[DatabaseTarget]:
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator["asyncpg.Connection[Any]"]:
+async def connected(settings: Settings) -> AsyncIterator[Connection]:
     """Connect to the settings' database for the block. Raises ClickException saying why not."""
     try:
         connection = await asyncpg.connect(

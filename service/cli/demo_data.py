@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from random import Random
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-import asyncpg
 
 from service.auth.passwords import Passwords
 from service.cli import demo_text
 from service.clock import now
+from service.db.engine import Connection
 from service.ids import new_id_at
 
 EMAIL: Final = "demo@example.com"
@@ -47,9 +46,7 @@ User = tuple[UUID, str, str, str, datetime, datetime]
 Post = tuple[UUID, UUID, str, str, datetime, datetime]
 
 
-async def add_users(
-    connection: "asyncpg.Connection[Any]", count: int, password: str
-) -> AsyncIterator[int]:
+async def add_users(connection: Connection, count: int, password: str) -> AsyncIterator[int]:
     """Add people, all with this password, and the one to log in as; yields each batch's size."""
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     start = now() - SPAN
@@ -66,7 +63,7 @@ async def add_users(
         yield len(batch)
 
 
-async def add_posts(connection: "asyncpg.Connection[Any]", count: int) -> AsyncIterator[int]:
+async def add_posts(connection: Connection, count: int) -> AsyncIterator[int]:
     """Add posts of the demonstration's people; yields each batch's size."""
     authors = [(row["id"], row["created_at"]) for row in await connection.fetch(_AUTHORS, EMAIL)]
     posts = _posts(count, authors)

@@ -1,9 +1,12 @@
 """The declarative base, and the column types that tables share."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
-from sqlalchemy import DateTime, MetaData, Row, Uuid
+from sqlalchemy import DateTime, MetaData, Row, String, Uuid
 from sqlalchemy.orm import DeclarativeBase
+
+from service.db.query import Record
 
 
 class Base(DeclarativeBase):
@@ -20,8 +23,17 @@ class Base(DeclarativeBase):
     )
 
 
-# A row whose columns its reader knows by name.
-AnyRow = Row[*tuple[Any, ...]]
+# A row of any columns, by SQLAlchemy or by the driver; it meets every protocol of rows.
+AnyRow = Row[*tuple[Any, ...]] | Record
 
-UtcDateTime = DateTime(timezone=True)
-Id = Uuid(as_uuid=True)
+
+class MappedRow(Protocol):
+    """A row whose columns can be read by their names."""
+
+    @property
+    def _mapping(self) -> Mapping[Any, Any]: ...
+
+
+UtcDateTime: Final = DateTime(timezone=True)
+Id: Final = Uuid(as_uuid=True)
+IpAddress: Final = String(45)  # the longest textual IPv6 address, one with an IPv4 tail

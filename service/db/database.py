@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 import structlog
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
@@ -162,6 +163,13 @@ class Database:
         await self._loader.close()
         await self.engine.dispose()
         await self._beside.dispose()
+
+
+async def execute_count(
+    session: AsyncSession, statement: Executable, values: Mapping[str, Any] | None = None
+) -> int:
+    """Execute an UPDATE or DELETE, and return the number of its rows."""
+    return cast(CursorResult[Any], await session.execute(statement, values)).rowcount
 
 
 async def close_session(session: AsyncSession, *, commit: bool) -> None:

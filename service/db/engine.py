@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -61,7 +61,8 @@ def _adapter_options(settings: Settings, *, statement_timeout: bool) -> dict[str
     return options
 
 
-Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect = Callable[[], Awaitable[Connection]]
 
 
 def pin_server(

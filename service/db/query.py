@@ -22,9 +22,13 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialects
 
 
 class Record(asyncpg.Record):
-    """A row as the driver has it; its columns are attributes, too."""
+    """A row of the driver, whose columns can be read as those of a SQLAlchemy row."""
 
     __slots__ = ()
+
+    @property
+    def _mapping(self) -> "Mapping[str, Any]":
+        return self  # type: ignore[return-value]
 
     def __getattr__(self, name: str) -> Any:
         """Read a column by its name."""

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from service.db.base import AnyRow
 from service.db.query import CompiledQuery, KeyedQuery, Record
 
 FetchAll = Callable[[CompiledQuery, Mapping[str, Any]], Awaitable[Sequence[Record]]]
@@ -61,14 +62,14 @@ class ReadSession(AsyncSession):
 
 async def fetch_all(
     session: AsyncSession, query: CompiledQuery, values: Mapping[str, Any]
-) -> Sequence[Any]:
+) -> Sequence[AnyRow]:
     """Return the rows of a query, read in the session's transaction when there is one."""
     if isinstance(session, ReadSession):
         return await session.fetch_all(query, values)
     return (await session.execute(query.statement, values)).all()
 
 
-async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> Any | None:
+async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> AnyRow | None:
     """Return the row that has a key, or None, read in the session's transaction if it has one."""
     if isinstance(session, ReadSession):
         return await session.fetch_by_key(lookup, key)

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
-
+from service.db.engine import Connection
 from service.importing.rows import OldPost, OldUser, Row
 from service.importing.source import USER_COLUMNS
 
@@ -79,7 +78,7 @@ class Destination:
     authors_sql: str = AUTHORS
     clashes_sql: str = CLASHES.format(names=NAMES)
 
-    def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def add_users(self, users: Sequence[OldUser]) -> Outcome:

@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+from typing import Final, Self
 
-import asyncpg
-
+from service.db.engine import Connection
 from service.importing.destination import (
     ADD_USERS,
     CLASHES,
@@ -43,7 +42,7 @@ class DryRun(Destination):
 
     @classmethod
     @asynccontextmanager
-    async def begin(cls, connection: "asyncpg.Connection[Any]") -> AsyncIterator[Self]:
+    async def begin(cls, connection: Connection) -> AsyncIterator[Self]:
         """Open a dry run that leaves nothing behind."""
         transaction = connection.transaction()
         await transaction.start()

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
 
+from service.db.engine import Connection
 from service.importing.source import TABLES, Record, SourceError, check_columns
 
 CONNECT_TIMEOUT: Final = 10  # seconds
@@ -28,7 +29,7 @@ WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
 class PostgresSource:
     """A database in a transaction that only reads."""
 
-    def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def check(self) -> None:
@@ -68,9 +69,9 @@ async def open_postgres(dsn: str) -> AsyncIterator[PostgresSource]:
         connection.terminate()
 
 
-async def _connect(dsn: str) -> "asyncpg.Connection[Any]":
+async def _connect(dsn: str) -> Connection:
     try:
-        connection: asyncpg.Connection[Any] = await asyncpg.connect(
+        connection: Connection = await asyncpg.connect(
             dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0
         )
         return connection

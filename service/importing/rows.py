@@ -16,11 +16,11 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from service.auth.models import EMAIL_MAX, USERNAME_MAX
+from service.auth.models import USERNAME_MAX
 from service.ids import parse_id
 from service.importing.source import Record
 from service.posts.models import CONTENT_MAX, TITLE_MAX
-from service.web.fields import NonBlank, comparable_email
+from service.web.fields import EMAIL_MAX, NonBlank, comparable_email
 
 HASH_MAX: Final = 255
 # Times as SQLite and PostgreSQL store and show them, an offset from UTC at most added.

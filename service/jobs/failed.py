@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.domain.types import JobId
 
+from service.db.engine import Connection
 from service.jobs.queue import make_queries
 
 LISTED_MAX: Final = 1000
@@ -38,7 +38,7 @@ class FailedJob:
     reason: str
 
 
-async def list_failed_jobs(connection: "asyncpg.Connection[Any]") -> list[FailedJob]:
+async def list_failed_jobs(connection: Connection) -> list[FailedJob]:
     """Read the jobs that failed for good, the latest first, LISTED_MAX at most."""
     return [
         FailedJob(row["id"], row["entrypoint"], row["updated"], _reason(row["traceback"]))
@@ -52,9 +52,7 @@ def _reason(traceback: str | None) -> str:
     return " ".join(f"{kind}: {message}".split())
 
 
-async def requeue_failed_jobs(
-    connection: "asyncpg.Connection[Any]", failed: Sequence[FailedJob]
-) -> None:
+async def requeue_failed_jobs(connection: Connection, failed: Sequence[FailedJob]) -> None:
     """Put jobs back into the queue, as if they had never been tried."""
     queries = make_queries(AsyncpgDriver(connection))
     await queries.requeue_jobs([JobId(job.id) for job in failed])

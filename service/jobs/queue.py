@@ -21,7 +21,7 @@ from pgqueuer.ports.driver import Driver
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from service.db.database import Database
+from service.db.database import Database, execute_count
 from service.observability import propagation
 from service.observability.metrics import Metrics
 
@@ -133,6 +133,5 @@ async def delete_old_records(session: AsyncSession, now: datetime) -> int:
         ("DELETE FROM pgqueuer_statistics WHERE created < :before", RECORDS_KEPT),
         ("DELETE FROM pgqueuer WHERE status = 'failed' AND updated < :before", FAILED_KEPT),
     ):
-        result: Any = await session.execute(text(statement), {"before": now - kept})
-        deleted += result.rowcount
+        deleted += await execute_count(session, text(statement), {"before": now - kept})
     return deleted

@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, Self, TypeAlias
+from typing import Final, NamedTuple, Self
 
 import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.db.database import execute_count
+from service.db.engine import Connection
 from service.web import sse
 from service.web.broadcast import Message
 
@@ -66,8 +68,6 @@ DELETE FROM post_events USING (
 WHERE seen.removable AND post_events.horizon = seen.horizon AND post_events.id = seen.id
 """
 
-Connection: TypeAlias = "asyncpg.Connection[Any]"
-
 
 class Position(NamedTuple):
     """A place in the order of events; as text, the id of the event that is there."""
@@ -120,11 +120,10 @@ async def read_page(connection: Connection, after: Position) -> Page:
 
 async def delete_old_events(session: AsyncSession, before: datetime, batch: int = 10_000) -> int:
     """Delete events from before a moment, some at a time; tells how many."""
-    result = await session.execute(text(_DELETE_OLD), {"before": before, "batch": batch})
-    return int(result.rowcount)  # type: ignore[attr-defined]
+    return await execute_count(session, text(_DELETE_OLD), {"before": before, "batch": batch})
 
 
-def _message(row: Any) -> Message:
+def _message(row: asyncpg.Record) -> Message:
     position = Position(row["horizon"], row["id"])
     data = (row["data"] or f'{{"id":"{row["post_id"]}"}}').translate(_LINE_ENDS)
     return Message(sse.event(row["kind"], data, position), position)

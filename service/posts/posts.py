@@ -5,11 +5,13 @@ can come between a look and a write. Only when it changed nothing is the post re
 """
 
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
+    Label,
     Table,
     bindparam,
     delete,
@@ -23,11 +25,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
-from service.db.base import AnyRow, Id
+from service.db.base import Id
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post
 from service.posts.queries import SHOWN, find_post
+from service.posts.rows import OwnedPostRow, PostRow
 from service.posts.schemas import NewPost, PostChange, versions_named
 from service.posts.search import VISIBLE
 from service.web.conditional import TagCondition
@@ -36,7 +39,7 @@ from service.web.conditional import TagCondition
 ATTEMPTS: Final = 5
 
 
-def _author_name(author_id: Any) -> Any:
+def _author_name(author_id: UUID | BindParameter[UUID]) -> Label[str]:
     return select(_users.username).where(_users.id == author_id).scalar_subquery().label("author")
 
 
@@ -86,7 +89,7 @@ _CREATE: Final = (
 )
 
 
-async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> AnyRow:
+async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> PostRow:
     """Write a post. Raises TokenRefused when the author's account was deleted meanwhile."""
     written = {_WRITTEN[name]: value for name, value in new}
     values = {"post_id": new_id(), "caller_id": author_id, **written}
@@ -102,7 +105,7 @@ async def hide_posts(session: AsyncSession, author_id: UUID, now: datetime) -> N
     await session.execute(statement.values(deleted_at=now))
 
 
-async def read_post(session: AsyncSession, post_id: UUID) -> AnyRow:
+async def read_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow:
     """Read a post. Raises PostNotFound."""
     post = await find_post(session, post_id)
     if post is None:
@@ -116,7 +119,7 @@ async def change_post(
     post_id: UUID,
     change: PostChange,
     condition: TagCondition | None,
-) -> AnyRow:
+) -> PostRow:
     """Change a post's title or content; equal values change nothing, not even the version.
 
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
@@ -140,7 +143,7 @@ async def change_post(
             if changed is not None:
                 return changed
         post = await _read_own_post(session, caller_id, post_id, condition)
-        if all(getattr(post, name) == value for name, value in values.items()):
+        if all(post._mapping[name] == value for name, value in values.items()):
             return post
     raise PostContended
 
@@ -156,7 +159,7 @@ async def delete_post(
     raise PostContended
 
 
-async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> AnyRow:
+async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> PostRow:
     """Show a deleted post again; one that is not deleted stays as it is.
 
     Raises PostNotFound, NotTheAuthor or RemovedByOperator.
@@ -208,8 +211,8 @@ async def _update(
     post_id: UUID,
     condition: TagCondition | None,
     *conditions: ColumnElement[bool],
-    **values: Any,
-) -> AnyRow | None:
+    **values: object,
+) -> PostRow | None:
     statement = update(Post).where(Post.id == post_id, Post.author_id == caller_id, VISIBLE)
     if (versions := _versions(condition)) is not None:
         statement = statement.where(Post.version.in_(versions))
@@ -226,7 +229,7 @@ def _versions(condition: TagCondition | None) -> list[int] | None:
 
 async def _read_own_post(
     session: AsyncSession, caller_id: UUID, post_id: UUID, condition: TagCondition | None
-) -> AnyRow:
+) -> OwnedPostRow:
     post = await read_post(session, post_id)
     if post.author_id != caller_id:
         raise NotTheAuthor

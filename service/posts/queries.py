@@ -6,7 +6,7 @@ PostgreSQL, which keeps the plan of a prepared statement only if one made for th
 would not look better: the statements without words are written so that it never does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -34,6 +34,7 @@ from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
+from service.posts.rows import CountersRow, OwnedPostRow
 from service.posts.schemas import PostOut
 from service.posts.search import AnySelect, SearchPlan
 from service.posts.search_totals import PostCounters, ProvenTotal, TotalsCache
@@ -67,7 +68,7 @@ class Filters:
         return {name: value for name, value in given.items() if value is not None}
 
 
-async def find_post(session: AsyncSession, post_id: UUID) -> AnyRow | None:
+async def find_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow | None:
     """Read one visible post with its author."""
     return await fetch_by_key(session, _one_post, post_id)
 
@@ -91,8 +92,8 @@ async def read_page(
 
 
 async def _search(
-    session: AsyncSession, filters: Filters, totals: TotalsCache, values: dict[str, Any]
-) -> tuple[Sequence[Any], int]:
+    session: AsyncSession, filters: Filters, totals: TotalsCache, values: Mapping[str, object]
+) -> tuple[Sequence[AnyRow], int]:
     by_author = filters.author is not None
     proven = totals.find(filters)
     if proven is not None:
@@ -106,7 +107,7 @@ async def _search(
     return rows, min(rows[0].total, search.TOTAL_CAP + 1)
 
 
-def _counters_of(row: Any) -> PostCounters:
+def _counters_of(row: CountersRow) -> PostCounters:
     return PostCounters(row.all_posts, row.losses, row.author_id)
 
 
@@ -126,7 +127,7 @@ async def read_after(
 
 
 async def _choose_plan(
-    session: AsyncSession, filters: Filters, values: dict[str, Any], *, after: bool
+    session: AsyncSession, filters: Filters, values: Mapping[str, object], *, after: bool
 ) -> SearchPlan:
     probe = search.probe(_conditions(filters.author is not None, after))
     return search.choose_plan((await session.execute(probe, values)).scalar_one())
@@ -206,7 +207,7 @@ def _newest(limit: int, *conditions: ColumnElement[bool]) -> AnySelect:
     return statement.where(*conditions).order_by(*newest_first(_posts)).limit(rows)
 
 
-def _row_at_offset(conditions: tuple[ColumnElement[bool], ...]) -> Any:
+def _row_at_offset(conditions: tuple[ColumnElement[bool], ...]) -> ScalarSelect[Any]:
     """The place of the post after `offset` others, read from the index alone."""
     # The index's columns in their order: what is skipped needs not be taken apart.
     places = select(_posts.created_at, _posts.id).where(*conditions)
@@ -227,7 +228,7 @@ def _chosen(ids: AnySelect) -> AnySelect:
     return statement.join_from(chosen, Post.__table__, _posts.id == chosen.c.id)
 
 
-def _author_id() -> Any:
+def _author_id() -> ScalarSelect[UUID]:
     named = func.lower(_users.username) == func.lower(bindparam("author"))
     return select(_users.id).where(named, _users.deleted_at.is_(None)).scalar_subquery()
 

@@ -1,7 +1,7 @@
 """Posts, under /api/posts."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from quart import Blueprint, Response
@@ -14,6 +14,7 @@ from service.errors import PreconditionFailed, Unavailable
 from service.posts import posts, queries, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
+from service.posts.rows import PostRow
 from service.posts.schemas import (
     NewPost,
     PostChange,
@@ -50,11 +51,12 @@ from service.web.pagination import (
 )
 from service.web.ratelimit import limit
 from service.web.request_state import request_state
-from service.web.responses import dumps, json_bytes, json_response, no_content
+from service.web.responses import Payload, dumps, json_bytes, json_response, no_content
 from service.web.server.application import Service
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 
+CURSORS: Final = "posts"
 PUBLIC: Final = {"Cache-Control": "no-cache"}
 LIST_HEADERS: Final = (ETAG, LINK)
 CHANGE_ERRORS: Final = (
@@ -75,9 +77,9 @@ CHANGE_ERRORS: Final = (
 async def list_posts(query_args: PostQuery) -> Response:
     """List posts, newest first: all, by author, or by words; by page or by cursor."""
     filters = Filters(query_args.author or None, query_args.q or None)
-    after = position("posts", query_args)
+    after = position(CURSORS, query_args)
     if after is not None:
-        return await _read_on(query_args, filters, after)
+        return await _read_after(query_args, filters, after)
     found, total = await queries.read_page(
         db_session(),
         filters,
@@ -85,35 +87,26 @@ async def list_posts(query_args: PostQuery) -> Response:
         limit=query_args.per_page,
         offset=query_args.offset,
     )
-    payload = _list(found)
-    payload |= {
-        "total": min(total, search.TOTAL_CAP) if filters.words else total,
-        "pages": count_pages(total, query_args.per_page),
-        "current_page": query_args.page,
-    }
-    if filters.words and total > search.TOTAL_CAP:
-        payload["pages"] = count_pages(search.TOTAL_CAP, query_args.per_page)
-        payload["total_capped"] = True
-    links = page_links(query_args, payload["pages"], payload["next_cursor"])
-    return _tagged_list(payload, links)
+    next_cursor = found.next_cursor(CURSORS)
+    counted = min(total, search.TOTAL_CAP) if filters.words else total
+    pages = count_pages(counted, query_args.per_page)
+    totals = {"total": counted, "pages": pages, "current_page": query_args.page}
+    if counted < total:
+        totals["total_capped"] = True
+    return _list_response(found, next_cursor, page_links(query_args, pages, next_cursor), totals)
 
 
-async def _read_on(query: PostQuery, filters: Filters, after: Position) -> Response:
-    payload = _list(
-        await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
-    )
-    return _tagged_list(payload, cursor_links(query, payload["next_cursor"]))
+async def _read_after(query: PostQuery, filters: Filters, after: Position) -> Response:
+    found = await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
+    next_cursor = found.next_cursor(CURSORS)
+    return _list_response(found, next_cursor, cursor_links(query, next_cursor), {})
 
 
-def _list(found: Slice) -> dict[str, Any]:
-    return {
-        "posts": [show_post(row) for row in found.rows],
-        "next_cursor": found.next_cursor("posts"),
-    }
-
-
-def _tagged_list(payload: Mapping[str, Any], links: Mapping[str, str]) -> Response:
-    body = dumps(payload)
+def _list_response(
+    found: Slice, next_cursor: str | None, links: Mapping[str, str], totals: Payload
+) -> Response:
+    posts = [show_post(row) for row in found.rows]
+    body = dumps({"posts": posts, "next_cursor": next_cursor, **totals})
     return tagged(json_bytes(body, headers={**PUBLIC, **links}), weak_tag(body))
 
 
@@ -194,7 +187,7 @@ async def restore_post(post_id: UUID) -> Response:
     return _show(await posts.restore_post(db_session(), caller().user_id, post_id))
 
 
-def _show(post: Any, headers: Mapping[str, str] | None = None) -> Response:
+def _show(post: PostRow, headers: Mapping[str, str] | None = None) -> Response:
     return tagged(json_response(show_post(post), headers=headers), post_tag(post))
 
 

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 from zlib import crc32
 
 from pydantic import BaseModel, Field
 
-from service.db.query import Record
 from service.posts.models import CONTENT_MAX, TITLE_MAX
+from service.posts.rows import PostRow
 from service.web.conditional import EntityTag, TagCondition
 from service.web.fields import NonBlank, Text
 from service.web.openapi import PartialModel, example
@@ -99,13 +99,13 @@ class PostPage(PostList):
 _MEMBERS: Final = tuple(PostOut.model_fields)
 
 
-def show_post(post: Any) -> Mapping[str, object]:
-    """Show a row of a post with its author."""
-    columns = post if isinstance(post, Record) else post._mapping
+def show_post(post: PostRow) -> Mapping[str, object]:
+    """Return a post as the API shows it."""
+    columns = post._mapping
     return {name: columns[name] for name in _MEMBERS}
 
 
-def post_tag(post: Any) -> EntityTag:
+def post_tag(post: PostRow) -> EntityTag:
     """Tag a row of a post by its version, and by the author's name, which is shown with it."""
     return EntityTag(f"{post.version}-{crc32(post.author.encode()):08x}")
 

@@ -13,13 +13,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from typing import Any, Final
+from typing import Final
 
-import asyncpg
 import structlog
 
 from service import clock
-from service.db.engine import Connect, pin_server
+from service.db.engine import Connect, Connection, pin_server
 from service.db.errors import (
     DRIVER_ERRORS,
     DatabaseUnavailable,
@@ -59,7 +58,7 @@ class PostStream:
     def __init__(self, connect: Connect, *, pgbouncer: bool = False) -> None:
         self._connect = connect
         self._pgbouncer = pgbouncer
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._resuming = asyncio.Semaphore(RESUMING)
         self._clients = Broadcast(Message(sse.COMMENT))
@@ -204,7 +203,7 @@ class PostStream:
                 await connection.close(timeout=CLOSE_TIMEOUT)
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    async def _reading(self) -> AsyncIterator[Connection]:
         """The connection, for one statement at a time. Raises Unavailable."""
         async with self._turn:
             if self._connection is None:

@@ -14,17 +14,18 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnExpressionArgument, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.accounts.models import MailLink
 from service.auth.models import User
-from service.db.base import AnyRow
+from service.auth.rows import AccountNames, PasswordState
+from service.db.database import execute_count
 from service.errors import BadRequest
 from service.ids import new_id
 from service.jobs.queue import enqueue
@@ -85,7 +86,7 @@ async def mail_link(
         await enqueue(session, LINK_MAIL_JOB, payload, to=email.lower())
 
 
-async def send_verification(session: AsyncSession, user: AnyRow) -> None:
+async def send_verification(session: AsyncSession, user: AccountNames) -> None:
     """Mail a link that verifies the account's address."""
     await mail_link(session, Purpose.VERIFY_EMAIL, user.id, user.email)
 
@@ -136,7 +137,7 @@ async def open_link(
     return None if email is None else OpenLink(email, token)
 
 
-async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> AnyRow:
+async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> AccountNames:
     """Read whose link it is: the account's id, email and username.
 
     Raises InvalidLink. Nothing is spent, and nothing is promised: `follow` decides.
@@ -152,7 +153,7 @@ async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> A
     return account
 
 
-async def follow(session: AsyncSession, purpose: Purpose, token: str) -> AnyRow:
+async def follow(session: AsyncSession, purpose: Purpose, token: str) -> PasswordState:
     """Spend the link; whose it is, and since when the account has its password.
 
     Raises InvalidLink; of several at once one succeeds. The account stays locked.
@@ -184,12 +185,10 @@ async def void_links(session: AsyncSession, user_id: UUID) -> None:
 
 async def delete_expired_links(session: AsyncSession, now: datetime) -> int:
     """Delete links that have long ended."""
-    result: Any = await session.execute(delete(MailLink).where(MailLink.created_at < now - KEPT))
-    deleted: int = result.rowcount
-    return deleted
+    return await execute_count(session, delete(MailLink).where(MailLink.created_at < now - KEPT))
 
 
-def _good(purpose: Purpose, token: str) -> tuple[Any, ...]:
+def _good(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool], ...]:
     return (
         MailLink.token_hash == _hash(token),
         MailLink.purpose == purpose.value,
