@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
-from service.audit.events import Kind, anonymise, record
+from service.audit.events import Kind, anonymise, record_own
 from service.auth import sessions
 from service.auth.credentials import _NOT_DELETED, COLUMNS
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
@@ -65,7 +65,7 @@ async def register(
     Without a username one is made from the email; that never fails.
     """
     user = await _insert_named(session, registration, password_hash)
-    await record(session, Kind.ACCOUNT_REGISTERED, user_id=user.id, actor_id=user.id, origin=origin)
+    await record_own(session, Kind.ACCOUNT_REGISTERED, user.id, origin)
     await links.send_verification(session, user)
     return user
 
@@ -147,14 +147,8 @@ async def _email_changed(
 ) -> None:
     await links.void_links(session, user.id)
     await links.send_verification(session, user)
-    await record(
-        session,
-        Kind.EMAIL_CHANGED,
-        user_id=user.id,
-        actor_id=user.id,
-        origin=origin,
-        detail={"from": before.email, "to": user.email},
-    )
+    detail = {"from": before.email, "to": user.email}
+    await record_own(session, Kind.EMAIL_CHANGED, user.id, origin, detail)
 
 
 async def change_password(
@@ -167,7 +161,7 @@ async def change_password(
     """
     await set_password(session, seen, new_hash)
     await sessions.revoke_sessions(session, seen.id, origin, keep=keep)
-    await record(session, Kind.PASSWORD_CHANGED, user_id=seen.id, actor_id=seen.id, origin=origin)
+    await record_own(session, Kind.PASSWORD_CHANGED, seen.id, origin)
 
 
 async def set_password(session: AsyncSession, seen: PasswordState, new_hash: str) -> None:
@@ -209,7 +203,7 @@ async def delete_account(session: AsyncSession, seen: PasswordState, origin: Ori
     await sessions.revoke_sessions(session, seen.id, origin)
     await posts.hide_posts(session, seen.id, now)
     await links.void_links(session, seen.id)
-    await record(session, Kind.ACCOUNT_DELETED, user_id=seen.id, actor_id=seen.id, origin=origin)
+    await record_own(session, Kind.ACCOUNT_DELETED, seen.id, origin)
 
 
 async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
@@ -223,10 +217,8 @@ async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
         raise LastAdmin
 
 
-async def delete_retired_accounts(
-    session: AsyncSession, before: datetime, *, limit: int = CLEANUP_BATCH
-) -> int:
-    """Remove accounts that were deleted before a moment for good, `limit` at most; how many.
+async def delete_retired_accounts(session: AsyncSession, before: datetime) -> int:
+    """Remove accounts deleted before a time, CLEANUP_BATCH at most, and return how many there were.
 
     Their posts and sessions go with them; of recorded events only the bare deeds stay.
     """
@@ -234,7 +226,7 @@ async def delete_retired_accounts(
         select(User.id)
         .where(User.deleted_at < before)
         .order_by(User.deleted_at)
-        .limit(limit)
+        .limit(CLEANUP_BATCH)
         .with_for_update(skip_locked=True)
     )
     ids = (await session.scalars(retired)).all()

@@ -80,10 +80,8 @@ def _kinds(before: UserRow, values: dict[str, bool]) -> Iterator[Kind]:
         yield Kind.ADMIN_GRANTED if values["is_admin"] else Kind.ADMIN_REVOKED
 
 
-async def grant_admin(
-    session: AsyncSession, user_id: UUID, *, actor_id: UUID | None = None, origin: Origin = INTERNAL
-) -> bool:
-    """Make an account an administrator's; False when it was one already, or is deleted."""
+async def grant_admin(session: AsyncSession, user_id: UUID) -> bool:
+    """Make an account an administrator's, and return False for one that is or is deleted."""
     statement = (
         update(User)
         .where(User.id == user_id, User.deleted_at.is_(None), User.is_admin.is_(False))
@@ -92,5 +90,5 @@ async def grant_admin(
     )
     if (await session.execute(statement)).one_or_none() is None:
         return False
-    await record(session, Kind.ADMIN_GRANTED, user_id=user_id, actor_id=actor_id, origin=origin)
+    await record(session, Kind.ADMIN_GRANTED, user_id=user_id, actor_id=None, origin=INTERNAL)
     return True

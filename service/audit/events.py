@@ -69,6 +69,17 @@ async def record(
     await session.execute(_insert, event)
 
 
+async def record_own(
+    session: AsyncSession,
+    kind: Kind,
+    user_id: UUID,
+    origin: Origin,
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """Record what a user did to their own account."""
+    await record(session, kind, user_id=user_id, actor_id=user_id, origin=origin, detail=detail)
+
+
 async def list_events(
     session: AsyncSession,
     *,

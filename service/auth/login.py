@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.audit.events import Kind, record
+from service.audit.events import Kind, record, record_own
 from service.auth.credentials import replace_hash
 from service.auth.errors import InvalidCredentials, LoginDisabled
 from service.auth.rows import CredentialsRow
@@ -42,14 +42,8 @@ async def log_in(
     if token is None:
         await record_failure(session, origin, user.email, user.id, WRONG_PASSWORD)
         raise InvalidCredentials
-    await record(
-        session,
-        Kind.LOGIN_SUCCEEDED,
-        user_id=user.id,
-        actor_id=user.id,
-        origin=origin,
-        detail={"session_id": str(token.session_id)},
-    )
+    detail = {"session_id": str(token.session_id)}
+    await record_own(session, Kind.LOGIN_SUCCEEDED, user.id, origin, detail)
     return token
 
 

@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
 from service import clock
-from service.audit.events import Kind, record
+from service.audit.events import Kind, record, record_own
 from service.auth.errors import (
     AccountDisabled,
     RefreshReused,
@@ -251,14 +251,8 @@ async def revoke_session(
     mine = (_sessions.id == session_id, _sessions.user_id == user_id, _sessions.expires_at > now)
     if not await _end(session, now, *mine):
         raise SessionNotFound
-    await record(
-        session,
-        Kind.SESSION_ENDED,
-        user_id=user_id,
-        actor_id=user_id,
-        origin=origin,
-        detail={"session_id": str(session_id)},
-    )
+    detail = {"session_id": str(session_id)}
+    await record_own(session, Kind.SESSION_ENDED, user_id, origin, detail)
 
 
 async def revoke_sessions(
@@ -270,14 +264,7 @@ async def revoke_sessions(
         mine.append(_sessions.id != keep)
     ended = await _end(session, clock.now(), *mine)
     if ended:
-        await record(
-            session,
-            Kind.SESSION_ENDED,
-            user_id=user_id,
-            actor_id=user_id,
-            origin=origin,
-            detail={"sessions": ended},
-        )
+        await record_own(session, Kind.SESSION_ENDED, user_id, origin, {"sessions": ended})
 
 
 async def _end(session: AsyncSession, now: datetime, *where: ColumnElement[bool]) -> int:
@@ -285,13 +272,11 @@ async def _end(session: AsyncSession, now: datetime, *where: ColumnElement[bool]
     return await execute_count(session, statement)
 
 
-async def delete_expired_sessions(
-    session: AsyncSession, now: datetime, *, limit: int = CLEANUP_BATCH
-) -> int:
-    """Delete sessions that are over, `limit` at most; how many they were.
+async def delete_expired_sessions(session: AsyncSession, now: datetime) -> int:
+    """Delete sessions that are over, CLEANUP_BATCH at most, and return how many there were.
 
     Without its row a session is as gone as with it.
     """
     over = or_(_sessions.expires_at <= now, _sessions.ended_at.is_not(None))
-    ids = select(_sessions.id).where(over).limit(limit).with_for_update(skip_locked=True)
+    ids = select(_sessions.id).where(over).limit(CLEANUP_BATCH).with_for_update(skip_locked=True)
     return await execute_count(session, delete(_table).where(_sessions.id.in_(ids)))

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.db.base import Id
+from service.db.database import execute_count
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post
@@ -37,6 +38,7 @@ from service.web.conditional import TagCondition
 
 # How often a change is tried that loses, each time, to another writer of the same post.
 ATTEMPTS: Final = 5
+CLEANUP_BATCH: Final = 1_000
 
 
 def _author_name(author_id: UUID | BindParameter[UUID]) -> Label[str]:
@@ -164,10 +166,14 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
 
     Raises PostNotFound, NotTheAuthor or RemovedByOperator.
     """
-    author = select(User.id).where(*_lives(caller_id)).with_for_update(read=True, key_share=True)
+    # Read with a lock: an account that is being deleted hides its posts, and would miss this one.
+    author = select(User.id).where(User.id == caller_id, User.deleted_at.is_(None))
     restore = (
         update(Post)
-        .where(Post.id == post_id, Post.author_id.in_(author))
+        .where(
+            Post.id == post_id,
+            Post.author_id.in_(author.with_for_update(read=True, key_share=True)),
+        )
         .where(~VISIBLE, ~Post.deleted_by_operator)
         .values(deleted_at=None)
         .returning(*SHOWN, _author_name(caller_id))
@@ -186,23 +192,19 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
     return await read_post(session, post_id)
 
 
-async def delete_retired_posts(
-    session: AsyncSession, before: datetime, *, limit: int = 1_000
-) -> int:
-    """Remove posts that were deleted before a moment for good, `limit` at most; how many."""
-    retired = select(Post.id).where(Post.deleted_at < before).limit(limit)
-    chosen = Post.id.in_(retired.with_for_update(skip_locked=True))
-    return len((await session.scalars(delete(Post).where(chosen).returning(Post.id))).all())
+async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
+    """Remove posts deleted before a time, CLEANUP_BATCH at most, and return how many there were."""
+    retired = select(_posts.c.id).where(_posts.c.deleted_at < before).limit(CLEANUP_BATCH)
+    ids = retired.with_for_update(skip_locked=True)
+    return await execute_count(session, delete(_posts).where(_posts.c.id.in_(ids)))
 
 
-async def delete_orphaned_counts(
-    session: AsyncSession, _now: datetime, *, limit: int = 1_000
-) -> int:
-    """Remove the post counts of authors who are gone for good, `limit` at most; how many."""
-    known = select(User.id).where(User.id == AuthorPostCount.author_id).exists()
-    orphans = select(AuthorPostCount.author_id).distinct().where(~known).limit(limit)
-    removed = delete(AuthorPostCount).where(AuthorPostCount.author_id.in_(orphans))
-    return len((await session.scalars(removed.returning(AuthorPostCount.slot))).all())
+async def delete_orphaned_counts(session: AsyncSession, _now: datetime) -> int:
+    """Remove the post counts of at most CLEANUP_BATCH removed authors, and return their number."""
+    counts = cast(Table, AuthorPostCount.__table__)
+    known = select(_users.id).where(_users.id == counts.c.author_id).exists()
+    orphans = select(counts.c.author_id).distinct().where(~known).limit(CLEANUP_BATCH)
+    return await execute_count(session, delete(counts).where(counts.c.author_id.in_(orphans)))
 
 
 async def _update(
@@ -237,8 +239,3 @@ async def _read_own_post(
     if versions is not None and post.version not in versions:
         raise PreconditionFailed
     return post
-
-
-def _lives(author_id: UUID) -> tuple[ColumnElement[bool], ...]:
-    # Read with a lock: an account that is being deleted hides its posts, and would miss this one.
-    return User.id == author_id, User.deleted_at.is_(None)

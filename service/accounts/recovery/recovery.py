@@ -9,7 +9,7 @@ from service import clock
 from service.accounts import accounts
 from service.accounts.recovery import links
 from service.accounts.recovery.links import Purpose
-from service.audit.events import Kind, record
+from service.audit.events import Kind, record_own
 from service.auth.models import User
 from service.auth.sessions import revoke_sessions
 from service.web.client import Origin
@@ -30,9 +30,7 @@ async def reset_password(
     """
     account = await links.follow(session, Purpose.RESET_PASSWORD, token)
     await accounts.set_password(session, account, password_hash)
-    await record(
-        session, Kind.PASSWORD_RESET, user_id=account.id, actor_id=account.id, origin=origin
-    )
+    await record_own(session, Kind.PASSWORD_RESET, account.id, origin)
     await _mark_verified(session, account.id, origin)
     await revoke_sessions(session, account.id, origin)
 
@@ -45,4 +43,4 @@ async def _mark_verified(session: AsyncSession, user_id: UUID, origin: Origin) -
         .returning(User.id)
     )
     if (await session.execute(statement)).scalar_one_or_none() is not None:
-        await record(session, Kind.EMAIL_VERIFIED, user_id=user_id, actor_id=user_id, origin=origin)
+        await record_own(session, Kind.EMAIL_VERIFIED, user_id, origin)
