@@ -66,6 +66,7 @@ async def serving(
         database_pool_timeout=pool_timeout,
         database_statement_timeout=statement_timeout,
     ) as process:
+        process.may_fail = True  # a commit on a connection that was cut off is logged in full
         yield process
 
 
