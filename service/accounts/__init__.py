@@ -1,1 +1,1 @@
-"""The users themselves: registration and profile."""
+"""Accounts: registration, profile, passwords and deletion."""

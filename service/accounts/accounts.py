@@ -1,4 +1,4 @@
-"""What can be done with accounts."""
+"""The actions of accounts: registration, changes and deletion."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, record_own
 from service.auth import sessions
-from service.auth.credentials import _NOT_DELETED, COLUMNS
+from service.auth.credentials import COLUMNS, NOT_DELETED
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.db.errors import violated_constraint
@@ -43,13 +43,13 @@ class UsernameTaken(Conflict):
 
 
 class LastAdmin(Conflict):
-    """Without this account nobody could administer the service."""
+    """The account is the last active administrator."""
 
     default_message = "This is the last active administrator"
 
 
 class WrongPassword(Forbidden):
-    """The caller's own password, asked for once more, is wrong."""
+    """The password that confirms a change is wrong."""
 
     default_message = "The password is wrong"
 
@@ -60,9 +60,9 @@ async def register(
     password_hash: str,
     origin: Origin = INTERNAL,
 ) -> UserRow:
-    """Make an account. Raises EmailTaken or UsernameTaken, also when two race.
+    """Create an account. Raises EmailTaken or UsernameTaken, also when two requests race.
 
-    Without a username one is made from the email; that never fails.
+    Without a username one is made from the email, which never fails.
     """
     user = await _insert_named(session, registration, password_hash)
     await record_own(session, Kind.ACCOUNT_REGISTERED, user.id, origin)
@@ -87,7 +87,7 @@ async def _insert(session: AsyncSession, email: str, username: str, password_has
     statement = insert(User).returning(*COLUMNS)
     values = {"id": new_id(), "email": email, "username": username, "password_hash": password_hash}
     try:
-        # A savepoint: a name that is taken must not cost the transaction.
+        # In a savepoint, because a taken name must not end the transaction.
         async with session.begin_nested():
             return (await session.execute(statement, values)).one()
     except IntegrityError as error:
@@ -116,12 +116,12 @@ def _username_candidates(email: str) -> Iterator[str]:
 async def change_profile(
     session: AsyncSession, before: UserRow, change: ProfileChange, origin: Origin
 ) -> UserRow:
-    """Change username or email; `before` is the account as it was.
+    """Change username or email, and return the account; `before` is the account as it was.
 
     A new email must be verified again. Raises EmailTaken or UsernameTaken.
     """
-    given = change.model_dump(exclude_unset=True)
-    values = {name: value for name, value in given.items() if getattr(before, name) != value}
+    columns = before._mapping
+    values = {name: value for name, value in change.given().items() if columns[name] != value}
     if not values:
         return before
     new_email = "email" in values and values["email"].lower() != before.email.lower()
@@ -129,7 +129,7 @@ async def change_profile(
         values["email_verified_at"] = None
     statement = (
         update(User)
-        .where(User.id == before.id, _NOT_DELETED)
+        .where(User.id == before.id, NOT_DELETED)
         .values(**values, updated_at=func.now())
         .returning(*COLUMNS)
     )
@@ -152,65 +152,62 @@ async def _email_changed(
 
 
 async def change_password(
-    session: AsyncSession, seen: PasswordState, new_hash: str, origin: Origin, *, keep: UUID
+    session: AsyncSession, account: PasswordState, new_hash: str, origin: Origin, *, keep: UUID
 ) -> None:
-    """Change a password; all sessions but the one to keep end, and links sent by mail die.
+    """Change a password, and end all mailed links and all login sessions but the one to keep.
 
-    `seen` is the account when the present password was checked. Raises WrongPassword when the
-    password changed since then.
+    `account` is what the current password was checked against. Raises WrongPassword when the
+    password has changed since then.
     """
-    await set_password(session, seen, new_hash)
-    await sessions.revoke_sessions(session, seen.id, origin, keep=keep)
-    await record_own(session, Kind.PASSWORD_CHANGED, seen.id, origin)
+    await set_password(session, account, new_hash)
+    await sessions.revoke_sessions(session, account.id, origin, keep=keep)
+    await record_own(session, Kind.PASSWORD_CHANGED, account.id, origin)
 
 
-async def set_password(session: AsyncSession, seen: PasswordState, new_hash: str) -> None:
-    """Store a new password's hash; links sent by mail die.
+async def set_password(session: AsyncSession, account: PasswordState, new_hash: str) -> None:
+    """Store a new password's hash, and end all mailed links.
 
-    The account stays locked, so that nobody logs in with the old password while its sessions
-    end. Raises WrongPassword when the password changed since it was seen.
+    The account stays locked, so that nobody logs in with the old password while its sessions end.
+    Raises WrongPassword when the password has changed since `account` was read.
     """
     statement = (
         update(User)
         .where(
-            User.id == seen.id,
-            User.password_changed_at == seen.password_changed_at,
-            _NOT_DELETED,
+            User.id == account.id,
+            User.password_changed_at == account.password_changed_at,
+            NOT_DELETED,
         )
         .values(password_hash=new_hash, password_changed_at=func.clock_timestamp())
         .returning(User.id)
     )
     if (await session.execute(statement)).one_or_none() is None:
         raise WrongPassword
-    await links.void_links(session, seen.id)
+    await links.void_links(session, account.id)
 
 
-async def delete_account(session: AsyncSession, seen: PasswordState, origin: Origin) -> None:
-    """Delete an account softly: its sessions end, its posts are hidden, its names are free again.
+async def delete_account(session: AsyncSession, account: PasswordState, origin: Origin) -> None:
+    """Delete an account softly, which ends its sessions, hides its posts and frees its names.
 
-    `seen` is the account when its password was checked. Raises WrongPassword when the password
+    `account` is what its password was checked against. Raises WrongPassword when the password has
     changed since then, or LastAdmin.
     """
-    await guard_last_admin(session, seen.id)
-    # FOR UPDATE waits for posts that are being written: they would be missed below.
+    await guard_last_admin(session, account.id)
+    # FOR UPDATE waits for posts that are being written, which would be missed below.
     unchanged = select(User.id).where(
-        User.id == seen.id, User.password_changed_at == seen.password_changed_at, _NOT_DELETED
+        User.id == account.id, User.password_changed_at == account.password_changed_at, NOT_DELETED
     )
     if (await session.execute(unchanged.with_for_update())).one_or_none() is None:
         raise WrongPassword
     now = clock.now()
-    await session.execute(update(User).where(User.id == seen.id).values(deleted_at=now))
-    await sessions.revoke_sessions(session, seen.id, origin)
-    await posts.hide_posts(session, seen.id, now)
-    await links.void_links(session, seen.id)
-    await record_own(session, Kind.ACCOUNT_DELETED, seen.id, origin)
+    await session.execute(update(User).where(User.id == account.id).values(deleted_at=now))
+    await sessions.revoke_sessions(session, account.id, origin)
+    await posts.hide_posts(session, account.id, now)
+    await links.void_links(session, account.id)
+    await record_own(session, Kind.ACCOUNT_DELETED, account.id, origin)
 
 
 async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
-    """Lock the active administrators until the transaction ends.
-
-    Raises LastAdmin when the account is the only one.
-    """
+    """Raise LastAdmin for the only active administrator, after locking all until the commit."""
     statement = select(User.id).where(text(ACTIVE_ADMIN)).order_by(User.id).with_for_update()
     admins = (await session.scalars(statement)).all()
     if list(admins) == [user_id]:
@@ -218,9 +215,9 @@ async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def delete_retired_accounts(session: AsyncSession, before: datetime) -> int:
-    """Remove accounts deleted before a time, CLEANUP_BATCH at most, and return how many there were.
+    """Remove accounts deleted before a time, CLEANUP_BATCH at most, and return their number.
 
-    Their posts and sessions go with them; of recorded events only the bare deeds stay.
+    Their posts and sessions are removed, too; of their security events the personal data.
     """
     retired = (
         select(User.id)

@@ -1,4 +1,4 @@
-"""The links mailed to users."""
+"""The table of mailed links."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,8 +13,8 @@ from service.web.fields import EMAIL_MAX
 class MailLink(Base):
     """A single-use link that is mailed to an account's address.
 
-    Its token is known to nobody but the mail: `token_hash` is the SHA-256 of it. Until the mail
-    goes out there is none, and the link's life has not begun.
+    Only the mail has its token; `token_hash` is the SHA-256 of it. Both begin with the mail: until
+    then the link has no token and no end.
     """
 
     __tablename__ = "mail_links"
@@ -26,7 +26,7 @@ class MailLink(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     token_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # When it was followed, or died with a change of the password or the address.
+    # When it was followed, or voided by a change of the password or the address.
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (

@@ -11,7 +11,7 @@ from service.accounts.schemas import AccountDeletion, PasswordChange, ProfileCha
 from service.auth import credentials
 from service.auth.guards import login_required
 from service.auth.password_policy import refuse_names
-from service.auth.principal import caller, forget_cookies, passwords
+from service.auth.principal import caller, clear_cookies, passwords
 from service.auth.rows import PasswordRow
 from service.auth.schemas import UserOut, show_user
 from service.web.client import origin
@@ -30,7 +30,7 @@ blueprint: Final = never_store(Blueprint("accounts", __name__, url_prefix="/auth
 @validate_request(Registration)
 @answers(201, UserOut, errors=[EmailTaken, UsernameTaken])
 async def register(data: Registration) -> Response:
-    """Make an account."""
+    """Register an account."""
     refuse_names(data.password, email=data.email, username=data.username)
     password_hash = await passwords().hash(data.password)
     user = await accounts.register(db_session(), data, password_hash, origin())
@@ -63,10 +63,10 @@ async def change_me(data: ProfileChange) -> Response:
 @validate_request(AccountDeletion)
 @answers(204, headers=[SET_COOKIE], errors=[WrongPassword, LastAdmin])
 async def delete_me(data: AccountDeletion) -> Response:
-    """Delete one's own account and all that it wrote."""
-    seen = await _check_password(data.password)
-    await accounts.delete_account(db_session(), seen, origin())
-    return forget_cookies(no_content())
+    """Delete one's own account and all its posts."""
+    account = await _check_password(data.password)
+    await accounts.delete_account(db_session(), account, origin())
+    return clear_cookies(no_content())
 
 
 @blueprint.put("/password")
@@ -75,22 +75,21 @@ async def delete_me(data: AccountDeletion) -> Response:
 @validate_request(PasswordChange)
 @answers(204, errors=[WrongPassword])
 async def change_password(data: PasswordChange) -> Response:
-    """Change one's own password; all other sessions end."""
-    account = caller().account
-    refuse_names(
-        data.new_password, email=account.email, username=account.username, field="new_password"
-    )
-    seen = await _check_password(data.current_password)
+    """Change one's own password, which ends all other sessions."""
+    user = caller().account
+    refuse_names(data.new_password, email=user.email, username=user.username, field="new_password")
+    account = await _check_password(data.current_password)
     new_hash = await passwords().hash(data.new_password)
     keep = caller().claims.session_id
-    await accounts.change_password(db_session(), seen, new_hash, origin(), keep=keep)
+    await accounts.change_password(db_session(), account, new_hash, origin(), keep=keep)
     return no_content()
 
 
 async def _check_password(password: str) -> PasswordRow:
-    """Tell whether it is the caller's; no connection is held meanwhile. Raises WrongPassword."""
-    seen = await credentials.find_password(db_session(), caller().user_id)
+    """Return the caller's account if the password is its own. Raises WrongPassword."""
+    account = await credentials.find_password(db_session(), caller().user_id)
     await release()
-    if not await passwords().verify(password, seen.password_hash if seen else None) or seen is None:
+    hashed = account.password_hash if account else None
+    if not await passwords().verify(password, hashed) or account is None:
         raise WrongPassword
-    return seen
+    return account

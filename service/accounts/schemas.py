@@ -1,4 +1,4 @@
-"""What accounts take and show."""
+"""The bodies of requests for accounts."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from service.web.openapi import PartialModel, example
 
 Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
 Password = Annotated[Text, Field(min_length=8, max_length=128), AfterValidator(refuse_common)]
-# A password that is only compared.
+# A password that is only verified.
 GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
 
 
@@ -27,7 +27,7 @@ class Registration(BaseModel):
 
 
 class ProfileChange(PartialModel):
-    """What changes of an account; what is left out stays."""
+    """The changes of an account; fields left out stay as they are."""
 
     model_config = example({"username": "countess"})
 
@@ -36,7 +36,7 @@ class ProfileChange(PartialModel):
 
 
 class PasswordChange(BaseModel):
-    """A new password, and the present one as a proof."""
+    """A new password, and the current one as proof."""
 
     model_config = example(
         {"current_password": "analytical engine", "new_password": "difference engine"}
@@ -47,7 +47,7 @@ class PasswordChange(BaseModel):
 
 
 class AccountDeletion(BaseModel):
-    """The password, as a proof."""
+    """The password, as proof."""
 
     model_config = example({"password": "analytical engine"})
 

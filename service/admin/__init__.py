@@ -1,1 +1,1 @@
-"""What operators see and do, under /admin."""
+"""The routes of operators, under /admin."""

@@ -26,7 +26,7 @@ blueprint: Final = never_store(Blueprint("admin_posts", __name__, url_prefix="/a
 @admin_required
 @answers(204, errors=[PostNotFound])
 async def remove_post(post_id: UUID) -> Response:
-    """Remove anybody's post; only operators restore it."""
+    """Remove a post of any author; only operators restore it."""
     await posts.remove_post(db_session(), caller().user_id, post_id, origin())
     return no_content()
 
@@ -36,6 +36,6 @@ async def remove_post(post_id: UUID) -> Response:
 @admin_required
 @answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
 async def restore_removed_post(post_id: UUID) -> Response:
-    """Restore a deleted post, whoever deleted it."""
+    """Restore a post that its author or an operator deleted."""
     post = await posts.restore_post(db_session(), caller().user_id, post_id, origin())
     return tagged(json_response(show_post(post)), post_tag(post))

@@ -1,4 +1,4 @@
-"""What operators do with posts."""
+"""The actions of operators on posts."""
 
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from service.web.client import Origin
 
 
 async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin) -> None:
-    """Hide anybody's post, so that only operators restore it. Raises PostNotFound."""
+    """Hide a post from every read until an operator restores it. Raises PostNotFound."""
     remove = (
         update(Post)
         .where(Post.id == post_id, VISIBLE)
@@ -31,16 +31,16 @@ async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, orig
 async def restore_post(
     session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin
 ) -> PostRow:
-    """Show a deleted post again, whoever deleted it; one that is not deleted stays as it is.
+    """Restore a post, if it is deleted, and return it.
 
-    Raises PostNotFound, also when its author's account is gone.
+    Raises PostNotFound, also when its author's account is deleted.
     """
-    # With a lock: an account that is being deleted hides its posts, and would miss this one.
-    living = select(User.id).where(User.deleted_at.is_(None), User.id == Post.author_id)
+    # With a lock, because an account that is being deleted would miss this post.
+    author = select(User.id).where(User.deleted_at.is_(None), User.id == Post.author_id)
     restore = (
         update(Post)
         .where(Post.id == post_id, ~VISIBLE)
-        .where(Post.author_id.in_(living.with_for_update(read=True, key_share=True)))
+        .where(Post.author_id.in_(author.with_for_update(read=True, key_share=True)))
         .values(deleted_at=None, deleted_by_operator=False)
         .returning(Post.author_id)
     )

@@ -1,4 +1,4 @@
-"""What operators ask and see."""
+"""The queries and bodies of operators' requests and responses."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,7 +24,7 @@ def _check_id(text: str) -> str:
 
 
 class EventQuery(CursorQuery):
-    """Which events: of an account, of a kind."""
+    """The events of an account, of a kind, or all."""
 
     user: Annotated[str, AfterValidator(_check_id)] | None = None
     kind: Kind | None = None
@@ -43,7 +43,7 @@ EVENT_EXAMPLE: Final = {
 
 
 class EventOut(BaseModel):
-    """What happened to an account, who did it, and from where."""
+    """A security event: what happened to an account, who did it, and from where."""
 
     model_config = example(EVENT_EXAMPLE)
 
@@ -73,13 +73,13 @@ def show_event(event: MappedRow) -> Mapping[str, object]:
 
 
 class AccountQuery(CursorQuery):
-    """Which accounts: those with a part in their email or username, in any case."""
+    """The accounts with a part in their email or username, in any case, or all."""
 
     q: Annotated[Text, Field(max_length=254)] | None = None
 
 
 class AccountChange(PartialModel):
-    """What an operator changes of an account; what is left out stays."""
+    """The changes of an account by an operator; fields left out stay as they are."""
 
     model_config = example({"is_active": False})
 

@@ -55,6 +55,6 @@ async def read_user(user_id: UUID) -> Response:
 @validate_request(AccountChange)
 @answers(200, AccountOut, errors=[AccountNotFound, LastAdmin])
 async def change_user(user_id: UUID, data: AccountChange) -> Response:
-    """Disable or enable an account, grant or revoke an operator's rights."""
+    """Disable or enable an account, grant or revoke administration."""
     account = await users.change_account(db_session(), caller().user_id, user_id, data, origin())
     return json_response(show_account(account))

@@ -1,4 +1,4 @@
-"""What operators do with accounts."""
+"""The actions of operators on accounts."""
 
 from collections.abc import Iterator
 from uuid import UUID
@@ -29,7 +29,7 @@ _accounts = select(*COLUMNS).where(User.deleted_at.is_(None))
 async def list_accounts(
     session: AsyncSession, part: str | None, *, limit: int, after: Position | None
 ) -> Slice:
-    """Read accounts, newest first; `part` of the email or the username, in any case."""
+    """Return accounts, newest first, with `part` in their email or username, in any case."""
     statement = _accounts.order_by(*newest_first(User)).limit(limit + 1)
     if part:
         named = User.email.icontains(part, autoescape=True)
@@ -41,7 +41,7 @@ async def list_accounts(
 
 
 async def read_account(session: AsyncSession, user_id: UUID) -> UserRow:
-    """Read an account. Raises AccountNotFound."""
+    """Return an account. Raises AccountNotFound."""
     account = (await session.execute(_accounts.where(User.id == user_id))).one_or_none()
     if account is None:
         raise AccountNotFound
@@ -51,7 +51,7 @@ async def read_account(session: AsyncSession, user_id: UUID) -> UserRow:
 async def change_account(
     session: AsyncSession, actor_id: UUID, user_id: UUID, change: AccountChange, origin: Origin
 ) -> UserRow:
-    """Disable or enable an account, make it an operator's or an ordinary one.
+    """Disable or enable an account, grant or revoke administration, and return the account.
 
     Raises AccountNotFound or LastAdmin.
     """
@@ -73,7 +73,7 @@ async def change_account(
 
 
 def _kinds(before: UserRow, values: dict[str, bool]) -> Iterator[Kind]:
-    """Name what a change does."""
+    """Yield the kinds of events that a change causes."""
     if values.get("is_active", before.is_active) != before.is_active:
         yield Kind.ACCOUNT_ENABLED if values["is_active"] else Kind.ACCOUNT_DISABLED
     if values.get("is_admin", before.is_admin) != before.is_admin:
@@ -81,7 +81,7 @@ def _kinds(before: UserRow, values: dict[str, bool]) -> Iterator[Kind]:
 
 
 async def grant_admin(session: AsyncSession, user_id: UUID) -> bool:
-    """Make an account an administrator's, and return False for one that is or is deleted."""
+    """Make an account an administrator, and return whether it was none and is not deleted."""
     statement = (
         update(User)
         .where(User.id == user_id, User.deleted_at.is_(None), User.is_admin.is_(False))

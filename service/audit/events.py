@@ -1,7 +1,7 @@
-"""Recording security events, in the transaction of the deed.
+"""Security events, recorded in the transaction of the action.
 
-A deed that is refused and yet leaves an event (a failed login, a reused refresh token) is refused
-with an error type that keeps its changes.
+An action that is refused and still leaves an event (a failed login, a reused refresh token) raises
+an error type that keeps its changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from service.web.pagination import Position, Slice, follows, newest_first
 
 
 class Kind(StrEnum):
-    """What happened."""
+    """The kind of a security event."""
 
     ACCOUNT_REGISTERED = "account.registered"
     ACCOUNT_DISABLED = "account.disabled"
@@ -52,9 +52,9 @@ async def record(
     origin: Origin,
     detail: Mapping[str, object] | None = None,
 ) -> None:
-    """Record that `actor_id` did this to the account `user_id`; None where nobody is known.
+    """Record what `actor_id` did to the account `user_id`; None stands for an unknown one.
 
-    `detail` is JSON and holds no secret.
+    `detail` is JSON and must hold no secret.
     """
     event = {
         "id": new_id(),
@@ -88,7 +88,7 @@ async def list_events(
     limit: int,
     after: Position | None,
 ) -> Slice:
-    """Read events, newest first: of an account, of a kind, or all."""
+    """Return security events, newest first: of an account, of a kind, or all."""
     statement = select(*SecurityEvent.__table__.c).order_by(*newest_first(SecurityEvent))
     if user_id is not None:
         statement = statement.where(SecurityEvent.user_id == user_id)
@@ -101,7 +101,7 @@ async def list_events(
 
 
 async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:
-    """Take the personal data out of what is recorded about these accounts; the deeds stay."""
+    """Remove the personal data from the events of accounts; what happened stays."""
     statement = (
         update(SecurityEvent)
         .where(SecurityEvent.user_id.in_(user_ids))

@@ -1,4 +1,4 @@
-"""The security events' table."""
+"""The table of security events."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ KIND_MAX = 40
 
 
 class SecurityEvent(Base):
-    """One event. It has no foreign keys: it outlives the accounts it speaks of."""
+    """A security event, without foreign keys because it outlives the accounts that it names."""
 
     __tablename__ = "security_events"
 

@@ -1,4 +1,4 @@
-"""The account behind an access token, as it is at this moment: looked up for each request."""
+"""The account of an access token, looked up for each request."""
 
 from typing import Final, cast
 
@@ -24,7 +24,7 @@ _caller: Final = KeyedQuery(
         _users.is_admin,
         _users.email_verified_at.is_not(None).label("email_verified"),
         _users.created_at,
-        # Not a condition: without statistics the planner reads the index of the live for it, whole.
+        # Not in WHERE, for which the planner without statistics would read another index whole.
         _users.deleted_at,
         _sessions.expires_at,
     )
@@ -35,10 +35,10 @@ _caller: Final = KeyedQuery(
 
 
 async def find_caller(session: ReadSession, claims: Claims) -> UserRow | None:
-    """Read the account of a live session, disabled or not; None when there is no such session."""
-    found = await session.fetch_by_key(_caller, claims.session_id)
-    if found is None or found.id != claims.user_id:
+    """Return the account of a live login session, even a disabled one, or None."""
+    row = await session.fetch_by_key(_caller, claims.session_id)
+    if row is None or row.id != claims.user_id:
         return None
-    if found.deleted_at is not None or found.expires_at <= clock.now():
+    if row.deleted_at is not None or row.expires_at <= clock.now():
         return None
-    return found
+    return row

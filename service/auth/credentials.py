@@ -1,4 +1,4 @@
-"""What a login compares with: accounts and the hashes of their passwords."""
+"""Accounts and the hashes of their passwords, as a login looks them up."""
 
 from typing import Final
 from uuid import UUID
@@ -10,7 +10,7 @@ from service.auth.models import User
 from service.auth.rows import CredentialsRow, PasswordRow
 from service.web.fields import comparable_email
 
-# What is shown of an account, and whether it is an operator's.
+# The columns of a UserRow.
 COLUMNS: Final = (
     User.id,
     User.email,
@@ -20,23 +20,23 @@ COLUMNS: Final = (
     User.email_verified_at.is_not(None).label("email_verified"),
     User.created_at,
 )
-_NOT_DELETED: Final = User.deleted_at.is_(None)
+NOT_DELETED: Final = User.deleted_at.is_(None)
 
 
 async def find_credentials(session: AsyncSession, email: str) -> CredentialsRow | None:
-    """Read an account, its password's hash and when it changed, by email in any case."""
-    # PostgreSQL lowers both sides: Python lowers some letters (İ, a last Σ) to others.
+    """Return the account that has an email, in any case, with its password's hash, or None."""
+    # PostgreSQL lowers both sides, because Python lowers some letters (İ, a last Σ) differently.
     same_email = func.lower(User.email) == func.lower(comparable_email(email))
     statement = select(*COLUMNS, User.password_hash, User.password_changed_at).where(
-        same_email, _NOT_DELETED
+        same_email, NOT_DELETED
     )
     return (await session.execute(statement)).one_or_none()
 
 
 async def find_password(session: AsyncSession, user_id: UUID) -> PasswordRow | None:
-    """Read the hash of an account's password and when the password changed."""
+    """Return the hash of an account's password and when the password changed, or None."""
     statement = select(User.id, User.password_hash, User.password_changed_at).where(
-        User.id == user_id, _NOT_DELETED
+        User.id == user_id, NOT_DELETED
     )
     return (await session.execute(statement)).one_or_none()
 

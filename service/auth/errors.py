@@ -1,30 +1,30 @@
-"""Why a caller is refused."""
+"""The errors of authentication."""
 
 from service.auth.tokens import ENDED, EXPIRED
 from service.errors import BadRequest, Forbidden, NotFound, TokenRefused, Unauthorized
 
 
 class InvalidCredentials(Unauthorized):
-    """The email is unknown or the password is wrong; which, is not told."""
+    """The email is unknown or the password is wrong."""
 
     default_message = "Invalid credentials"
     keeps_changes = True
 
 
 class SessionGone(TokenRefused):
-    """The session was ended, or its account is deleted."""
+    """The session has ended, or its account is deleted."""
 
     default_message = ENDED
 
 
 class SessionExpired(TokenRefused):
-    """The session's time is over."""
+    """The session has expired."""
 
     default_message = EXPIRED
 
 
 class RefreshReused(TokenRefused):
-    """A refresh token was shown after it was spent: the session ended, whoever showed it."""
+    """A spent refresh token was used again, which ended the session."""
 
     default_message = "The refresh token was used before; the session has ended"
     keeps_changes = True
@@ -37,19 +37,19 @@ class AccountDisabled(Forbidden):
 
 
 class AdminRequired(Forbidden):
-    """Only operators may do this."""
+    """The caller is not an administrator."""
 
     default_message = "Only administrators may do this"
 
 
 class CsrfRefused(Forbidden):
-    """A cookie authenticates a request that may write, and X-CSRF-Token does not confirm it."""
+    """A cookie authenticates a write, and the CSRF token is missing or wrong."""
 
     default_message = "CSRF token missing or wrong"
 
 
 class UnknownTransport(BadRequest):
-    """X-Token-Transport asks for what there is not."""
+    """X-Token-Transport has an unknown value."""
 
     default_message = "X-Token-Transport takes cookie, or is left out"
 

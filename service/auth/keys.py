@@ -1,10 +1,10 @@
 """The keys that sign access tokens: one HS256 secret, or the private keys in JWT_KEYS_DIR.
 
-A key has one algorithm, told by its type, never by a token. The file name without `.pem` is the
-`kid`; the last in alphabetical order signs, all verify. To rotate: add a file that sorts last and
-restart; remove the old file when the last token that it signed has expired (an access token's
-life). Put the new file in under a name that sorts first, and rename it later, when others cache
-the published set and must know the key before it signs.
+A key's type fixes its one algorithm, never a token. The file name without `.pem` is the `kid`; the
+last key in alphabetical order signs, all verify. To rotate, add a file that sorts last and restart;
+remove the old file when the last token that it signed has expired (an access token's life). Where
+others cache the published set and must have the key before it signs, add the file under a name that
+sorts first, and rename it later.
 """
 
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ MIN_RSA_BITS: Final = 2048  # RFC 7518, §3.3
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Key:
-    """A key with the one algorithm it is used with.
+    """A key and its one algorithm.
 
     `signing` and `verifying` are the same for HS256; `jwk` is the public part as a JSON Web Key
-    (RFC 7517), None for a secret.
+    (RFC 7517), or None for a secret.
     """
 
     kid: str
@@ -54,17 +54,17 @@ class KeySet:
 
     @property
     def public(self) -> Mapping[str, object]:
-        """The JSON Web Key Set that may be published; empty under HS256."""
+        """The JSON Web Key Set to publish, empty under HS256."""
         return {"keys": [key.jwk for key in self.by_id.values() if key.jwk is not None]}
 
 
 def secret_key(settings: Settings) -> Key:
-    """The HS256 key; it always signs refresh tokens, which only this service reads."""
+    """Return the HS256 key, which always signs refresh tokens."""
     return Key(SECRET_KEY_ID, "HS256", settings.jwt_secret, settings.jwt_secret)
 
 
 def load_keys(settings: Settings) -> KeySet:
-    """Read the keys of access tokens.
+    """Return the keys of access tokens.
 
     Raises SettingsError naming JWT_KEYS_DIR and the file that is wrong.
     """
@@ -98,7 +98,7 @@ def _read_key(file: Path) -> Key:
                 f"JWT_KEYS_DIR: is not an Ed25519, P-256 or RSA key of {MIN_RSA_BITS} bits: {file}"
             )
     public = private.public_key()
-    # Key parameters first: what is public is taken from the public key alone.
+    # The public key alone, so that nothing private can be published.
     jwk = {**to_jwk(public), "kid": file.stem, "use": "sig", "alg": algorithm}
-    jwk.pop("key_ops", None)  # says the same as "use" (RFC 7517, §4.3: not both)
+    jwk.pop("key_ops", None)  # not together with "use" (RFC 7517, §4.3)
     return Key(file.stem, algorithm, private, public, jwk)

@@ -1,4 +1,4 @@
-"""Logging in: what happens around the password check, and the events it leaves."""
+"""A login after the password check, and the security events of successes and failures."""
 
 from typing import Final
 from uuid import UUID
@@ -21,15 +21,15 @@ DISABLED: Final = "account disabled"
 async def log_in(
     session: AsyncSession,
     user: CredentialsRow,
-    rules: SessionPolicy,
+    policy: SessionPolicy,
     origin: Origin,
     *,
     new_hash: str | None,
 ) -> RefreshToken:
-    """Open a session for an account whose password was found right.
+    """Open a login session for an account whose password was right, and return its refresh token.
 
     `new_hash` replaces the password's hash, unless the password changed meanwhile. Raises
-    LoginDisabled, or InvalidCredentials when the account changed since it was looked at.
+    LoginDisabled, or InvalidCredentials when the account changed since it was read.
     """
     if not user.is_active:
         await record_failure(session, origin, user.email, user.id, DISABLED)
@@ -37,7 +37,7 @@ async def log_in(
     if new_hash is not None:
         await replace_hash(session, user.id, user.password_hash, new_hash)
     token = await open_session(
-        session, user.id, rules, origin, password_changed_at=user.password_changed_at
+        session, user.id, policy, origin, password_changed_at=user.password_changed_at
     )
     if token is None:
         await record_failure(session, origin, user.email, user.id, WRONG_PASSWORD)
@@ -50,7 +50,7 @@ async def log_in(
 async def record_failure(
     session: AsyncSession, origin: Origin, email: str, user_id: UUID | None, reason: str
 ) -> None:
-    """Record a refused login; what was typed as email is kept, cut to an address's length."""
+    """Record a refused login, with what was typed as email, cut to an address's length."""
     await record(
         session,
         Kind.LOGIN_FAILED,

@@ -1,4 +1,4 @@
-"""The tables of users and of their sessions."""
+"""The tables of users and of their login sessions."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ ACTIVE_ADMIN = "is_admin AND is_active AND deleted_at IS NULL"
 
 
 class User(Base):
-    """An account. Email and username are unique without regard to case among those not deleted."""
+    """An account, whose email and username are unique in any case until it is deleted."""
 
     __tablename__ = "users"
 
@@ -26,9 +26,9 @@ class User(Base):
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
-    # When its owner proved that mail reaches the present address.
+    # When the owner proved that mail reaches the current address.
     email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # Not when its hash was made anew for the same password.
+    # Another hash of the same password leaves this as it is.
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -48,17 +48,17 @@ class User(Base):
         Index("ix_users_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
         # Newest first, as operators list them.
         Index("ix_users_newest", created_at.desc(), id.desc()),
-        # The few who are counted before one of them is demoted, disabled or deleted.
+        # Locked and counted before one of them is demoted, disabled or deleted.
         Index("ix_users_active_admins", id, postgresql_where=text(ACTIVE_ADMIN)),
         CheckConstraint("email <> '' AND username <> ''", name="named"),
     )
 
 
 class LoginSession(Base):
-    """A login and the refresh tokens that came of it, one after the other.
+    """A login and its refresh tokens, of which each rotation replaces one by the next.
 
-    `token_id` is the current refresh token's `jti`, `token_issued_at` its `iat` and `expires_at`
-    its `exp`; `previous_token_id` is the one that was spent for it, at `rotated_at`.
+    `token_id` is the live refresh token's `jti`, `token_issued_at` its `iat` and `expires_at` its
+    `exp`; `previous_token_id` is the one that was spent for it, at `rotated_at`.
     """
 
     __tablename__ = "sessions"

@@ -1,4 +1,4 @@
-"""Passwords that are guessed first: the most common ones, and an account's own names.
+"""The passwords that are refused: the most common ones, and an account's own names.
 
 The list is Django's `django/contrib/auth/common-passwords.txt.gz` (BSD-3-Clause; nearly 20,000
 passwords by frequency in the Pwned Passwords corpus, made by Royce Williams), taken unchanged.
@@ -13,13 +13,13 @@ from service.errors import BadRequest
 from service.web.request_state import find_request_state
 
 LIST: Final = "common-passwords.txt.gz"
-# Registration refuses what is shorter anyway.
+# Shorter passwords are refused anyway.
 SHORTEST: Final = 8
 
 
 @cache
 def common_passwords() -> frozenset[str]:
-    """The common passwords, in lower case."""
+    """Return the common passwords in lower case."""
     packed = resources.files(__package__).joinpath(LIST).read_bytes()
     words = gzip.decompress(packed).decode().lower().split("\n")
     return frozenset(word for word in words if len(word) >= SHORTEST)
@@ -42,10 +42,7 @@ def refuse_common(password: str) -> str:
 def refuse_names(
     password: str, *, email: str, username: str | None, field: str = "password"
 ) -> None:
-    """Refuse an account's own email or username as password, in any case.
-
-    Raises BadRequest naming the field.
-    """
+    """Raise BadRequest, naming the field, for the account's email or username, in any case."""
     names = {email.lower(), email.rpartition("@")[0].lower(), (username or "").lower()}
     if password.lower() in names:
         raise BadRequest(errors={field: ["must not be the email address or the username"]})

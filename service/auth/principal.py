@@ -1,10 +1,10 @@
-"""Who is calling: quart-auth's principal, from a strictly read Authorization header or a cookie.
+"""The caller of a request: quart-auth's user, from the Authorization header or a cookie.
 
-`login_required` awaits `Principal.is_authenticated`, which looks once per request whether session
-and account are live; the 401 that follows tells by RFC 6750 what was wrong with the token.
+`login_required` awaits `Principal.is_authenticated`, which checks once per request that the login
+session and its account are live; the 401 that follows says what is wrong with the token (RFC 6750).
 
-A browser sends cookies by itself, whoever made it ask: a request that a cookie authenticates and
-that may write must show the session's CSRF token, too.
+A browser sends its cookies with requests of any site. So a request that a cookie authenticates and
+that may write must also carry the login session's CSRF token.
 """
 
 import re
@@ -45,7 +45,7 @@ MISSING: Final = "Authentication is required"
 
 
 class Principal(AuthUser):
-    """The caller of a request; `problem` tells why there is none."""
+    """The caller of a request, or the `problem` for which there is none."""
 
     def __init__(
         self, claims: Claims | None = None, problem: str = MISSING, *, by_cookie: bool = False
@@ -58,14 +58,14 @@ class Principal(AuthUser):
 
     @property
     async def is_authenticated(self) -> bool:
-        """Whether the token's session and account are live now, in one statement per request.
+        """Whether the token's login session and account are live, by one statement per request.
 
         Raises AccountDisabled (403).
         """
         if self._claims is None:
             return False
         if self._account is None:
-            # Not the request's own session: a write would begin its transaction here.
+            # Not by the request's own session, whose transaction a write would begin here.
             reader = request_state().app.database.read_session()
             try:
                 self._account = await find_caller(reader, self._claims)
@@ -80,31 +80,31 @@ class Principal(AuthUser):
 
     @property
     def claims(self) -> Claims:
-        """What the token says; only for routes that require a login."""
+        """The token's claims, on routes that require a login."""
         if self._claims is None:
             raise Unauthorized
         return self._claims
 
     @property
     def user_id(self) -> UUID:
-        """The caller's id; only for routes that require a login."""
+        """The caller's id, on routes that require a login."""
         return self.claims.user_id
 
     @property
     def account(self) -> UserRow:
-        """The caller's account as this request found it; only for routes that require a login."""
+        """The caller's account when the request came, on routes that require a login."""
         if self._account is None:
             raise Unauthorized
         return self._account
 
     def check_csrf(self) -> None:
-        """Check the CSRF token, where there must be one. Raises CsrfRefused (403)."""
+        """Raise CsrfRefused (403) when a write by cookie has no valid CSRF token."""
         if self.by_cookie and request.method not in SAFE_METHODS:
             csrf_tokens().check(self.claims.session_id, request.headers.get(CSRF_HEADER, ""))
 
 
 class TokenAuth(QuartAuth):
-    """quart-auth with JWTs, as Bearer or in cookies, instead of its own signed ids."""
+    """quart-auth's extension, with JWTs as Bearer or in cookies instead of its signed ids."""
 
     user_class = Principal  # type: ignore[assignment]
 
@@ -113,23 +113,22 @@ class TokenAuth(QuartAuth):
         self.tokens = tokens
 
     def resolve_user(self) -> Principal:
-        """Read the access token; never raises, for open routes come here too."""
+        """Return the principal of the access token, which never raises: open routes ask, too."""
         return self.read(TokenType.ACCESS)
 
     def read(self, kind: TokenType) -> Principal:
-        """Read a token of one kind from the Authorization header, else from its cookie."""
-        headers = request_state().request.headers
-        sent = headers.getlist("Authorization")
-        if len(sent) > 1:
+        """Return the principal of a token in the Authorization header, else in its cookie."""
+        headers = request_state().request.headers.getlist("Authorization")
+        if len(headers) > 1:
             return Principal(problem=INVALID)
-        # A bearer wins, be it bad. Other schemes are a proxy's in front of the service.
-        if sent and sent[0][:6].lower() == "bearer":
-            found = _BEARER.fullmatch(sent[0])
-            return self._verify(kind, found[1]) if found else Principal()
-        held = cookies.TOKENS[kind].sent()
-        if len(held) > 1:
+        # A Bearer wins over the cookie, even a bad one. Other schemes are for a proxy.
+        if headers and headers[0][:6].lower() == "bearer":
+            bearer = _BEARER.fullmatch(headers[0])
+            return self._verify(kind, bearer[1]) if bearer else Principal()
+        values = cookies.TOKENS[kind].sent()
+        if len(values) > 1:
             return Principal(problem=INVALID, by_cookie=True)
-        return self._verify(kind, held[0], by_cookie=True) if held else Principal()
+        return self._verify(kind, values[0], by_cookie=True) if values else Principal()
 
     def _verify(self, kind: TokenType, token: str, *, by_cookie: bool = False) -> Principal:
         try:
@@ -139,42 +138,42 @@ class TokenAuth(QuartAuth):
         except InvalidToken:
             return Principal(problem=INVALID, by_cookie=by_cookie)
         bind_user(str(claims.user_id))
-        # Should its account turn out to be gone, then the token is what is wrong.
+        # Without an account the token is invalid.
         return Principal(claims, INVALID, by_cookie=by_cookie)
 
     def load_user(self) -> Principal:
-        """The caller, found at the first look."""
+        """Return the request's principal, resolved at the first call."""
         state = request_state()
         if state.principal is None:
             state.principal = self.resolve_user()
         return cast(Principal, state.principal)
 
     def login_user(self, user: AuthUser) -> None:
-        """Let it be this one."""
+        """Set the request's principal."""
         request_state().principal = user
 
     async def after_request(self, response: Response) -> Response:
-        """Nothing to do: the stock method would verify every token once more."""
+        """Return the response; quart-auth's own method would verify every token again."""
         return response
 
 
 def tokens() -> Tokens:
-    """The application's tokens."""
+    """Return the application's tokens."""
     return request_state().app.component(Tokens)
 
 
 def csrf_tokens() -> CsrfTokens:
-    """The application's CSRF tokens."""
+    """Return the application's CSRF tokens."""
     return request_state().app.component(CsrfTokens)
 
 
 def passwords() -> Passwords:
-    """The application's password hashing."""
+    """Return the application's password hashing."""
     return request_state().app.component(Passwords)
 
 
 def caller() -> Principal:
-    """The present request's caller."""
+    """Return the current request's principal."""
     return _auth().load_user()
 
 
@@ -183,32 +182,32 @@ def _auth() -> TokenAuth:
 
 
 def user_key() -> str | None:
-    """Name the caller that the token tells of, without asking the database; None for nobody."""
+    """Return the key that limits count a token's account by, without a query, or None."""
     auth_id = caller().auth_id
     return f"user:{auth_id}" if auth_id else None
 
 
 def refresh_caller() -> Principal:
-    """The caller by refresh token. Raises Unauthorized (401) or CsrfRefused (403)."""
+    """Return the refresh token's principal. Raises Unauthorized (401) or CsrfRefused (403)."""
     auth = _auth()
     principal = auth.read(TokenType.REFRESH)
     auth.login_user(principal)
     if principal.by_cookie:
-        after_this_request(_forget_dead_cookies)
+        after_this_request(_clear_refused_cookies)
     if principal.auth_id is None:
         raise Unauthorized
     principal.check_csrf()
     return principal
 
 
-async def _forget_dead_cookies(response: ResponseTypes) -> ResponseTypes:
+async def _clear_refused_cookies(response: ResponseTypes) -> ResponseTypes:
     if response.status_code == 401 and isinstance(response, Response):
-        return forget_cookies(response)
+        return clear_cookies(response)
     return response
 
 
-def forget_cookies(response: Response) -> Response:
-    """Take the cookies away from a caller that is known by them."""
+def clear_cookies(response: Response) -> Response:
+    """Delete the cookies of a caller that one of them authenticated."""
     if caller().by_cookie:
         for cookie in cookies.ALL:
             cookie.clear(response)
@@ -224,14 +223,13 @@ async def _unauthorized(_error: Unauthorized) -> Response:
 
 
 def init_app(app: Service) -> None:
-    """Find the caller of every request, and hash passwords while the application serves.
+    """Authenticate the caller of every request, and hash passwords while the application serves.
 
     Raises SettingsError for unusable keys.
     """
     auth = TokenAuth(Tokens(app.settings))
     auth.init_app(app)
-    hashing = Passwords()
-    for component in (auth, auth.tokens, CsrfTokens(app.settings), hashing):
+    for component in (auth, auth.tokens, CsrfTokens(app.settings), Passwords()):
         app.add_component(component)
     app.metrics.add_gauge(
         "password_hashes_pending",

@@ -20,8 +20,8 @@ from service.auth.guards import login_required, refresh_token_required
 from service.auth.login import UNKNOWN_EMAIL, WRONG_PASSWORD, log_in, record_failure
 from service.auth.principal import (
     caller,
+    clear_cookies,
     csrf_tokens,
-    forget_cookies,
     passwords,
     refresh_caller,
     tokens,
@@ -72,15 +72,15 @@ async def login(data: Credentials) -> Response:
         user_id = user.id if user else None
         await record_failure(db_session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
-    # Only failures count: this one was none.
+    # Only failures count.
     await ratelimit.refund("LOGIN_ACCOUNT", data.email.lower(), strict=True)
-    new_hash = await _upgrade(data.password, user.password_hash)
+    new_hash = await _upgraded_hash(data.password, user.password_hash)
     token = await log_in(db_session(), user, session_policy(), origin(), new_hash=new_hash)
-    return _answer(token, {"user": show_user(user)}, by_cookie=by_cookie)
+    return _token_response(token, {"user": show_user(user)}, by_cookie=by_cookie)
 
 
-async def _upgrade(password: str, hashed: str) -> str | None:
-    """Hash anew what is hashed in another way than today's; the login does not depend on it."""
+async def _upgraded_hash(password: str, hashed: str) -> str | None:
+    """Return a new hash for an outdated one, or None: the login does not depend on it."""
     if passwords().needs_rehash(hashed):
         with suppress(Unavailable):
             return await passwords().hash(password)
@@ -93,12 +93,12 @@ async def _upgrade(password: str, hashed: str) -> str | None:
 @reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
 @answers(200, RefreshAnswer, headers=PAIR_HEADERS, errors=[AccountDisabled])
 async def refresh() -> Response:
-    """Exchange the refresh token, sent as Bearer or in its cookie, for a fresh pair."""
-    known = refresh_caller()
-    # What a cookie brought is never shown to scripts, whatever the request asks for.
-    by_cookie = _wants_cookies() or known.by_cookie
-    token = await sessions.refresh(db_session(), known.claims, session_policy(), origin())
-    return _answer(token, {}, by_cookie=by_cookie)
+    """Exchange the refresh token, sent as Bearer or in its cookie, for a new pair."""
+    principal = refresh_caller()
+    # Scripts never see a token that came in a cookie, whatever the request asks for.
+    by_cookie = _wants_cookies() or principal.by_cookie
+    token = await sessions.refresh(db_session(), principal.claims, session_policy(), origin())
+    return _token_response(token, {}, by_cookie=by_cookie)
 
 
 @blueprint.post("/logout")
@@ -106,12 +106,12 @@ async def refresh() -> Response:
 @login_required
 @answers(204, headers=[SET_COOKIE])
 async def logout() -> Response:
-    """End this session."""
-    with suppress(SessionNotFound):  # another request ended it meanwhile
+    """End the session of the access token."""
+    with suppress(SessionNotFound):  # another request has ended it
         await sessions.revoke_session(
             db_session(), caller().user_id, caller().claims.session_id, origin()
         )
-    return forget_cookies(no_content())
+    return clear_cookies(no_content())
 
 
 @blueprint.get("/sessions")
@@ -119,7 +119,7 @@ async def logout() -> Response:
 @login_required
 @answers(200, SessionsOut)
 async def list_sessions() -> Response:
-    """List one's own live sessions."""
+    """List one's own live sessions, the last used first."""
     rows = await sessions.list_sessions(db_session(), caller().user_id)
     current = caller().claims.session_id
     return json_response({"sessions": [show_session(row, current) for row in rows]})
@@ -133,7 +133,7 @@ async def revoke_session(session_id: UUID) -> Response:
     """End one of one's own sessions."""
     await sessions.revoke_session(db_session(), caller().user_id, session_id, origin())
     ended_own = session_id == caller().claims.session_id
-    return forget_cookies(no_content()) if ended_own else no_content()
+    return clear_cookies(no_content()) if ended_own else no_content()
 
 
 @blueprint.delete("/sessions")
@@ -141,43 +141,40 @@ async def revoke_session(session_id: UUID) -> Response:
 @login_required
 @answers(204, headers=[SET_COOKIE])
 async def revoke_sessions() -> Response:
-    """End all of one's own sessions, this one too."""
+    """End all of one's own sessions, the current one included."""
     await sessions.revoke_sessions(db_session(), caller().user_id, origin())
-    return forget_cookies(no_content())
+    return clear_cookies(no_content())
 
 
 @keys_blueprint.get("/.well-known/jwks.json")
 @unlimited
 @answers(200, KeysOut)
 async def list_keys() -> Response:
-    """Publish the keys that verify access tokens; none when a shared secret signs them."""
+    """List the public keys that verify access tokens; none when a shared secret signs them."""
     caching = {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}
     return json_response(tokens().keys.public, headers=caching)
 
 
 def session_policy() -> SessionPolicy:
-    """The application's policy for sessions."""
+    """Return the application's policy for login sessions."""
     return SessionPolicy.of(request_state().app.settings)
 
 
 def _wants_cookies() -> bool:
-    """Whether the tokens shall come as cookies. Raises UnknownTransport (400)."""
-    wanted = request.headers.get(TOKEN_TRANSPORT.name)
-    if wanted not in (None, "cookie"):
+    """Whether the request asks for tokens in cookies. Raises UnknownTransport (400)."""
+    transport = request.headers.get(TOKEN_TRANSPORT.name)
+    if transport not in (None, "cookie"):
         raise UnknownTransport
-    return wanted == "cookie"
+    return transport == "cookie"
 
 
-def _answer(token: RefreshToken, more: Payload, *, by_cookie: bool) -> Response:
+def _token_response(token: RefreshToken, more: Payload, *, by_cookie: bool) -> Response:
     pair = _sign_pair(token)
-    told = {"token_type": "Bearer", "expires_in": _access_life(), **more}
+    payload = {"token_type": "Bearer", "expires_in": _access_life(), **more}
     if not by_cookie:
-        shown = {
-            "access_token": pair[TokenType.ACCESS],
-            "refresh_token": pair[TokenType.REFRESH],
-        }
-        return json_response({**shown, **told})
-    response = json_response(told)
+        access, refresh = pair[TokenType.ACCESS], pair[TokenType.REFRESH]
+        return json_response({"access_token": access, "refresh_token": refresh, **payload})
+    response = json_response(payload)
     _put_cookies(response, token, pair)
     return response
 
@@ -187,10 +184,10 @@ def _put_cookies(response: Response, token: RefreshToken, pair: dict[TokenType, 
     lives = {TokenType.ACCESS: _access_life(), TokenType.REFRESH: session_life}
     for kind, cookie in cookies.TOKENS.items():
         cookie.put(response, pair[kind], lives[kind])
-    confirmation = csrf_tokens().issue(token.session_id)
-    cookies.CSRF.put(response, confirmation, session_life)
-    # A page of another host cannot read this host's cookies, but CORS shows it headers.
-    response.headers[csrf.HEADER] = confirmation
+    csrf_token = csrf_tokens().issue(token.session_id)
+    cookies.CSRF.put(response, csrf_token, session_life)
+    # A page of another host cannot read this host's cookies, but with CORS its headers.
+    response.headers[csrf.HEADER] = csrf_token
 
 
 def _access_life() -> int:

@@ -1,4 +1,4 @@
-"""What login, refresh and the sessions take and answer."""
+"""The bodies of requests and responses of login, refresh and sessions."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -41,7 +41,7 @@ def show_user(user: UserRow) -> Mapping[str, object]:
 
 
 class Credentials(BaseModel):
-    """Email and password; login asks no more of them than a bounded length."""
+    """Email and password, of which a login checks only the length."""
 
     model_config = example({"email": "ada@example.com", "password": "correct horse battery staple"})
 
@@ -80,7 +80,7 @@ CARRIED_EXAMPLE: Final = {"token_type": "Bearer", "expires_in": 3600}
 
 
 class CarriedTokensOut(BaseModel):
-    """What is told of a pair of tokens that cookies carry."""
+    """A pair of tokens that cookies carry."""
 
     model_config = example(CARRIED_EXAMPLE)
 
@@ -89,7 +89,7 @@ class CarriedTokensOut(BaseModel):
 
 
 class CarriedLoginOut(CarriedTokensOut):
-    """What is told of a login whose tokens cookies carry."""
+    """A pair of tokens that cookies carry, and the account they are for."""
 
     model_config = example({**CARRIED_EXAMPLE, "user": USER_EXAMPLE})
 
@@ -120,7 +120,7 @@ SESSION_EXAMPLE: Final = {
 
 
 class SessionOut(BaseModel):
-    """A live session; address and user agent are those of its last refresh."""
+    """A live session, with the address and the user agent of its last refresh."""
 
     model_config = example(SESSION_EXAMPLE)
 

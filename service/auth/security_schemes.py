@@ -1,4 +1,4 @@
-"""The ways to show who is calling, as the OpenAPI document tells of them."""
+"""The security schemes of the OpenAPI document."""
 
 from typing import Final
 
@@ -9,8 +9,8 @@ from service.web.openapi import SecurityScheme
 
 
 def _bearer(name: str, description: str) -> SecurityScheme:
-    fixed = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    return SecurityScheme(name, {**fixed, "description": description})
+    definition = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    return SecurityScheme(name, {**definition, "description": description})
 
 
 def _cookie(name: str, kind: TokenType) -> SecurityScheme:

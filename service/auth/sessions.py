@@ -1,9 +1,8 @@
-"""Sessions: a login and the refresh tokens that come of it, one after the other.
+"""Login sessions and the rotation of their refresh tokens.
 
-A session's row knows its current refresh token and the one that was spent for it. Whoever shows a
-refresh token meets the row under its lock, so that however many race, they come one after the
-other: the first rotates, the others find their token spent a moment ago. The answer follows from
-the row and the token, looked at in this order:
+A login session's row has its current refresh token and the one that was spent for it. A refresh
+locks the row, so that requests that race come one after the other: the first rotates, the others
+find their token just spent. The outcome follows from the row and the token, checked in this order:
 
     no such session, or its account is deleted      GONE      401
     the session was ended                           GONE      401
@@ -14,9 +13,9 @@ the row and the token, looked at in this order:
     token is previous, spent within the grace       REPEATED  the same new refresh token again
     token is current                                CURRENT   rotates: previous ← current ← new
 
-"Again" is to the byte: a refresh token is rebuilt from its id and times, which the row keeps.
-There is never a second live refresh token, for the row has room for one. A session that ended
-stays ended. The end slides with each rotation and stops at the absolute end.
+The same refresh token has the same bytes, because it is rebuilt from its id and times in the row.
+There is never a second live refresh token, because the row has one. A session that has ended stays
+ended. Each rotation moves the end, at most to the absolute end.
 """
 
 from collections.abc import Sequence
@@ -52,7 +51,7 @@ CLEANUP_BATCH: Final = 5_000
 
 
 class RefreshOutcome(Enum):
-    """What a refresh token is worth; see the module's table."""
+    """What follows from a refresh token, by the module's table."""
 
     GONE = "gone"
     EXPIRED = "expired"
@@ -64,7 +63,7 @@ class RefreshOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How long sessions live, and how long a spent token may be shown again."""
+    """How long login sessions live, and the grace for a spent refresh token."""
 
     life: timedelta
     max_age: timedelta
@@ -72,7 +71,7 @@ class SessionPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> "SessionPolicy":
-        """The rules that the settings lay down."""
+        """Return the policy of the settings."""
         return cls(
             life=timedelta(seconds=settings.jwt_refresh_token_expires),
             max_age=timedelta(seconds=settings.session_max_age),
@@ -82,7 +81,7 @@ class SessionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """All that a session's live refresh token is made of."""
+    """The live refresh token of a login session, before it is signed."""
 
     user_id: UUID
     session_id: UUID
@@ -91,36 +90,44 @@ class RefreshToken:
     expires_at: datetime
 
 
-# Tables, not entities: the ORM's part of a statement would cost more than PostgreSQL's.
+# Tables, not entities, because the ORM's part of a statement would cost more than PostgreSQL's.
 _table: Final = cast(Table, LoginSession.__table__)
 _sessions: Final = _table.c
 _users: Final = User.__table__.c
 _id: Final = _sessions.id == bindparam("session_id")
-_owned: Final = _sessions.user_id == bindparam("user_id")
+_of_user: Final = _sessions.user_id == bindparam("user_id")
 _LIVE: Final = (_sessions.ended_at.is_(None), _sessions.expires_at > bindparam("now"))
 
 _locked: Final = (
     select(*_sessions, _users.is_active, _users.deleted_at)
     .join_from(_table, User.__table__, _users.id == _sessions.user_id)
-    .where(_id, _owned)
+    .where(_id, _of_user)
     .with_for_update(of=_table)
 )
 
 
 async def open_session(
-    session: AsyncSession, user_id: UUID, rules: SessionPolicy, origin: Origin, **account: object
+    session: AsyncSession,
+    user_id: UUID,
+    policy: SessionPolicy,
+    origin: Origin,
+    *,
+    password_changed_at: datetime,
 ) -> RefreshToken | None:
-    """Open a session; `account` names columns of the account and the values they must have.
+    """Open a login session, or return None when the password changed or the account is deleted.
 
-    The account is locked against change: a session that a changed password should have ended is
-    not opened behind its back. None when the account is no longer as it was.
+    The account is locked against change, so that a change of the password, which ends all
+    sessions, cannot miss the new one.
     """
-    seen = [getattr(_users, name) == value for name, value in account.items()]
-    unchanged = select(_users.id).where(_users.id == user_id, _users.deleted_at.is_(None), *seen)
+    unchanged = select(_users.id).where(
+        _users.id == user_id,
+        _users.deleted_at.is_(None),
+        _users.password_changed_at == password_changed_at,
+    )
     if (await session.execute(unchanged.with_for_update(read=True))).one_or_none() is None:
         return None
     now = clock.now()
-    token = _new_token(user_id, new_id(), now, created_at=now, rules=rules)
+    token = _new_token(user_id, new_id(), now, created_at=now, policy=policy)
     values = {
         "id": token.session_id,
         "user_id": user_id,
@@ -137,16 +144,16 @@ async def open_session(
 
 
 def _new_token(
-    user_id: UUID, session_id: UUID, now: datetime, *, created_at: datetime, rules: SessionPolicy
+    user_id: UUID, session_id: UUID, now: datetime, *, created_at: datetime, policy: SessionPolicy
 ) -> RefreshToken:
-    expires_at = min(now + rules.life, created_at + rules.max_age)
+    expires_at = min(now + policy.life, created_at + policy.max_age)
     return RefreshToken(user_id, session_id, new_id(), now, expires_at)
 
 
 async def refresh(
-    session: AsyncSession, claims: Claims, rules: SessionPolicy, origin: Origin
+    session: AsyncSession, claims: Claims, policy: SessionPolicy, origin: Origin
 ) -> RefreshToken:
-    """Spend a refresh token for the next one, by the module's table.
+    """Return the refresh token that follows the one shown, by the module's table.
 
     Raises SessionGone, SessionExpired, RefreshReused or AccountDisabled.
     """
@@ -155,9 +162,9 @@ async def refresh(
     if row is None:
         raise SessionGone
     now = clock.now()  # after the wait for the lock
-    match classify(row, claims.token_id, now, rules.grace):
+    match classify(row, claims.token_id, now, policy.grace):
         case RefreshOutcome.CURRENT:
-            return await _rotate(session, row, now, rules, origin)
+            return await _rotate(session, row, now, policy, origin)
         case RefreshOutcome.REPEATED:
             return _live_token(row)
         case RefreshOutcome.REUSED:
@@ -172,7 +179,7 @@ async def refresh(
 
 
 def classify(row: RefreshRow, token_id: UUID, now: datetime, grace: timedelta) -> RefreshOutcome:
-    """Return the outcome of a refresh by the module's table, for a session that exists."""
+    """Return the outcome of a refresh token for its login session, by the module's table."""
     if row.deleted_at is not None or row.ended_at is not None:
         return RefreshOutcome.GONE
     if row.expires_at <= now:
@@ -190,9 +197,9 @@ def classify(row: RefreshRow, token_id: UUID, now: datetime, grace: timedelta) -
 
 
 async def _rotate(
-    session: AsyncSession, row: RefreshRow, now: datetime, rules: SessionPolicy, origin: Origin
+    session: AsyncSession, row: RefreshRow, now: datetime, policy: SessionPolicy, origin: Origin
 ) -> RefreshToken:
-    token = _new_token(row.user_id, row.id, now, created_at=row.created_at, rules=rules)
+    token = _new_token(row.user_id, row.id, now, created_at=row.created_at, policy=policy)
     values = {
         "token_id": token.token_id,
         "token_issued_at": now,
@@ -219,14 +226,14 @@ async def _revoke_reused(
         session,
         Kind.REFRESH_REUSED,
         user_id=claims.user_id,
-        actor_id=None,  # the owner, or whoever stole the token
+        actor_id=None,  # the owner or a thief
         origin=origin,
         detail={"session_id": str(claims.session_id)},
     )
 
 
 async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[SessionRow]:
-    """Read an account's live sessions, the last used first, LISTED_MAX at most."""
+    """Return an account's live login sessions, the last used first, LISTED_MAX at most."""
     statement = (
         select(
             _sessions.id,
@@ -236,7 +243,7 @@ async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[Sessio
             _sessions.ip,
             _sessions.user_agent,
         )
-        .where(_owned, *_LIVE)
+        .where(_of_user, *_LIVE)
         .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
         .limit(LISTED_MAX)
     )
@@ -246,10 +253,10 @@ async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[Sessio
 async def revoke_session(
     session: AsyncSession, user_id: UUID, session_id: UUID, origin: Origin
 ) -> None:
-    """End one of an account's live sessions. Raises SessionNotFound."""
+    """End one of an account's live login sessions. Raises SessionNotFound."""
     now = clock.now()
-    mine = (_sessions.id == session_id, _sessions.user_id == user_id, _sessions.expires_at > now)
-    if not await _end(session, now, *mine):
+    own = (_sessions.id == session_id, _sessions.user_id == user_id, _sessions.expires_at > now)
+    if not await _end(session, now, *own):
         raise SessionNotFound
     detail = {"session_id": str(session_id)}
     await record_own(session, Kind.SESSION_ENDED, user_id, origin, detail)
@@ -258,11 +265,11 @@ async def revoke_session(
 async def revoke_sessions(
     session: AsyncSession, user_id: UUID, origin: Origin, *, keep: UUID | None = None
 ) -> None:
-    """End all of an account's sessions but the one to keep."""
-    mine = [_sessions.user_id == user_id]
+    """End all of an account's login sessions but the one to keep."""
+    own = [_sessions.user_id == user_id]
     if keep is not None:
-        mine.append(_sessions.id != keep)
-    ended = await _end(session, clock.now(), *mine)
+        own.append(_sessions.id != keep)
+    ended = await _end(session, clock.now(), *own)
     if ended:
         await record_own(session, Kind.SESSION_ENDED, user_id, origin, {"sessions": ended})
 
@@ -273,10 +280,8 @@ async def _end(session: AsyncSession, now: datetime, *where: ColumnElement[bool]
 
 
 async def delete_expired_sessions(session: AsyncSession, now: datetime) -> int:
-    """Delete sessions that are over, CLEANUP_BATCH at most, and return how many there were.
-
-    Without its row a session is as gone as with it.
-    """
+    """Delete login sessions that are over, CLEANUP_BATCH at most, and return their number."""
+    # Without its row a login session is as refused as one that is over.
     over = or_(_sessions.expires_at <= now, _sessions.ended_at.is_not(None))
     ids = select(_sessions.id).where(over).limit(CLEANUP_BATCH).with_for_update(skip_locked=True)
     return await execute_count(session, delete(_table).where(_sessions.id.in_(ids)))

@@ -1,8 +1,8 @@
-"""Access and refresh tokens: JWTs (RFC 7519), signed and verified; no database, no HTTP.
+"""Access and refresh tokens: JWTs (RFC 7519), signed and verified without database and HTTP.
 
-The two kinds are kept apart by the header's `typ`: `at+jwt` (RFC 9068) and `rt+jwt`. Refresh
-tokens are read by this service alone and are always signed with its secret: HS256 gives the same
-bytes for the same claims, and a change of the access tokens' keys logs nobody out.
+The header's `typ` keeps the two types apart: `at+jwt` (RFC 9068) and `rt+jwt`. Refresh tokens are
+read by this service alone and are always signed with its secret: HS256 gives the same bytes for the
+same claims, and a change of the access tokens' keys logs nobody out.
 """
 
 from collections.abc import Mapping
@@ -21,35 +21,35 @@ from service.ids import new_id, parse_id
 from service.settings import Settings
 
 REQUIRED_CLAIMS: Final = ["iss", "aud", "sub", "sid", "jti", "iat", "exp"]
-# Access tokens, those seen last, that are not verified anew: 10 MB at most.
-TOKENS_KNOWN: Final = 10_000
-# Other machines' clocks may be that far ahead.
+# The access tokens verified last, whose signatures are not verified again: 10 MB at most.
+CACHED_TOKENS: Final = 10_000
+# How far another machine's clock may be ahead.
 CLOCK_SKEW: Final = timedelta(seconds=5)
 
-# What was wrong with a token, in the words of the answer (RFC 6750, §3.1).
+# What is wrong with a token, as the response says it (RFC 6750, §3.1).
 INVALID: Final = "The token is invalid"
 EXPIRED: Final = "The token has expired"
 ENDED: Final = "The session has ended"
 
 
 class TokenType(StrEnum):
-    """The header's `typ`."""
+    """The type of a token, its header's `typ`."""
 
     ACCESS = "at+jwt"
     REFRESH = "rt+jwt"
 
 
 class InvalidToken(Exception):
-    """The token is not one of ours, or not of the kind asked for."""
+    """The token is not one of this service, or of another type."""
 
 
 class ExpiredToken(InvalidToken):
-    """The token was ours; its time is over."""
+    """The token is one of this service, and has expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says."""
+    """The ids in a verified token."""
 
     user_id: UUID
     session_id: UUID
@@ -58,7 +58,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a token says whose signature is good; its times are still to be checked."""
+    """The claims of a token whose signature is verified and whose times are not."""
 
     claims: Claims
     issued_at: object
@@ -66,7 +66,7 @@ class Verified:
 
 
 class Tokens:
-    """Issues and verifies the tokens of one service. Raises SettingsError for unusable keys."""
+    """Issues and verifies tokens. Raises SettingsError for unusable keys."""
 
     def __init__(self, settings: Settings) -> None:
         self._secret = secret_key(settings)
@@ -77,8 +77,8 @@ class Tokens:
             TokenType.ACCESS: timedelta(seconds=settings.jwt_access_token_expires),
             TokenType.REFRESH: timedelta(seconds=settings.jwt_refresh_token_expires),
         }
-        # A client shows its access token for an hour. Whether its session lives is asked each time.
-        self._read_again = lru_cache(TOKENS_KNOWN)(self._read)
+        # A client sends its access token for an hour. Its login session is looked up each time.
+        self._read_cached = lru_cache(CACHED_TOKENS)(self._read)
 
     def issue(
         self,
@@ -90,7 +90,7 @@ class Tokens:
         issued_at: datetime | None = None,
         expires_at: datetime | None = None,
     ) -> str:
-        """Sign a token, by default a new one that lives as long as its kind does."""
+        """Return a signed token, by default a new one with the life of its type."""
         now = issued_at or clock.now()
         key = self._secret if kind is TokenType.REFRESH else self.keys.signing
         claims = {
@@ -106,14 +106,14 @@ class Tokens:
         return jwt.encode(claims, key.signing, key.algorithm, headers)
 
     def verify(self, kind: TokenType, token: str) -> Claims:
-        """Verify a token. Raises ExpiredToken or InvalidToken."""
-        read = self._read_again if kind is TokenType.ACCESS else self._read
+        """Return the ids in a token. Raises ExpiredToken or InvalidToken."""
+        read = self._read_cached if kind is TokenType.ACCESS else self._read
         verified = read(kind, token)
         _check_times(verified)
         return verified.claims
 
     def _read(self, kind: TokenType, token: str) -> Verified:
-        """Verify all but a token's times, which alone depend on when it is asked."""
+        """Verify all but the times, which do not depend on the token alone."""
         try:
             key = self._key(kind, jwt.get_unverified_header(token))
             payload = jwt.decode(
@@ -125,13 +125,13 @@ class Tokens:
                 # The times are checked here, by the service's one clock.
                 options={"require": REQUIRED_CLAIMS, "verify_exp": False, "verify_iat": False},
             )
-        # A forged header may also nest too deeply or hold what is no text.
+        # A forged header may also nest too deeply or have values of other types.
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
             raise InvalidToken from None
         return Verified(_read_claims(payload), payload["iat"], payload["exp"])
 
     def _key(self, kind: TokenType, header: Mapping[str, object]) -> Key:
-        """Choose the key by `kid` among those of the kind; `alg` has no say."""
+        """Return the key of the token's type that `kid` names, whatever its `alg` says."""
         if header.get("typ") != kind.value:
             raise InvalidToken
         key_id = header.get("kid")

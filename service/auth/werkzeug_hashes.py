@@ -1,7 +1,7 @@
-"""Password hashes that Werkzeug wrote: verified, so that their owners can still log in.
+"""Verification of the password hashes that Werkzeug makes, which imported accounts have.
 
-`scrypt:N:r:p$salt$hex` and `pbkdf2:hash:iterations$salt$hex`. The parameters come from the row:
-they are bounded, so that a hostile row cannot eat the memory or the time of the service.
+`scrypt:N:r:p$salt$hex` and `pbkdf2:hash:iterations$salt$hex`. Their parameters are bounded, so that
+a hostile row cannot cost the service its memory or time.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ PBKDF2_ITERATIONS: Final = 2_000_000  # twice Werkzeug's highest default
 PBKDF2_HASHES: Final = frozenset({"sha1", "sha224", "sha256", "sha384", "sha512"})
 
 
-def is_foreign(hashed: str) -> bool:
-    """Tell whether Werkzeug wrote the hash."""
+def is_werkzeug(hashed: str) -> bool:
+    """Whether a hash is one of Werkzeug's."""
     return hashed.startswith(METHODS)
 
 
-def verify_foreign(password: str, hashed: str) -> bool:
-    """Tell whether the password is right; False for a hash that is malformed or too costly."""
+def verify_werkzeug(password: str, hashed: str) -> bool:
+    """Whether a password is right; False for a hash that is malformed or too costly."""
     try:
         method, salt, expected = hashed.split("$")
         name, *parameters = method.split(":")

@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from service.auth.password_policy import common_passwords
-from service.auth.werkzeug_hashes import verify_foreign
+from service.auth.werkzeug_hashes import verify_werkzeug
 from service.testing.application import QUICK_HASHER
 from service.testing.client import PASSWORD
 from tests.support.client import Client
@@ -40,9 +40,9 @@ OLD_ARGON2 = PasswordHasher(time_cost=1, memory_cost=8_192, parallelism=1)
 
 @pytest.mark.parametrize("hashed", WERKZEUG.values(), ids=WERKZEUG)
 def test_werkzeug_hashes_are_verified(hashed: str) -> None:
-    assert verify_foreign(PASSWORD, hashed)
-    assert not verify_foreign(PASSWORD + "x", hashed)
-    assert not verify_foreign(PASSWORD, hashed[:-1])
+    assert verify_werkzeug(PASSWORD, hashed)
+    assert not verify_werkzeug(PASSWORD + "x", hashed)
+    assert not verify_werkzeug(PASSWORD, hashed[:-1])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_werkzeug_hashes_are_verified(hashed: str) -> None:
 )
 def test_hostile_hash_is_refused_quickly(hashed: str) -> None:
     start = time.process_time()
-    assert not verify_foreign(PASSWORD, hashed)
+    assert not verify_werkzeug(PASSWORD, hashed)
     assert time.process_time() - start < 0.2
 
 

@@ -14,8 +14,10 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth import callers, sessions
+from service.auth.credentials import find_password
 from service.auth.errors import RefreshReused
 from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import Claims
@@ -97,9 +99,15 @@ class World:
         return result
 
     async def login(self) -> None:
-        token = await self.run(
-            lambda s: sessions.open_session(s, self.user_id, self.rules, INTERNAL)
-        )
+        async def open_session(session: AsyncSession) -> RefreshToken | None:
+            account = await find_password(session, self.user_id)
+            assert account
+            changed_at = account.password_changed_at
+            return await sessions.open_session(
+                session, self.user_id, self.rules, INTERNAL, password_changed_at=changed_at
+            )
+
+        token = await self.run(open_session)
         self.models.append(Model([token], self.now, used_at=self.now))
 
     async def show(self, token: RefreshToken) -> RefreshToken | ServiceError:

@@ -88,7 +88,7 @@ def test_cache_of_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         verified += 1
         return decode(*args, **options)
 
-    monkeypatch.setattr("service.auth.tokens.TOKENS_KNOWN", 2)
+    monkeypatch.setattr("service.auth.tokens.CACHED_TOKENS", 2)
     tokens = Tokens(make_settings())
     issued = [tokens.issue(TokenType.ACCESS, new_id(), new_id()) for _ in range(3)]
     monkeypatch.setattr(jwt, "decode", counted)

@@ -67,7 +67,7 @@ def _paragraphs(text: str) -> str:
 
 
 async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:
-    """Send the mail of a link (a job); nothing when the link has ended meanwhile."""
+    """Send the mail of a link, unless the link has ended; a job."""
     link_id, purpose = UUID(payload["link"]), Purpose(payload["purpose"])
     secret = context.settings.secret_key.get_secret_value()
     async with context.transaction() as session:
@@ -78,6 +78,6 @@ async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:
 
 
 async def answer_reset_request(context: JobContext, payload: Mapping[str, Any]) -> None:
-    """Have a link mailed to the owner of an address (a job); nothing when nobody has it."""
+    """Enqueue the mail of a link for the account with an address, if there is one; a job."""
     async with context.transaction() as session:
         await links.answer_reset_request(session, payload["email"], UUID(payload["link"]))

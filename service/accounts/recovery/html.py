@@ -1,4 +1,4 @@
-"""The pages' HTML: no scripts, nothing from elsewhere."""
+"""The HTML of the pages, without scripts and external resources."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -41,20 +41,20 @@ NEW_PASSWORD: Final = """\
 minlength="8" maxlength="128" required autofocus>
 <button>Change the password</button>"""  # noqa: S105 - a form
 
-# The style is the only thing that the browser may take from the page.
+# For the Content-Security-Policy, which allows this style alone.
 STYLE_HASH: Final = f"sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}"
 
 
 def page(title: str, content: str) -> str:
-    """A whole page."""
+    """Return a whole page."""
     return _PAGE.format(title=escape(title), style=_STYLE, content=content)
 
 
 def form(action: str, token: str, content: str) -> str:
-    """A form that posts the token to the page itself."""
+    """Return a form that posts the token to the page itself."""
     return _FORM.format(action=action, token=escape(token), content=content)
 
 
 def alert(message: str) -> str:
-    """What went wrong."""
+    """Return a message of what is wrong."""
     return f'<p role="alert">{escape(message)}</p>'

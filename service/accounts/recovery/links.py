@@ -1,11 +1,11 @@
-"""Single-use links, mailed to prove that an address is its owner's.
+"""Single-use links, mailed to verify an address or to reset a password.
 
 A link is stored together with the job that mails it, in the transaction that asks for it. Its
-token is made when the mail goes out, from the link's id and SECRET_KEY, so that a mail sent twice
-has the same working link twice; the database knows the token's SHA-256 alone.
+token is derived from the link's id and SECRET_KEY when the mail is sent, so that a mail sent twice
+has the same valid link twice; the database has only the token's SHA-256.
 
-Several links of one purpose may be open at a time: whoever asked twice may follow either mail.
-Following one, and any change of the password or the address, ends them all.
+Several links of one purpose may be open at a time, so that either of two mails works. Any change of
+the password or the address ends them all.
 """
 
 import hashlib
@@ -33,18 +33,18 @@ from service.web.fields import comparable_email
 
 LINK_MAIL_JOB: Final = "mail link"
 RESET_REQUEST_JOB: Final = "password reset request"
-# Longer than mail is tried to be sent plus the longest life of a link.
-KEPT: Final = timedelta(days=8)
+# Longer than the retries of a mail and the longest life of a link together.
+RETENTION: Final = timedelta(days=8)
 
 
 class Purpose(StrEnum):
-    """What a link is for; also the path of the page that it leads to."""
+    """The purpose of a link, and the path of its page."""
 
     VERIFY_EMAIL = "verify-email"
     RESET_PASSWORD = "reset-password"  # noqa: S105
 
 
-# From when the mail is sent.
+# From the sending of the mail.
 LIFE: Final = {
     Purpose.VERIFY_EMAIL: timedelta(days=3),
     Purpose.RESET_PASSWORD: timedelta(hours=1),
@@ -52,14 +52,14 @@ LIFE: Final = {
 
 
 class InvalidLink(BadRequest):
-    """The link's token is unknown, spent or too old."""
+    """The link's token is unknown, spent or expired."""
 
     default_message = "This link is invalid, has been used or has expired"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenLink:
-    """A link that is about to be mailed."""
+    """A link to be mailed."""
 
     email: str
     token: str
@@ -68,10 +68,7 @@ class OpenLink:
 async def mail_link(
     session: AsyncSession, purpose: Purpose, user_id: UUID, email: str, link_id: UUID | None = None
 ) -> None:
-    """Mail a link to the account's address once the session's transaction has committed.
-
-    Nothing happens when the link of that id exists: its mail is on the way.
-    """
+    """Enqueue the mail of a new link, unless the link of that id exists already."""
     values = {
         "id": link_id or new_id(),
         "user_id": user_id,
@@ -80,27 +77,27 @@ async def mail_link(
         "created_at": clock.now(),
     }
     statement = insert(MailLink).values(values).on_conflict_do_nothing().returning(MailLink.id)
-    made = (await session.execute(statement)).scalar_one_or_none()
-    if made is not None:
-        payload = {"link": str(made), "purpose": purpose.value}
+    new = (await session.execute(statement)).scalar_one_or_none()
+    if new is not None:
+        payload = {"link": str(new), "purpose": purpose.value}
         await enqueue(session, LINK_MAIL_JOB, payload, to=email.lower())
 
 
 async def send_verification(session: AsyncSession, user: AccountNames) -> None:
-    """Mail a link that verifies the account's address."""
+    """Enqueue the mail of a link that verifies the account's address."""
     await mail_link(session, Purpose.VERIFY_EMAIL, user.id, user.email)
 
 
 async def request_reset(session: AsyncSession, email: str) -> None:
-    """Have a link mailed to the address, if an account has it.
+    """Enqueue the answer to a forgotten password.
 
-    Whether one does is looked up by the worker: the request does the same for all addresses.
+    The worker looks up the account, so that the request takes the same time for any address.
     """
     await enqueue(session, RESET_REQUEST_JOB, {"email": email, "link": str(new_id())})
 
 
 async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID) -> None:
-    """Mail the link that was asked for, when an account that may sign in has the address."""
+    """Enqueue the mail of the requested link, if an active account has the address."""
     statement = select(User.id, User.email).where(
         func.lower(User.email) == func.lower(comparable_email(email)),
         User.is_active,
@@ -114,10 +111,9 @@ async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID)
 async def open_link(
     session: AsyncSession, link_id: UUID, purpose: Purpose, secret: str
 ) -> OpenLink | None:
-    """Make the link's token; its life begins.
+    """Return a link with its token, whose life begins now.
 
-    None when there is nothing to be mailed any more: the link has ended, or its account is
-    disabled or deleted or has another address now.
+    None when the link has ended, or its account is disabled or deleted or has another address.
     """
     token = _derive_token(link_id, secret)
     statement = (
@@ -138,14 +134,11 @@ async def open_link(
 
 
 async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> AccountNames:
-    """Read whose link it is: the account's id, email and username.
-
-    Raises InvalidLink. Nothing is spent, and nothing is promised: `follow` decides.
-    """
+    """Return the account of a link, which stays unspent. Raises InvalidLink."""
     statement = (
         select(User.id, User.email, User.username)
         .join(MailLink, MailLink.user_id == User.id)
-        .where(*_good(purpose, token))
+        .where(*_valid(purpose, token))
     )
     account = (await session.execute(statement)).one_or_none()
     if account is None:
@@ -154,17 +147,17 @@ async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> A
 
 
 async def follow(session: AsyncSession, purpose: Purpose, token: str) -> PasswordState:
-    """Spend the link; whose it is, and since when the account has its password.
+    """Spend a link, and return its account, which stays locked. Raises InvalidLink.
 
-    Raises InvalidLink; of several at once one succeeds. The account stays locked.
+    Of several requests at once one succeeds.
     """
     account = await find_account(session, purpose, token)
-    # The account first, as whatever changes it does: no two wait for each other.
+    # The account first, as every change of an account locks it, so that there is no deadlock.
     lock = select(User.id, User.password_changed_at).where(User.id == account.id)
     locked = (await session.execute(lock.with_for_update(key_share=True))).one_or_none()
     spend = (
         update(MailLink)
-        .where(User.id == MailLink.user_id, *_good(purpose, token))
+        .where(User.id == MailLink.user_id, *_valid(purpose, token))
         .values(used_at=clock.now())
         .returning(MailLink.id)
     )
@@ -174,7 +167,7 @@ async def follow(session: AsyncSession, purpose: Purpose, token: str) -> Passwor
 
 
 async def void_links(session: AsyncSession, user_id: UUID) -> None:
-    """End all links of an account, those whose mail is still on the way included."""
+    """End all links of an account, also those not mailed yet."""
     statement = (
         update(MailLink)
         .where(MailLink.user_id == user_id, MailLink.used_at.is_(None))
@@ -184,11 +177,13 @@ async def void_links(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def delete_expired_links(session: AsyncSession, now: datetime) -> int:
-    """Delete links that have long ended."""
-    return await execute_count(session, delete(MailLink).where(MailLink.created_at < now - KEPT))
+    """Delete links that ended long ago, and return their number."""
+    return await execute_count(
+        session, delete(MailLink).where(MailLink.created_at < now - RETENTION)
+    )
 
 
-def _good(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool], ...]:
+def _valid(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool], ...]:
     return (
         MailLink.token_hash == _hash(token),
         MailLink.purpose == purpose.value,
@@ -201,7 +196,7 @@ def _good(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool],
 
 
 def _derive_token(link_id: UUID, secret: str) -> str:
-    """A token of 256 bits (RFC 2104); it differs from what else the secret is used for."""
+    """Return an HMAC of 256 bits (RFC 2104), which differs from all other uses of the secret."""
     digest = hmac.digest(secret.encode(), b"mail link " + link_id.bytes, "sha256")
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 

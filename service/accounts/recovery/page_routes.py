@@ -1,7 +1,7 @@
-"""The two small pages that mailed links lead to, for services without a front end.
+"""The two pages that mailed links lead to, for services without a front end.
 
-They work without scripts. Opening one changes nothing: a mail scanner that follows links spends
-no token; the button posts it. A front end at PUBLIC_URL may take their place.
+They work without scripts. Only the button posts the token, so that a mail scanner that follows
+links does not spend it. A front end at PUBLIC_URL may take their place.
 """
 
 from collections.abc import Callable
@@ -34,14 +34,14 @@ _HEADERS: Final = {
             "frame-ancestors 'none'",
         )
     ),
-    # The address holds the token.
+    # The URL has the token.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
 
 _HTML: Final = "text/html"
 
-_TOLD: Final = (
+_PAGE_HEADERS: Final = (
     Header("Cache-Control", "No cache keeps the page."),
     Header("Content-Security-Policy", "Nothing but the page itself."),
 )
@@ -49,10 +49,10 @@ _TOLD: Final = (
 Route = TypeVar("Route", bound=Callable[..., object])
 
 
-def _shows_page(route: Route) -> Route:
-    """Declare the answers of every page."""
+def _answers_page(route: Route) -> Route:
+    """Declare the responses of every page."""
     for status, words in ((400, "The page, saying what is wrong."), (200, "The page.")):
-        route = answers(status, media_type=_HTML, headers=_TOLD, description=words)(route)
+        route = answers(status, media_type=_HTML, headers=_PAGE_HEADERS, description=words)(route)
     return route
 
 
@@ -67,7 +67,7 @@ def _page(title: str, content: str, status: int = 200) -> Response:
 
 
 def _token() -> str | None:
-    """The token in the address; None when there is none that could be one."""
+    """Return the token in the URL, or None without a well-formed one."""
     try:
         return LinkToken.model_validate(request.args.to_dict()).token
     except ValidationError:
@@ -77,9 +77,9 @@ def _token() -> str | None:
 @blueprint.get("/verify-email")
 @limit(DEFAULT)
 @document_querystring(LinkToken)
-@_shows_page
+@_answers_page
 async def read_verification_page() -> Response:
-    """Open the page that confirms an address."""
+    """Open the page that verifies an address."""
     token = _token()
     if token is None:
         return _page(VERIFY, html.alert(INCOMPLETE), 400)
@@ -89,9 +89,9 @@ async def read_verification_page() -> Response:
 @blueprint.post("/verify-email")
 @limit(DEFAULT)
 @document_request(LinkToken, source=DataSource.FORM)
-@_shows_page
+@_answers_page
 async def submit_verification_page() -> Response:
-    """Confirm an address with the page's form."""
+    """Verify an address with the page's form."""
     try:
         data = LinkToken.model_validate((await request.form).to_dict())
         await recovery.verify_email(db_session(), data.token, origin())
@@ -103,9 +103,9 @@ async def submit_verification_page() -> Response:
 @blueprint.get("/reset-password")
 @limit(DEFAULT)
 @document_querystring(LinkToken)
-@_shows_page
+@_answers_page
 async def read_reset_page() -> Response:
-    """Open the page that asks for a new password."""
+    """Open the page that resets a password."""
     token = _token()
     if token is None:
         return _page(RESET, html.alert(INCOMPLETE), 400)
@@ -115,14 +115,14 @@ async def read_reset_page() -> Response:
 @blueprint.post("/reset-password")
 @limit(DEFAULT)
 @document_request(PasswordReset, source=DataSource.FORM)
-@_shows_page
+@_answers_page
 async def submit_reset_page() -> Response:
-    """Choose a new password with the page's form."""
+    """Set a new password with the page's form."""
     form = (await request.form).to_dict()
     try:
         await replace_password(PasswordReset.model_validate(form))
     except (BadRequest, ValidationError) as error:
-        # The password can be chosen once more where it is what was refused.
+        # Only a refused password can be entered again; a refused link cannot.
         again = html.form("reset-password", form.get("token", ""), html.NEW_PASSWORD)
         return _failed(RESET, error, again if "password" in _refused(error) else "")
     return _page(RESET, "<p>Your password is changed. Please sign in with it.</p>")

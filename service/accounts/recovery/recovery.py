@@ -1,4 +1,4 @@
-"""What following a mailed link does: the address is verified, the password is replaced."""
+"""The verification of an address and the reset of a password, by mailed links."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from service.web.client import Origin
 
 
 async def verify_email(session: AsyncSession, token: str, origin: Origin) -> None:
-    """Take the account's address for verified. Raises InvalidLink."""
+    """Mark the account's address as verified. Raises InvalidLink."""
     account = await links.follow(session, Purpose.VERIFY_EMAIL, token)
     await _mark_verified(session, account.id, origin)
 
@@ -24,9 +24,9 @@ async def verify_email(session: AsyncSession, token: str, origin: Origin) -> Non
 async def reset_password(
     session: AsyncSession, token: str, password_hash: str, origin: Origin
 ) -> None:
-    """Replace the password; sessions and links end. Raises InvalidLink.
+    """Replace the password, and end all sessions and links. Raises InvalidLink.
 
-    Who followed the link reads the address' mail, so that it counts as verified too.
+    Following the link also verifies the address, because its owner has read the mail.
     """
     account = await links.follow(session, Purpose.RESET_PASSWORD, token)
     await accounts.set_password(session, account, password_hash)

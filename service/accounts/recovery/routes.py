@@ -26,8 +26,8 @@ blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth
 @validate_request(ResetRequest)
 @answers(202, MailRequested)
 async def forgot_password(data: ResetRequest) -> Response:
-    """Ask for a link by mail that resets the password; the answer is the same for everyone."""
-    # Beyond the limit nothing is sent, and nobody is told.
+    """Request a link by mail to reset the password; the response is the same for any address."""
+    # Beyond the limit no mail is sent, with the same response.
     if await try_hit("MAIL", data.email.lower()):
         await links.request_reset(db_session(), data.email)
     return json_response(
@@ -40,13 +40,13 @@ async def forgot_password(data: ResetRequest) -> Response:
 @validate_request(PasswordReset)
 @answers(204, errors=[InvalidLink])
 async def reset_password(data: PasswordReset) -> Response:
-    """Choose a new password with the token of a mailed link; all sessions end."""
+    """Set a new password with the token of a mailed link, which ends all sessions."""
     await replace_password(data)
     return no_content()
 
 
 async def replace_password(data: PasswordReset) -> None:
-    """Reset the password. Raises InvalidLink, or BadRequest for one of the account's names."""
+    """Reset a password. Raises InvalidLink, or BadRequest for the account's email or username."""
     account = await links.find_account(db_session(), Purpose.RESET_PASSWORD, data.token)
     await release()
     refuse_names(data.password, email=account.email, username=account.username)
@@ -59,7 +59,7 @@ async def replace_password(data: PasswordReset) -> None:
 @validate_request(LinkToken)
 @answers(204, errors=[InvalidLink])
 async def verify_email(data: LinkToken) -> Response:
-    """Prove with the token of a mailed link that the account's address is its owner's."""
+    """Verify the account's address with the token of a mailed link."""
     await recovery.verify_email(db_session(), data.token, origin())
     return no_content()
 
@@ -69,7 +69,7 @@ async def verify_email(data: LinkToken) -> Response:
 @login_required
 @answers(202, MailRequested)
 async def resend_verification() -> Response:
-    """Ask for another mail to verify the address; a verified one gets none."""
+    """Request another mail to verify the address, unless it is verified."""
     account = caller().account
     if not account.email_verified and await try_hit("MAIL", account.email.lower()):
         await links.mail_link(db_session(), Purpose.VERIFY_EMAIL, account.id, account.email)

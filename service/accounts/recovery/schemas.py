@@ -1,4 +1,4 @@
-"""What the routes of mailed links take and show."""
+"""The bodies of requests and responses for mailed links."""
 
 from typing import Annotated, Final
 
@@ -16,8 +16,7 @@ class ResetRequest(BaseModel):
 
     model_config = example({"email": "ada@example.com"})
 
-    # Anything that may be an address: accounts that were imported may have one that registration
-    # would refuse.
+    # Any possible address, because imported accounts may have one that registration would refuse.
     email: Annotated[
         Text,
         Field(max_length=EMAIL_MAX, pattern=r"^[^@\s]+@[^@\s]+$"),
@@ -26,7 +25,7 @@ class ResetRequest(BaseModel):
 
 
 class LinkToken(BaseModel):
-    """The token of a link that came by mail."""
+    """The token of a mailed link."""
 
     model_config = example(TOKEN_EXAMPLE)
 
@@ -34,7 +33,7 @@ class LinkToken(BaseModel):
 
 
 class PasswordReset(LinkToken):
-    """The token of a link that came by mail, and the new password."""
+    """The token of a mailed link, and the new password."""
 
     model_config = example({**TOKEN_EXAMPLE, "password": "correct horse battery staple"})
 
@@ -42,7 +41,7 @@ class PasswordReset(LinkToken):
 
 
 class MailRequested(BaseModel):
-    """A mail was asked for; whether one is sent is not told."""
+    """A request for a mail was accepted, whether or not one is sent."""
 
     model_config = example(
         {"message": "If an account has this address, a mail is on its way to it"}
