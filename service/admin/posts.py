@@ -9,8 +9,8 @@ from service.audit.events import Kind, record
 from service.auth.models import User
 from service.posts.models import Post
 from service.posts.posts import PostNotFound, read_post
+from service.posts.queries import VISIBLE
 from service.posts.rows import PostRow
-from service.posts.search import VISIBLE
 from service.web.client import Origin
 
 

@@ -1,4 +1,4 @@
-"""The posts' events as they are stored: read in order, none skipped; cleaned up when old."""
+"""The outbox events of posts, read in order and without gaps, and deleted when old."""
 
 import re
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from service.web.broadcast import Message
 
 CHANNEL: Final = "post_events"
 RETENTION: Final = timedelta(hours=24)
-# What one statement reads at most, in events and in bytes; one event may go beyond the latter.
+# What one statement reads at most, in events and bytes; a single event may have more bytes.
 PAGE_EVENTS: Final = 200
 PAGE_BYTES: Final = 65_536
 
 _ID: Final = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
 _MAX: Final = 2**63 - 1
 
-# JSON leaves them as they are, and some clients take them for the end of a line.
+# Legal in JSON, but some clients take them for the end of a line.
 _LINE_ENDS: Final = {ord(end): f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"}
 
-# Below it every transaction has ended: nothing can commit any more before what is there.
+# Below this every transaction has ended, so that no earlier event can be committed any more.
 _SETTLED: Final = "horizon < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 
 _NEWEST: Final = f"""
@@ -55,7 +55,7 @@ _KNOWN: Final = """
 SELECT EXISTS (SELECT FROM post_events WHERE horizon = $1 AND id = $2 AND created_at >= $3)
 """
 
-# Only from the oldest on, and never the last old one: whoever has its id has missed nothing.
+# From the oldest on, and never the last old one, which a client may have seen last.
 _DELETE_OLD: Final = """
 DELETE FROM post_events USING (
     SELECT horizon, id, bool_and(old AND next_old) OVER (ORDER BY horizon, id) AS removable
@@ -70,7 +70,7 @@ WHERE seen.removable AND post_events.horizon = seen.horizon AND post_events.id =
 
 
 class Position(NamedTuple):
-    """A place in the order of events; as text, the id of the event that is there."""
+    """A place in the order of events; as text, the id of the event there."""
 
     horizon: int
     id: int
@@ -80,15 +80,15 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read an event's id; None for what is none."""
-        found = _ID.fullmatch(text)
-        position = cls(int(found[1]), int(found[2])) if found else None
+        """Return the position of an event's id, or None for a malformed one."""
+        match = _ID.fullmatch(text)
+        position = cls(int(match[1]), int(match[2])) if match else None
         return position if position and max(position) <= _MAX else None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next events; `full` when more can be read at once, `held_back` when more will be."""
+    """The next events; if `full`, more can be read now, and if some are `held_back`, later."""
 
     messages: Sequence[Message]
     full: bool
@@ -96,18 +96,18 @@ class Page:
 
 
 async def newest_position(connection: Connection) -> Position:
-    """The position of the last event that can be read."""
+    """Return the position of the last event that can be read."""
     row = await connection.fetchrow(_NEWEST)
     return Position(row["horizon"], row["id"]) if row else Position(0, 0)
 
 
 async def is_known(connection: Connection, position: Position, now: datetime) -> bool:
-    """Whether an event is still kept, and so everything after it."""
+    """Whether an event exists and is young enough, so that all after it exist, too."""
     return bool(await connection.fetchval(_KNOWN, *position, now - RETENTION))
 
 
 async def read_page(connection: Connection, after: Position) -> Page:
-    """Read what comes after a position, as far as the order of it is settled."""
+    """Return the events after a position whose order is settled."""
     rows = await connection.fetch(_READ, *after)
     settled = [row for row in rows if row["settled"]]
     size = sum(len(row["data"].encode()) for row in settled if row["data"])
@@ -119,7 +119,7 @@ async def read_page(connection: Connection, after: Position) -> Page:
 
 
 async def delete_old_events(session: AsyncSession, before: datetime, batch: int = 10_000) -> int:
-    """Delete events from before a moment, some at a time; tells how many."""
+    """Delete events from before a time, `batch` at most, and return their number."""
     return await execute_count(session, text(_DELETE_OLD), {"before": before, "batch": batch})
 
 

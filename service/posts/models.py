@@ -1,4 +1,4 @@
-"""The posts' tables."""
+"""The tables of posts, of their counts and of their events."""
 
 from datetime import datetime
 from uuid import UUID
@@ -26,7 +26,7 @@ CONTENT_MAX = 100_000
 
 
 class Post(Base):
-    """A post by one author; a deleted one is hidden from every read until it is removed."""
+    """A post, which is hidden from every read when it is deleted, until it is removed."""
 
     __tablename__ = "posts"
 
@@ -38,15 +38,15 @@ class Post(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # What an operator deleted only an operator restores.
+    # Only an operator restores what an operator deleted.
     deleted_by_operator: Mapped[bool] = mapped_column(server_default=text("false"))
-    # The words of title and content; the language is chosen when the migration runs.
+    # The words of title and content, in the language that the migration was run with.
     search: Mapped[str] = mapped_column(
         TSVECTOR, Computed("post_words(title, content)", persisted=True), deferred=True
     )
 
     __table_args__ = (
-        # Newest first; the id makes the order total. Deleted posts cost reads nothing.
+        # Newest first, and by id at the same time. Without deleted posts, which reads skip.
         Index(
             "ix_posts_newest",
             created_at.desc(),
@@ -73,11 +73,11 @@ class Post(Base):
 
 
 class PostCount(Base):
-    """The number of visible posts, in several slots so that writers do not queue for one row.
+    """The number of visible posts, in several slots so that writers do not wait for one row.
 
-    Triggers keep it exact: each transaction adds to the slot of its own connection, and the
-    total is the sum of all slots. So is the number of losses: how often a visible post was hidden,
-    removed, or given other words or another author. It only grows.
+    Triggers keep it exact: each transaction adds to the slot of its own connection, and the total
+    is the sum of all slots. `losses`, which only grows, counts how often a visible post was hidden,
+    removed, or given other words or another author.
     """
 
     __tablename__ = "post_counts"
@@ -88,7 +88,7 @@ class PostCount(Base):
 
 
 class AuthorPostCount(Base):
-    """The number of an author's visible posts, in slots as PostCount."""
+    """The number of an author's visible posts, in slots like PostCount."""
 
     __tablename__ = "author_post_counts"
 
@@ -98,10 +98,10 @@ class AuthorPostCount(Base):
 
 
 class PostEvent(Base):
-    """A change of a post that became visible; triggers write it in the change's transaction.
+    """An outbox event of a post, which a trigger writes in the transaction of the change.
 
-    Readers take events in the order of (horizon, id), and only those whose horizon lies below
-    every running transaction: whatever commits later comes after them.
+    Events are read in the order of (horizon, id), and only those with a horizon below every running
+    transaction, so that whatever is committed later comes after them.
     """
 
     __tablename__ = "post_events"
@@ -110,6 +110,6 @@ class PostEvent(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     post_id: Mapped[UUID | None] = mapped_column(Id)
-    # The post as JSON, as the API shows it; null when it is gone.
+    # The post as the API shows it, by post_as_json(); null for a deleted one.
     data: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.clock_timestamp())

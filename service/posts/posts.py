@@ -1,7 +1,7 @@
-"""What can be done with posts.
+"""The actions of posts: creation, changes, deletion and restoration.
 
-A change is one conditional statement: what must hold for it stands in its WHERE, so that nothing
-can come between a look and a write. Only when it changed nothing is the post read, to tell why.
+A change is one statement with its conditions in WHERE, so that nothing can happen between a check
+and the write. Only when no row changed is the post read, to find the reason.
 """
 
 from datetime import datetime
@@ -30,13 +30,12 @@ from service.db.database import execute_count
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post
-from service.posts.queries import SHOWN, find_post
+from service.posts.queries import SHOWN, VISIBLE, find_post
 from service.posts.rows import OwnedPostRow, PostRow
 from service.posts.schemas import NewPost, PostChange, versions_named
-from service.posts.search import VISIBLE
 from service.web.conditional import TagCondition
 
-# How often a change is tried that loses, each time, to another writer of the same post.
+# How often a change is tried when others change the same post at the same time.
 ATTEMPTS: Final = 5
 CLEANUP_BATCH: Final = 1_000
 
@@ -46,43 +45,46 @@ def _author_name(author_id: UUID | BindParameter[UUID]) -> Label[str]:
 
 
 class PostNotFound(NotFound):
-    """There is no such post."""
+    """The post does not exist."""
 
     default_message = "Post not found"
 
 
 class NotTheAuthor(Forbidden):
-    """Only the author may change a post."""
+    """The caller is not the author of the post."""
 
     default_message = "Only the author may change this post"
 
 
 class RemovedByOperator(Forbidden):
-    """What an operator deleted only an operator restores."""
+    """An operator removed the post, so that only an operator may restore it."""
 
     default_message = "An operator removed this post"
 
 
 class PostContended(Conflict):
-    """Others changed the post again and again meanwhile."""
+    """Others changed the post during each attempt."""
 
     default_message = "Others are changing this post; try again"
 
 
 _posts: Final = cast(Table, Post.__table__)
 _users: Final = User.__table__.c
-_WRITTEN: Final = {name: f"new_{name}" for name in NewPost.model_fields}
+_PARAMETERS: Final = {name: f"new_{name}" for name in NewPost.model_fields}
 
-# Made once: see queries.py. The author is read with a lock, for an account that is being deleted
-# hides its posts, and would miss this one.
+# Made once, as in queries.py. The author's account is locked, because its deletion hides its posts
+# and would miss this one.
 _CREATE: Final = (
     insert(_posts)
     .from_select(
-        ["id", "author_id", *_WRITTEN],
+        ["id", "author_id", *_PARAMETERS],
         select(
             bindparam("post_id", type_=Id),
             _users.id,
-            *(bindparam(new, type_=_posts.c[name].type) for name, new in _WRITTEN.items()),
+            *(
+                bindparam(parameter, type_=_posts.c[name].type)
+                for name, parameter in _PARAMETERS.items()
+            ),
         )
         .where(_users.id == bindparam("caller_id"), _users.deleted_at.is_(None))
         .with_for_update(read=True, key_share=True),
@@ -92,9 +94,9 @@ _CREATE: Final = (
 
 
 async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> PostRow:
-    """Write a post. Raises TokenRefused when the author's account was deleted meanwhile."""
-    written = {_WRITTEN[name]: value for name, value in new}
-    values = {"post_id": new_id(), "caller_id": author_id, **written}
+    """Create a post. Raises TokenRefused when the author's account has been deleted."""
+    columns = {_PARAMETERS[name]: value for name, value in new}
+    values = {"post_id": new_id(), "caller_id": author_id, **columns}
     post = (await session.execute(_CREATE, values)).one_or_none()
     if post is None:
         raise TokenRefused
@@ -108,7 +110,7 @@ async def hide_posts(session: AsyncSession, author_id: UUID, now: datetime) -> N
 
 
 async def read_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow:
-    """Read a post. Raises PostNotFound."""
+    """Return a post. Raises PostNotFound."""
     post = await find_post(session, post_id)
     if post is None:
         raise PostNotFound
@@ -122,7 +124,7 @@ async def change_post(
     change: PostChange,
     condition: TagCondition | None,
 ) -> PostRow:
-    """Change a post's title or content; equal values change nothing, not even the version.
+    """Change a post, and return it; equal values change nothing, not even the version.
 
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
     """
@@ -162,11 +164,11 @@ async def delete_post(
 
 
 async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> PostRow:
-    """Show a deleted post again; one that is not deleted stays as it is.
+    """Restore a post, if it is deleted, and return it.
 
     Raises PostNotFound, NotTheAuthor or RemovedByOperator.
     """
-    # Read with a lock: an account that is being deleted hides its posts, and would miss this one.
+    # With a lock, because an account that is being deleted would miss this post.
     author = select(User.id).where(User.id == caller_id, User.deleted_at.is_(None))
     restore = (
         update(Post)
@@ -181,8 +183,8 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
     restored = (await session.execute(restore)).one_or_none()
     if restored is not None:
         return restored
-    kept = select(Post.author_id, Post.deleted_by_operator).where(Post.id == post_id)
-    post = (await session.execute(kept)).one_or_none()
+    deletion = select(Post.author_id, Post.deleted_by_operator).where(Post.id == post_id)
+    post = (await session.execute(deletion)).one_or_none()
     if post is None:
         raise PostNotFound
     if post.author_id != caller_id:
@@ -193,7 +195,7 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
 
 
 async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
-    """Remove posts deleted before a time, CLEANUP_BATCH at most, and return how many there were."""
+    """Remove posts deleted before a time, CLEANUP_BATCH at most, and return their number."""
     retired = select(_posts.c.id).where(_posts.c.deleted_at < before).limit(CLEANUP_BATCH)
     ids = retired.with_for_update(skip_locked=True)
     return await execute_count(session, delete(_posts).where(_posts.c.id.in_(ids)))
@@ -202,8 +204,8 @@ async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
 async def delete_orphaned_counts(session: AsyncSession, _now: datetime) -> int:
     """Remove the post counts of at most CLEANUP_BATCH removed authors, and return their number."""
     counts = cast(Table, AuthorPostCount.__table__)
-    known = select(_users.id).where(_users.id == counts.c.author_id).exists()
-    orphans = select(counts.c.author_id).distinct().where(~known).limit(CLEANUP_BATCH)
+    author = select(_users.id).where(_users.id == counts.c.author_id)
+    orphans = select(counts.c.author_id).distinct().where(~author.exists()).limit(CLEANUP_BATCH)
     return await execute_count(session, delete(counts).where(counts.c.author_id.in_(orphans)))
 
 
@@ -225,7 +227,7 @@ async def _update(
 
 
 def _versions(condition: TagCondition | None) -> list[int] | None:
-    """The versions that may be changed; None when any may."""
+    """Return the versions that may be changed, or None for any."""
     return None if condition is None or condition.anything else versions_named(condition)
 
 

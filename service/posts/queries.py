@@ -1,9 +1,9 @@
-"""How posts are read: the columns that are shown, the author joined in, one statement each.
+"""The queries of posts, each one statement with the columns that are shown and the author.
 
-Statements are made once for each kind of question, from tables rather than entities: making one
-for every request, and the ORM's way through it, costs more than running it. So does planning it in
-PostgreSQL, which keeps the plan of a prepared statement only if one made for the values at hand
-would not look better: the statements without words are written so that it never does.
+A statement is made once for each kind of query, from tables rather than entities, because making
+one for every request, and executing it by the ORM, costs more than running it. So does planning it:
+PostgreSQL keeps the plan of a prepared statement only if a plan for the current values does not
+look better, and the statements without words are written so that it never does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,19 +44,18 @@ _posts: Final = Post.__table__.c
 _users: Final = User.__table__.c
 
 SHOWN: Final = tuple(_posts[name] for name in PostOut.model_fields if name != "author")
-_VISIBLE: Final = _posts.deleted_at.is_(None)
+VISIBLE: Final = _posts.deleted_at.is_(None)
 _author: Final = (
     select(_users.username).where(_users.id == _posts.author_id).scalar_subquery().label("author")
 )
 
-_place: Final = tuple_(_posts.created_at, _posts.id)
-
-_one_post: Final = KeyedQuery(select(*SHOWN, _author, _posts.author_id).where(_VISIBLE), _posts.id)
+_position: Final = tuple_(_posts.created_at, _posts.id)
+_one_post: Final = KeyedQuery(select(*SHOWN, _author, _posts.author_id).where(VISIBLE), _posts.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which posts are listed; None does not ask."""
+    """The filters of a list of posts, of which None is any."""
 
     author: str | None = None
     words: str | None = None
@@ -64,21 +63,21 @@ class Filters:
     @property
     def values(self) -> dict[str, object]:
         """The parameters of the statements."""
-        given = {"author": self.author, "words": self.words}
-        return {name: value for name, value in given.items() if value is not None}
+        values = {"author": self.author, "words": self.words}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 async def find_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow | None:
-    """Read one visible post with its author."""
+    """Return a visible post with its author, or None."""
     return await fetch_by_key(session, _one_post, post_id)
 
 
 async def read_page(
     session: AsyncSession, filters: Filters, totals: TotalsCache, *, limit: int, offset: int
 ) -> tuple[Slice, int]:
-    """Read a page of posts, newest first, and how many posts there are in all.
+    """Return a page of posts, newest first, and the total of all pages.
 
-    For words the number stops at TOTAL_CAP + 1.
+    For words the total stops at TOTAL_CAP + 1.
     """
     values = {**filters.values, "offset": offset}
     if filters.words is not None:
@@ -87,7 +86,7 @@ async def read_page(
         query = _page(filters.author is not None, limit + 1, first=offset == 0)
         rows = await fetch_all(session, query, values)
         total = rows[0].total
-    # The total is there even when the page is empty: then the one row has no post.
+    # An empty page still has one row, with the total and without a post.
     return Slice.cut([row for row in rows if row.id is not None], limit), total
 
 
@@ -114,7 +113,7 @@ def _counters_of(row: CountersRow) -> PostCounters:
 async def read_after(
     session: AsyncSession, filters: Filters, *, limit: int, after: Position
 ) -> Slice:
-    """Read the posts that follow a position."""
+    """Return the posts after a position, newest first."""
     by_author = filters.author is not None
     values = {**filters.values, **after.values}
     if filters.words is not None:
@@ -136,7 +135,7 @@ async def _choose_plan(
 @cache
 def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
     conditions = _conditions(by_author, after=False)
-    start = () if first else (_place <= _row_at_offset(conditions),)
+    start = () if first else (_position <= _row_at_offset(conditions),)
     return _page_with_counters(
         select(_total(by_author).label("total")), _newest(limit, *conditions, *start)
     )
@@ -144,8 +143,8 @@ def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
 
 @cache
 def _following(by_author: bool, limit: int) -> CompiledQuery:
-    there = _opaque_to_planner(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
-    return CompiledQuery(_newest(limit, *_conditions(by_author, after=False), _place < there))
+    after = _opaque_to_planner(bindparam("at", type_=UtcDateTime), bindparam("after_id", type_=Id))
+    return CompiledQuery(_newest(limit, *_conditions(by_author, after=False), _position < after))
 
 
 @cache
@@ -156,8 +155,8 @@ def _search_page(by_author: bool, plan: SearchPlan) -> CompiledQuery:
 @cache
 def _search_page_with_total(by_author: bool, plan: SearchPlan) -> CompiledQuery:
     total = search.total(plan, _conditions(by_author, after=False))
-    facts = _counters(by_author).add_columns(total.label("total"))
-    return _page_with_counters(facts, _matching(by_author, plan))
+    counters = _counters(by_author).add_columns(total.label("total"))
+    return _page_with_counters(counters, _matching(by_author, plan))
 
 
 @cache
@@ -171,16 +170,16 @@ def _matching(by_author: bool, plan: SearchPlan) -> AnySelect:
     return _chosen(ids.offset(bindparam("offset")))
 
 
-def _page_with_counters(facts: AnySelect, posts: AnySelect) -> CompiledQuery:
-    # Both of one snapshot, so that they tell of the same posts.
-    counted, page = facts.subquery("counted"), posts.subquery("page")
+def _page_with_counters(counters: AnySelect, posts: AnySelect) -> CompiledQuery:
+    # In one statement, so that both are of the same snapshot.
+    counted, page = counters.subquery("counted"), posts.subquery("page")
     statement: AnySelect = select(counted, page)
     statement = statement.select_from(counted.outerjoin(page, true()))
     return CompiledQuery(statement.order_by(page.c.created_at.desc(), page.c.id.desc()))
 
 
 def _counters(by_author: bool) -> AnySelect:
-    """What makes a PostCounters."""
+    """Return the query of a CountersRow."""
     counts = PostCount.__table__.c
     return select(
         cast(func.sum(counts.posts), BigInteger).label("all_posts"),
@@ -191,7 +190,7 @@ def _counters(by_author: bool) -> AnySelect:
 
 @cache
 def _conditions(by_author: bool, after: bool) -> tuple[ColumnElement[bool], ...]:
-    conditions: list[ColumnElement[bool]] = [_VISIBLE]
+    conditions: list[ColumnElement[bool]] = [VISIBLE]
     if by_author:
         conditions.append(_posts.author_id == _author_id())
     if after:
@@ -201,36 +200,36 @@ def _conditions(by_author: bool, after: bool) -> tuple[ColumnElement[bool], ...]
 
 def _newest(limit: int, *conditions: ColumnElement[bool]) -> AnySelect:
     statement: AnySelect = select(*SHOWN, _author)
-    # Written into the statement: a number of rows that the planner does not know, it takes for a
-    # tenth of the table.
+    # Written into the statement, because the planner takes an unknown LIMIT for a tenth of the
+    # table.
     rows: ColumnElement[int] = literal_column(str(limit))
     return statement.where(*conditions).order_by(*newest_first(_posts)).limit(rows)
 
 
 def _row_at_offset(conditions: tuple[ColumnElement[bool], ...]) -> ScalarSelect[Any]:
-    """The place of the post after `offset` others, read from the index alone."""
-    # The index's columns in their order: what is skipped needs not be taken apart.
-    places = select(_posts.created_at, _posts.id).where(*conditions)
+    """Return the position of the post after `offset` others, read from the index alone."""
+    # The index's columns in their order, so that skipped rows need not be decoded.
+    positions = select(_posts.created_at, _posts.id).where(*conditions)
     offset = _opaque_to_planner(bindparam("offset", type_=BigInteger))
-    nth = places.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
-    return nth.scalar_subquery()
+    row = positions.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
+    return row.scalar_subquery()
 
 
 def _opaque_to_planner(*values: BindParameter[Any]) -> ScalarSelect[Any]:
-    """Values that the planner does not see: it has no hope to plan better for each of them."""
+    """Return values that the planner does not see, so that it keeps one plan for all of them."""
     return select(*values).scalar_subquery()
 
 
 def _chosen(ids: AnySelect) -> AnySelect:
-    # Ids first: the rows are fetched only for what is shown.
+    # Ids first, so that only the rows of the page are fetched.
     chosen = ids.limit(bindparam("limit")).subquery("chosen")
     statement: AnySelect = select(*SHOWN, _author)
     return statement.join_from(chosen, Post.__table__, _posts.id == chosen.c.id)
 
 
 def _author_id() -> ScalarSelect[UUID]:
-    named = func.lower(_users.username) == func.lower(bindparam("author"))
-    return select(_users.id).where(named, _users.deleted_at.is_(None)).scalar_subquery()
+    same_name = func.lower(_users.username) == func.lower(bindparam("author"))
+    return select(_users.id).where(same_name, _users.deleted_at.is_(None)).scalar_subquery()
 
 
 def _total(by_author: bool) -> ColumnElement[int]:

@@ -117,7 +117,7 @@ def _list_response(
 @reads_headers(IDEMPOTENCY_KEY)
 @answers(201, PostOut, headers=[ETAG, REPLAYED], errors=idempotency.ERRORS)
 async def create_post(data: NewPost) -> Response:
-    """Write a post; with an Idempotency-Key, once."""
+    """Create a post; with an Idempotency-Key, once."""
 
     async def write() -> Response:
         post = await posts.create_post(db_session(), caller().user_id, data)
@@ -139,7 +139,7 @@ async def create_post(data: NewPost) -> Response:
     errors=[Unavailable],
 )
 async def stream_posts() -> Response:
-    """Send every change of posts as it happens, as Server-Sent Events."""
+    """Stream every change of posts as Server-Sent Events."""
     stream = request_state().app.component(PostStream)
     return await sse.event_stream(stream.open)
 
@@ -162,7 +162,7 @@ async def read_post(post_id: UUID) -> Response:
 @reads_headers(IF_MATCH, errors=CHANGE_ERRORS)
 @answers(200, PostOut, headers=[ETAG])
 async def change_post(post_id: UUID, data: PostChange) -> Response:
-    """Change the title or the content of one's own post."""
+    """Change one's own post."""
     condition = if_match()
     return _show(await posts.change_post(db_session(), caller().user_id, post_id, data, condition))
 
@@ -173,7 +173,7 @@ async def change_post(post_id: UUID, data: PostChange) -> Response:
 @reads_headers(IF_MATCH, errors=CHANGE_ERRORS)
 @answers(204)
 async def delete_post(post_id: UUID) -> Response:
-    """Delete one's own post; it can be restored for a while."""
+    """Delete one's own post, which can be restored for a while."""
     await posts.delete_post(db_session(), caller().user_id, post_id, if_match())
     return no_content()
 
@@ -192,7 +192,7 @@ def _show(post: PostRow, headers: Mapping[str, str] | None = None) -> Response:
 
 
 def init_app(app: Service) -> None:
-    """Keep what searches counted, and open the stream, which ends when the shutdown begins."""
+    """Add the cache of totals, and the event stream, which ends when the shutdown begins."""
     settings = app.settings
     stream = PostStream(connection_factory(settings), pgbouncer=settings.database_pgbouncer)
     app.add_component(TotalsCache())

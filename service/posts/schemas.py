@@ -1,4 +1,4 @@
-"""What posts take and show."""
+"""The queries and bodies of requests and responses of posts."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Content = Annotated[NonBlank, Field(min_length=1, max_length=CONTENT_MAX)]
 
 
 class NewPost(BaseModel):
-    """A post to be written."""
+    """A new post; each field is a column of the table."""
 
     model_config = example({"title": "Notes", "content": "On the analytical engine."})
 
@@ -32,7 +32,7 @@ class NewPost(BaseModel):
 
 
 class PostChange(PartialModel):
-    """What changes of a post; what is left out stays."""
+    """The changes of a post; fields left out stay as they are."""
 
     model_config = example({"title": "Notes, revised"})
 
@@ -41,7 +41,7 @@ class PostChange(PartialModel):
 
 
 class PostQuery(PageQuery):
-    """Which posts: all, one author's, those with the words (websearch syntax), or both."""
+    """The posts of an author, with some words (websearch syntax), with both, or all."""
 
     author: Annotated[Text, Field(max_length=255)] | None = None
     q: Annotated[Text, Field(max_length=1000)] | None = None
@@ -60,7 +60,7 @@ LIST_EXAMPLE: Final = {"posts": [POST_EXAMPLE], "next_cursor": None}
 
 
 class PostOut(BaseModel):
-    """A post; `author` is the author's username, `version` grows with every change."""
+    """A post; `author` is a username, and `version` grows with every change."""
 
     model_config = example(POST_EXAMPLE)
 
@@ -74,7 +74,7 @@ class PostOut(BaseModel):
 
 
 class PostList(BaseModel):
-    """Posts, newest first, read by cursor."""
+    """Posts, newest first, by cursor."""
 
     model_config = example(LIST_EXAMPLE)
 
@@ -106,10 +106,10 @@ def show_post(post: PostRow) -> Mapping[str, object]:
 
 
 def post_tag(post: PostRow) -> EntityTag:
-    """Tag a row of a post by its version, and by the author's name, which is shown with it."""
+    """Return the entity tag of a post: its version and its author's name, which is shown, too."""
     return EntityTag(f"{post.version}-{crc32(post.author.encode()):08x}")
 
 
 def versions_named(condition: TagCondition) -> list[int]:
-    """The versions that an If-Match asks for; the author's name is not the post's to lose."""
-    return [int(found[1]) for tag in condition.strong if (found := _TAG.fullmatch(tag))]
+    """Return the versions in a condition's tags; another name of the author is no conflict."""
+    return [int(match[1]) for tag in condition.strong if (match := _TAG.fullmatch(tag))]

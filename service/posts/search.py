@@ -1,9 +1,9 @@
-"""Posts by words, in bounded time however common the words are.
+"""Full-text search of posts, in bounded time for common and rare words.
 
-No single plan is good for all words: reading the newest posts and keeping those that match is
-quick for common words and endless for rare ones; the index of words is the other way round.
-PostgreSQL's own guess rests on statistics that know only the most common words. So the newest
-posts are probed first, and the share of them that match chooses the way.
+No single plan is good for all words: filtering the newest posts is quick for common words and
+endless for rare ones, and the index of words is the reverse. PostgreSQL cannot choose, because its
+statistics have only the most common words. So the newest posts are probed first, and the share of
+them that match chooses the plan.
 """
 
 from enum import Enum, auto
@@ -27,36 +27,35 @@ from service.web.pagination import newest_first
 
 TOTAL_CAP: Final = 10_000
 _PROBED: Final = 1_000
-# A post in a hundred: a page of 20 is found among the newest 2,000.
+# One post in a hundred, so that a page of 20 is found among the newest 2,000.
 _COMMON: Final = _PROBED // 100
-# Every other post: the count reaches its cap among 20,000.
+# Every other post, so that the count reaches its cap among 20,000.
 _UBIQUITOUS: Final = _PROBED // 2
-# So many posts are read for each match that is to be counted.
+# Posts read for each match to be counted.
 _READABLE: Final = 2
 
 AnySelect = Select[*tuple[Any, ...]]
 Conditions = tuple[ColumnElement[bool], ...]
 
-VISIBLE: Final = Post.deleted_at.is_(None)
 _posts: Final = Post.__table__.c
 _query: Final = func.post_query(bindparam("words", type_=String))
-# By itself, so that it is parsed once and not for every post that is read: parsing costs more
-# than matching. The index asks for the query once anyway.
+# In a subselect, so that the words are parsed once and not for every post, which costs more than
+# matching it. The index parses them once anyway.
 _parsed: Final = select(_query).scalar_subquery()
-# The operator's function: the same test, which no index can serve.
-_reading: Final = func.ts_match_vq(_posts.search, _parsed)
+# The function of the operator @@, for which PostgreSQL uses no index.
+_matches_unindexed: Final = func.ts_match_vq(_posts.search, _parsed)
 
 
 class SearchPlan(Enum):
     """How matching posts are found and counted."""
 
-    RARE = auto()  # both by the index of words
-    COMMON = auto()  # found among the newest, counted by the index
-    UBIQUITOUS = auto()  # both among the newest, as long as these are enough
+    RARE = auto()  # found and counted by the index of words
+    COMMON = auto()  # found among the newest posts, counted by the index
+    UBIQUITOUS = auto()  # found and counted among the newest posts, if these are enough
 
 
 def choose_plan(hits: int) -> SearchPlan:
-    """Choose by how many of the newest posts match."""
+    """Return the plan for a number of matches among the newest posts."""
     if hits >= _UBIQUITOUS:
         return SearchPlan.UBIQUITOUS
     return SearchPlan.COMMON if hits >= _COMMON else SearchPlan.RARE
@@ -64,35 +63,35 @@ def choose_plan(hits: int) -> SearchPlan:
 
 @cache
 def probe(conditions: Conditions) -> AnySelect:
-    """Count the matches among the newest posts that meet the conditions."""
+    """Return the query of the number of matches among the newest posts."""
     statement: AnySelect = select(func.count())
     return statement.select_from(_matches_among_newest(conditions, _PROBED).subquery("matching"))
 
 
 def ids(plan: SearchPlan, conditions: Conditions) -> AnySelect:
-    """Select the ids of the matching posts, newest first."""
+    """Return the query of the ids of the matching posts, newest first."""
     if plan is not SearchPlan.RARE:
-        reading: AnySelect = select(_posts.id)
-        return reading.where(*conditions, _reading).order_by(*newest_first(_posts))
+        newest: AnySelect = select(_posts.id)
+        return newest.where(*conditions, _matches_unindexed).order_by(*newest_first(_posts))
     matches = _all_matches(conditions)
     return select(matches.c.id).order_by(matches.c.created_at.desc(), matches.c.id.desc())
 
 
 def total(plan: SearchPlan, conditions: Conditions) -> ColumnElement[int]:
-    """How many posts match, counted up to the parameter `countable`; `cap` is TOTAL_CAP."""
+    """Return the number of matching posts as SQL, counted up to the parameter `countable`."""
     if plan is SearchPlan.RARE:
         return _count(select(_all_matches(conditions).c.id)).scalar_subquery()
     by_index = _count(_matches(conditions)).scalar_subquery()
     if plan is SearchPlan.COMMON:
         return by_index
-    # The newest are at hand. What they have may be new to the others: then these are not read.
+    # When the newest posts have enough matches, PostgreSQL does not run the count by the index.
     read = _count(_matches_among_newest(conditions, bindparam("readable"))).subquery("read")
     enough = read.c.found > bindparam("cap")
     return select(case((enough, read.c.found), else_=by_index)).scalar_subquery()
 
 
 def counting() -> dict[str, object]:
-    """The parameters of `total`: some more matches than TOTAL_CAP, that may be lost later on."""
+    """Return the parameters of `total`, which counts more than TOTAL_CAP, as some may be lost."""
     countable = TOTAL_CAP + TOTAL_CAP // 4 + 1
     return {"cap": TOTAL_CAP, "countable": countable, "readable": _READABLE * countable}
 
@@ -121,5 +120,5 @@ def _matches(conditions: Conditions) -> AnySelect:
 
 @cache
 def _all_matches(conditions: Conditions) -> CTE:
-    # One for the page and for the total.
+    # One CTE for both the page and the total.
     return _matches(conditions).cte("matches").prefix_with("MATERIALIZED")

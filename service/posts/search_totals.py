@@ -1,8 +1,8 @@
-"""Totals over the cap, remembered so that they need not be counted with every search.
+"""A cache of searches with more matches than the cap, which are not counted again.
 
-What was found once is still over the cap as long as fewer posts were lost since than it was found
-above. The database counts the losses, in the transaction that loses the posts, and each search
-reads them in the snapshot in which it reads its posts: whoever sees a post gone sees its loss.
+A number of matches stays over the cap until more posts are lost than it exceeded the cap by. The
+database counts the losses, in the transaction that loses the posts, and each search reads them in
+the same snapshot as its posts, so that no post is gone without its loss.
 """
 
 from collections import OrderedDict
@@ -14,24 +14,24 @@ from uuid import UUID
 from service.posts import search
 from service.posts.search import SearchPlan
 
-_ROOM: Final = 1_000
-# So many new posts may lie before those whose share of matches chose the way.
+_SIZE: Final = 1_000
+# New posts since the plan was chosen, after which it is chosen again.
 _GAINS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class PostCounters:
-    """How the posts stood in one snapshot."""
+    """The counters of posts in one snapshot."""
 
     posts: int
     losses: int
-    # Whom the author's name meant: it may become another's.
+    # The account that had the author's name, which another may take.
     author_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
 class ProvenTotal:
-    """So many matches were found, in such a plan, when the posts stood so."""
+    """The number of matches found by a plan, and the counters at that time."""
 
     found: int
     plan: SearchPlan
@@ -43,33 +43,33 @@ class ProvenTotal:
         gained = now.posts - self.then.posts + lost
         return (
             now.author_id == self.then.author_id
-            # Less than nothing: the database is not the one that was asked then. (Not told by this:
-            # a standby that took over, and lost more since than what never reached it.)
+            # Negative on another database than before. (A standby that took over is not noticed if
+            # it has lost more posts since than never reached it.)
             and 0 <= lost < self.found - search.TOTAL_CAP
             and 0 <= gained <= _GAINS
         )
 
 
 class TotalsCache:
-    """The proofs of the searches that were last asked for, by one process."""
+    """The totals of the last searches in this process, which are over the cap."""
 
-    def __init__(self, room: int = _ROOM) -> None:
-        self._room = room
+    def __init__(self, size: int = _SIZE) -> None:
+        self._size = size
         self._totals: OrderedDict[Hashable, ProvenTotal] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._totals)
 
     def find(self, filters: Hashable) -> ProvenTotal | None:
-        """Find what was proven last; it may no longer hold."""
+        """Return the last total of a search, which may no longer hold, or None."""
         if filters in self._totals:
             self._totals.move_to_end(filters)
         return self._totals.get(filters)
 
     def keep(self, filters: Hashable, proven: ProvenTotal) -> None:
-        """Remember a proof in place of the last one, or none when it proves nothing."""
+        """Store a search's total in place of the last one, or nothing when it is below the cap."""
         self._totals.pop(filters, None)
         if proven.found > search.TOTAL_CAP:
             self._totals[filters] = proven
-        if len(self._totals) > self._room:
+        if len(self._totals) > self._size:
             self._totals.popitem(last=False)

@@ -1,12 +1,12 @@
-"""The live stream of the posts' events: one reader per process, however many clients.
+"""The event stream of posts, with one reader per process for any number of clients.
 
-The table is the truth; NOTIFY only wakes. The reader also looks by itself, soon after it found
-something and otherwise each second: so no event waits for a wake-up that never comes (its writer
-left that to another one, the connection was lost). Through a PgBouncer in transaction mode none
-comes: a session there is nobody's for longer than a transaction, so it listens to nothing.
+Events come from the table; NOTIFY only wakes the reader. It also polls, soon after it found events
+and otherwise each second, because a notification may not come: its writer left it to another, or
+the connection was lost. Through a PgBouncer in transaction mode none comes, because a session there
+is shared by transactions, so the reader does not listen.
 
 A transaction that stays open, also in another database of the same server, holds back the events
-of all that began after it. Sessions of this service can't: they are ended when they idle.
+of all transactions that began after it. Sessions of this service are ended when they idle.
 """
 
 import asyncio
@@ -34,14 +34,14 @@ MAX_CLIENTS: Final = 10_000  # of this process
 READ_TIMEOUT: Final = 10.0  # seconds for one statement
 START_TIMEOUT: Final = 5.0  # seconds that a new client waits for the database
 CLOSE_TIMEOUT: Final = 1.0  # seconds
-# Seconds between two looks: at least, after one that found something, at most.
+# Seconds between two reads: at least, after one that found events, and at most.
 COALESCE: Final = 0.01
 SOON: Final = 0.05
 LATEST: Final = 1.0
 # Seconds between two attempts to connect: at first, and at most.
 FIRST_RETRY: Final = 0.1
 LAST_RETRY: Final = 5.0
-# Clients that read what they missed at the same time; the others wait their turn.
+# Clients that may read missed events at the same time; the others wait.
 RESUMING: Final = 4
 
 RESET: Final = '{"reload":true}'
@@ -50,9 +50,9 @@ log: Final = structlog.get_logger(__name__)
 
 
 class PostStream:
-    """Reads new events once, and sends them to every client of this process.
+    """Reads each new event once, and sends it to every client of this process.
 
-    It connects, beside the pool, when the first client comes.
+    The first client causes the connection, which is not one of the pool.
     """
 
     def __init__(self, connect: Connect, *, pgbouncer: bool = False) -> None:
@@ -70,13 +70,13 @@ class PostStream:
 
     @property
     def clients(self) -> int:
-        """How many streams are open in this process."""
+        """The number of open streams in this process."""
         return len(self._clients)
 
     async def open(
         self, last_event_id: str | None, abort: Callable[[], None]
     ) -> AsyncGenerator[bytes, None]:
-        """Make a stream of events: what a client missed after its last one, then what comes.
+        """Return the stream of a client: the events after its last one, then new events.
 
         `abort` ends the client's connection by force. Raises Unavailable.
         """
@@ -88,23 +88,23 @@ class PostStream:
         if last_event_id is None:
             return self._from_now(abort)
         position = Position.parse(last_event_id)
-        if position is None or not await self._knows(position):
+        if position is None or not await self._is_known(position):
             return self._from_now(abort, reset=True)
         return self._resume(abort, position)
 
     def end(self) -> None:
-        """End every stream at once, for good."""
+        """End every stream, and refuse new ones."""
         self._ended = True
         self._clients.end_all()
 
     async def close(self) -> None:
-        """End the reader and its connection."""
+        """Stop the reader, and close its connection."""
         self.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # What a client gets.
+    # The streams of clients.
 
     async def _from_now(
         self, abort: Callable[[], None], *, reset: bool = False
@@ -125,9 +125,9 @@ class PostStream:
         with self._clients.opened(abort) as client:
             yield sse.begin(position)
             while True:
-                # Once it is live, all that comes after what it reads here is in its buffer.
-                joined = client.live
-                page = await self._missed(position)
+                # Once the client is live, its buffer has every event that is read after this page.
+                was_live = client.live
+                page = await self._read_missed(position)
                 client.took()
                 if page is None or client.ended:
                     return
@@ -135,30 +135,30 @@ class PostStream:
                     position = page.messages[-1].position
                     yield b"".join(message.chunk for message in page.messages)
                 if not page.full:
-                    if joined:
+                    if was_live:
                         break
                     client.live = True
             async for chunk in _live(client, position):
                 yield chunk
 
-    async def _missed(self, position: Position) -> Page | None:
-        """Read on; None when the database is away: the client comes again."""
+    async def _read_missed(self, position: Position) -> Page | None:
+        """Return the next events, or None without a database: the client reconnects."""
         try:
             async with self._resuming, self._reading() as connection:
                 return await read_page(connection, position)
         except (Unavailable, *DRIVER_ERRORS):
             return None
 
-    async def _knows(self, position: Position) -> bool:
+    async def _is_known(self, position: Position) -> bool:
         with unavailable_on_driver_error():
             async with self._resuming, self._reading() as connection:
                 return await is_known(connection, position, clock.now())
 
-    # What reads.
+    # The reader.
 
     async def _start(self) -> None:
         if not self._tasks:
-            # Not in the context of the request that happens to be the first.
+            # In contexts of their own, not of the request that happens to be the first.
             self._tasks = [
                 asyncio.create_task(work, context=Context())
                 for work in (self._run(), self._clients.keep_alive())
@@ -174,7 +174,7 @@ class PostStream:
         while True:
             try:
                 async with self._connected():
-                    await self._settle()
+                    await self._find_position()
                     self._ready.set()
                     retry = FIRST_RETRY
                     await self._follow()
@@ -204,17 +204,17 @@ class PostStream:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Connection]:
-        """The connection, for one statement at a time. Raises Unavailable."""
+        """Lend the connection, for one statement at a time. Raises Unavailable."""
         async with self._turn:
             if self._connection is None:
                 raise DatabaseUnavailable
             async with asyncio.timeout(READ_TIMEOUT), pin_server(self._connection, self._pgbouncer):
                 yield self._connection
 
-    async def _settle(self) -> None:
-        """Find where to begin, or that where we were is still there.
+    async def _find_position(self) -> None:
+        """Keep the position if its event still exists, else begin at the newest.
 
-        After a fail-over that lost events it is not: the clients come again and are told.
+        After a failover that lost events, clients reconnect and are told to reload.
         """
         async with self._reading() as connection:
             position = self._position
@@ -223,14 +223,14 @@ class PostStream:
                 self._clients.end_all()
 
     async def _follow(self) -> None:
-        """Read and send what is new, until the connection is lost."""
+        """Read and publish new events until the connection is lost."""
         wait = SOON
         while True:
             self._news.clear()
             async with self._reading() as connection:
                 page = await read_page(connection, self._position or Position(0, 0))
             if page.messages:
-                # Who joins from here on finds in the table what is now on its way.
+                # Clients that become live from here on have read these events from the table.
                 self._position = page.messages[-1].position
                 await self._clients.publish(page.messages)
             if not page.full:
@@ -245,7 +245,7 @@ class PostStream:
 
 
 async def _live(client: Client, position: Position) -> AsyncGenerator[bytes, None]:
-    """What is published after a position, until the stream is to end."""
+    """Yield what is published after a position, until the stream ends."""
     while messages := await client.receive():
         chunk = b"".join(
             message.chunk

@@ -12,7 +12,7 @@ ENOUGH = TOTAL_CAP + 3
 
 
 def test_cache_keeps_the_last_totals() -> None:
-    totals = TotalsCache(room=3)
+    totals = TotalsCache(size=3)
     proven = ProvenTotal(
         ENOUGH, SearchPlan.RARE, PostCounters(posts=ENOUGH, losses=0, author_id=None)
     )
