@@ -28,13 +28,13 @@ CURSORS: Final = "events"
 @answers(200, EventList, headers=[LINK], errors=[InvalidCursor])
 async def list_events(query_args: EventQuery) -> Response:
     """List security events, newest first."""
-    found = await events.list_events(
+    page = await events.list_events(
         db_session(),
         user_id=parse_id(query_args.user),
         kind=query_args.kind,
         limit=query_args.per_page,
         after=position(CURSORS, query_args),
     )
-    next_cursor = found.next_cursor(CURSORS)
-    payload = {"events": [show_event(row) for row in found.rows], "next_cursor": next_cursor}
+    next_cursor = page.next_cursor(CURSORS)
+    payload = {"events": [show_event(row) for row in page.rows], "next_cursor": next_cursor}
     return json_response(payload, headers=cursor_links(query_args, next_cursor))

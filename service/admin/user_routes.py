@@ -32,11 +32,11 @@ CURSORS: Final = "users"
 @answers(200, AccountList, headers=[LINK], errors=[InvalidCursor])
 async def list_users(query_args: AccountQuery) -> Response:
     """List accounts, newest first."""
-    found = await users.list_accounts(
+    page = await users.list_accounts(
         db_session(), query_args.q, limit=query_args.per_page, after=position(CURSORS, query_args)
     )
-    next_cursor = found.next_cursor(CURSORS)
-    payload = {"users": [show_account(row) for row in found.rows], "next_cursor": next_cursor}
+    next_cursor = page.next_cursor(CURSORS)
+    payload = {"users": [show_account(row) for row in page.rows], "next_cursor": next_cursor}
     return json_response(payload, headers=cursor_links(query_args, next_cursor))
 
 

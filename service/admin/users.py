@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.accounts.accounts import guard_last_admin
 from service.admin.schemas import AccountChange
 from service.audit.events import Kind, record
-from service.auth.credentials import COLUMNS
+from service.auth.credentials import COLUMNS, NOT_DELETED
 from service.auth.models import User
 from service.auth.rows import UserRow
 from service.errors import NotFound
@@ -18,12 +18,12 @@ from service.web.pagination import Position, Slice, follows, newest_first
 
 
 class AccountNotFound(NotFound):
-    """There is no such account."""
+    """The account does not exist."""
 
     default_message = "Account not found"
 
 
-_accounts = select(*COLUMNS).where(User.deleted_at.is_(None))
+_accounts = select(*COLUMNS).where(NOT_DELETED)
 
 
 async def list_accounts(
@@ -32,8 +32,9 @@ async def list_accounts(
     """Return accounts, newest first, with `part` in their email or username, in any case."""
     statement = _accounts.order_by(*newest_first(User)).limit(limit + 1)
     if part:
-        named = User.email.icontains(part, autoescape=True)
-        statement = statement.where(named | User.username.icontains(part, autoescape=True))
+        in_email = User.email.icontains(part, autoescape=True)
+        in_username = User.username.icontains(part, autoescape=True)
+        statement = statement.where(in_email | in_username)
     if after is not None:
         statement = statement.where(follows(User))
     rows = await session.execute(statement, after.values if after else {})
@@ -84,7 +85,7 @@ async def grant_admin(session: AsyncSession, user_id: UUID) -> bool:
     """Make an account an administrator, and return whether it was none and is not deleted."""
     statement = (
         update(User)
-        .where(User.id == user_id, User.deleted_at.is_(None), User.is_admin.is_(False))
+        .where(User.id == user_id, NOT_DELETED, User.is_admin.is_(False))
         .values(is_admin=True)
         .returning(User.id)
     )

@@ -5,6 +5,7 @@ from typing import Final, cast
 from sqlalchemy import Table, select
 
 from service import clock
+from service.auth.credentials import COLUMNS
 from service.auth.models import LoginSession, User
 from service.auth.rows import UserRow
 from service.auth.tokens import Claims
@@ -17,13 +18,7 @@ _users: Final = User.__table__.c
 
 _caller: Final = KeyedQuery(
     select(
-        _users.id,
-        _users.email,
-        _users.username,
-        _users.is_active,
-        _users.is_admin,
-        _users.email_verified_at.is_not(None).label("email_verified"),
-        _users.created_at,
+        *COLUMNS,
         # Not in WHERE, for which the planner without statistics would read another index whole.
         _users.deleted_at,
         _sessions.expires_at,

@@ -11,16 +11,17 @@ from service.auth.rows import CredentialsRow, PasswordRow
 from service.web.fields import comparable_email
 
 # The columns of a UserRow.
+_users: Final = User.__table__.c
 COLUMNS: Final = (
-    User.id,
-    User.email,
-    User.username,
-    User.is_active,
-    User.is_admin,
-    User.email_verified_at.is_not(None).label("email_verified"),
-    User.created_at,
+    _users.id,
+    _users.email,
+    _users.username,
+    _users.is_active,
+    _users.is_admin,
+    _users.email_verified_at.is_not(None).label("email_verified"),
+    _users.created_at,
 )
-NOT_DELETED: Final = User.deleted_at.is_(None)
+NOT_DELETED: Final = _users.deleted_at.is_(None)
 
 
 async def find_credentials(session: AsyncSession, email: str) -> CredentialsRow | None:

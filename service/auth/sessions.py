@@ -40,6 +40,7 @@ from service.auth.errors import (
 )
 from service.auth.models import LoginSession, User
 from service.auth.rows import RefreshRow, SessionRow
+from service.auth.schemas import SessionOut
 from service.auth.tokens import Claims
 from service.db.database import execute_count
 from service.ids import new_id
@@ -235,14 +236,7 @@ async def _revoke_reused(
 async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[SessionRow]:
     """Return an account's live login sessions, the last used first, LISTED_MAX at most."""
     statement = (
-        select(
-            _sessions.id,
-            _sessions.created_at,
-            _sessions.last_used_at,
-            _sessions.expires_at,
-            _sessions.ip,
-            _sessions.user_agent,
-        )
+        select(*(_sessions[name] for name in SessionOut.model_fields if name != "current"))
         .where(_of_user, *_LIVE)
         .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
         .limit(LISTED_MAX)

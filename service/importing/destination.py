@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from service.db.engine import Connection
@@ -147,5 +147,5 @@ class Destination:
         return {row["id"] for row in await self._connection.fetch(statement, *values)}
 
 
-def _columns(rows: Sequence[object], *names: str) -> list[list[Any]]:
+def _columns(rows: Sequence[object], *names: str) -> list[list[object]]:
     return [[getattr(row, name) for row in rows] for name in names]

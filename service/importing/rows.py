@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -76,7 +76,7 @@ class OldRow(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _never_changed(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _never_changed(cls, values: dict[str, object]) -> dict[str, object]:
         if values["updated_at"] is None:
             values["updated_at"] = values["created_at"]
         return values

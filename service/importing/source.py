@@ -1,7 +1,7 @@
 """What the Flask service's databases have in common."""
 
 from collections.abc import AsyncIterator, Collection
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 USER_COLUMNS: Final = (
     "id",
@@ -17,7 +17,7 @@ POST_COLUMNS: Final = ("id", "title", "content", "user_id", "created_at", "updat
 TABLES: Final = {"users": USER_COLUMNS, "posts": POST_COLUMNS}
 
 # A table's columns as they are stored: SQLite keeps anything anywhere.
-Record = tuple[Any, ...]
+Record = tuple[object, ...]
 
 
 class SourceError(Exception):

@@ -64,8 +64,8 @@ DELETE FROM post_events USING (
             lead(created_at < :before, 1, false) OVER (ORDER BY horizon, id) AS next_old
         FROM post_events ORDER BY horizon, id LIMIT :batch
     ) AS oldest
-) AS seen
-WHERE seen.removable AND post_events.horizon = seen.horizon AND post_events.id = seen.id
+) AS marked
+WHERE marked.removable AND post_events.horizon = marked.horizon AND post_events.id = marked.id
 """
 
 

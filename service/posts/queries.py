@@ -34,7 +34,7 @@ from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
 from service.posts import search
 from service.posts.models import AuthorPostCount, Post, PostCount
-from service.posts.rows import CountersRow, OwnedPostRow
+from service.posts.rows import OwnedPostRow
 from service.posts.schemas import PostOut
 from service.posts.search import AnySelect, SearchPlan
 from service.posts.search_totals import PostCounters, ProvenTotal, TotalsCache
@@ -106,7 +106,7 @@ async def _search(
     return rows, min(rows[0].total, search.TOTAL_CAP + 1)
 
 
-def _counters_of(row: CountersRow) -> PostCounters:
+def _counters_of(row: AnyRow) -> PostCounters:
     return PostCounters(row.all_posts, row.losses, row.author_id)
 
 
@@ -179,7 +179,7 @@ def _page_with_counters(counters: AnySelect, posts: AnySelect) -> CompiledQuery:
 
 
 def _counters(by_author: bool) -> AnySelect:
-    """Return the query of a CountersRow."""
+    """Return the query of the columns of a PostCounters."""
     counts = PostCount.__table__.c
     return select(
         cast(func.sum(counts.posts), BigInteger).label("all_posts"),

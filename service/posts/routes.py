@@ -80,32 +80,32 @@ async def list_posts(query_args: PostQuery) -> Response:
     after = position(CURSORS, query_args)
     if after is not None:
         return await _read_after(query_args, filters, after)
-    found, total = await queries.read_page(
+    page, total = await queries.read_page(
         db_session(),
         filters,
         request_state().app.component(TotalsCache),
         limit=query_args.per_page,
         offset=query_args.offset,
     )
-    next_cursor = found.next_cursor(CURSORS)
+    next_cursor = page.next_cursor(CURSORS)
     counted = min(total, search.TOTAL_CAP) if filters.words else total
     pages = count_pages(counted, query_args.per_page)
     totals = {"total": counted, "pages": pages, "current_page": query_args.page}
     if counted < total:
         totals["total_capped"] = True
-    return _list_response(found, next_cursor, page_links(query_args, pages, next_cursor), totals)
+    return _list_response(page, next_cursor, page_links(query_args, pages, next_cursor), totals)
 
 
 async def _read_after(query: PostQuery, filters: Filters, after: Position) -> Response:
-    found = await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
-    next_cursor = found.next_cursor(CURSORS)
-    return _list_response(found, next_cursor, cursor_links(query, next_cursor), {})
+    page = await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
+    next_cursor = page.next_cursor(CURSORS)
+    return _list_response(page, next_cursor, cursor_links(query, next_cursor), {})
 
 
 def _list_response(
-    found: Slice, next_cursor: str | None, links: Mapping[str, str], totals: Payload
+    page: Slice, next_cursor: str | None, links: Mapping[str, str], totals: Payload
 ) -> Response:
-    posts = [show_post(row) for row in found.rows]
+    posts = [show_post(row) for row in page.rows]
     body = dumps({"posts": posts, "next_cursor": next_cursor, **totals})
     return tagged(json_bytes(body, headers={**PUBLIC, **links}), weak_tag(body))
 

@@ -22,14 +22,3 @@ class OwnedPostRow(PostRow, Protocol):
 
     @property
     def author_id(self) -> UUID: ...
-
-
-class CountersRow(Protocol):
-    """The counters of a search, which each row of its page repeats."""
-
-    @property
-    def all_posts(self) -> int: ...
-    @property
-    def losses(self) -> int: ...
-    @property
-    def author_id(self) -> UUID | None: ...

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.accounts.models import MailLink
+from service.auth.credentials import NOT_DELETED
 from service.auth.models import User
 from service.auth.rows import AccountNames, PasswordState
 from service.db.database import execute_count
@@ -49,6 +50,12 @@ LIFE: Final = {
     Purpose.VERIFY_EMAIL: timedelta(days=3),
     Purpose.RESET_PASSWORD: timedelta(hours=1),
 }
+# The link's account is as it was when the mail was asked for.
+_MAILABLE: Final = (
+    func.lower(User.email) == func.lower(MailLink.email),
+    User.is_active,
+    NOT_DELETED,
+)
 
 
 class InvalidLink(BadRequest):
@@ -101,7 +108,7 @@ async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID)
     statement = select(User.id, User.email).where(
         func.lower(User.email) == func.lower(comparable_email(email)),
         User.is_active,
-        User.deleted_at.is_(None),
+        NOT_DELETED,
     )
     account = (await session.execute(statement)).one_or_none()
     if account is not None:
@@ -122,9 +129,7 @@ async def open_link(
             MailLink.id == link_id,
             MailLink.used_at.is_(None),
             User.id == MailLink.user_id,
-            func.lower(User.email) == func.lower(MailLink.email),
-            User.is_active,
-            User.deleted_at.is_(None),
+            *_MAILABLE,
         )
         .values(token_hash=_hash(token), expires_at=clock.now() + LIFE[purpose])
         .returning(User.email)
@@ -189,9 +194,7 @@ def _valid(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool]
         MailLink.purpose == purpose.value,
         MailLink.used_at.is_(None),
         MailLink.expires_at > clock.now(),
-        func.lower(User.email) == func.lower(MailLink.email),
-        User.is_active,
-        User.deleted_at.is_(None),
+        *_MAILABLE,
     )
 
 
