@@ -24,12 +24,7 @@ from benchmarks.scenarios import SCENARIOS
 from benchmarks.servers import Place
 
 RESULTS = Path(__file__).parent / "results"
-QUICK = {
-    "peers": "service,bare",
-    "scenarios": "post,list",
-    "rounds": 3,
-    "seconds": 2.0,
-}
+QUICK = {"peers": "service,bare", "scenarios": "post,list", "rounds": 3, "seconds": 2.0}
 
 
 def whole(text: str) -> int:

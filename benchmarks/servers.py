@@ -101,11 +101,7 @@ async def all_running(
             for schema in dict.fromkeys(peer.schema for peer in peers)
         }
         ids, body = await sample_posts(place.cluster, next(iter(copies.values())))
-        common = {
-            **PRODUCTION,
-            "BENCH_BODY": body,
-            "BENCH_PACKAGES": sysconfig.get_path("purelib"),
-        }
+        common = {**PRODUCTION, "BENCH_BODY": body, "BENCH_PACKAGES": sysconfig.get_path("purelib")}
         up = []
         for peer in peers:
             settings = {**common, "DATABASE_URL": place.cluster.database(copies[peer.schema])}

@@ -81,5 +81,5 @@ async def test_login_is_eight_round_trips(ada: Client, trips: Trips) -> None:
     values = {"email": ada.user["email"], "password": PASSWORD}
     sent = await trips.during(ada.post("/auth/login", values, token=""))
     assert sent == [
-        *("BEGIN", "BEGIN", "COMMIT", "INSERT", "INSERT", "ROLLBACK", "SELECT", "SELECT"),
+        *("BEGIN", "BEGIN", "COMMIT", "INSERT", "INSERT", "ROLLBACK", "SELECT", "SELECT")
     ]

@@ -5,10 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 BODY = os.environ["BENCH_BODY"].encode()
-HEADERS = [
-    (b"content-type", b"application/json"),
-    (b"content-length", str(len(BODY)).encode()),
-]
+HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
 
 
 async def app(

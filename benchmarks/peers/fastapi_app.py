@@ -175,12 +175,7 @@ async def list_posts(
     newest = select(Post).options(joinedload(Post.author, innerjoin=True))
     newest = newest.order_by(Post.created_at.desc(), Post.id.desc())
     posts = (await session.scalars(newest.offset((page - 1) * per_page).limit(per_page))).all()
-    return {
-        "posts": posts,
-        "total": total,
-        "pages": -(-total // per_page),
-        "current_page": page,
-    }
+    return {"posts": posts, "total": total, "pages": -(-total // per_page), "current_page": page}
 
 
 @app.post("/api/posts", status_code=201, response_model=PostOut)

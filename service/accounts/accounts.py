@@ -55,10 +55,7 @@ class WrongPassword(Forbidden):
 
 
 async def register(
-    session: AsyncSession,
-    registration: Registration,
-    password_hash: str,
-    origin: Origin = INTERNAL,
+    session: AsyncSession, registration: Registration, password_hash: str, origin: Origin = INTERNAL
 ) -> UserRow:
     """Create an account. Raises EmailTaken or UsernameTaken, also when two requests race.
 

@@ -13,11 +13,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-    AsyncSession,
-    async_sessionmaker,
-)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from service.db import pool
 from service.db.batching import BATCH_MAX, BatchLoader

@@ -9,11 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import (
-    CursorResult,
-    Engine,
-    Executable,
-)
+from sqlalchemy import CursorResult, Engine, Executable
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 

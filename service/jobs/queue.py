@@ -77,11 +77,7 @@ class SessionDriver:
 
 
 async def enqueue(
-    session: AsyncSession,
-    name: str,
-    payload: Mapping[str, object],
-    *,
-    to: str | None = None,
+    session: AsyncSession, name: str, payload: Mapping[str, object], *, to: str | None = None
 ) -> None:
     """Add a job to the session's transaction, to be done once that has committed.
 

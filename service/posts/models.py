@@ -48,10 +48,7 @@ class Post(Base):
     __table_args__ = (
         # Newest first, and by id at the same time. Without deleted posts, which reads skip.
         Index(
-            "ix_posts_newest",
-            created_at.desc(),
-            id.desc(),
-            postgresql_where=deleted_at.is_(None),
+            "ix_posts_newest", created_at.desc(), id.desc(), postgresql_where=deleted_at.is_(None)
         ),
         Index(
             "ix_posts_author_newest",
@@ -61,10 +58,7 @@ class Post(Base):
             postgresql_where=deleted_at.is_(None),
         ),
         Index(
-            "ix_posts_search",
-            search,
-            postgresql_using="gin",
-            postgresql_where=deleted_at.is_(None),
+            "ix_posts_search", search, postgresql_using="gin", postgresql_where=deleted_at.is_(None)
         ),
         # Serves the cascade from users, hidden posts included.
         Index("ix_posts_author_id", author_id),

@@ -97,9 +97,7 @@ def run_databases(run: Path, loop: BackgroundLoop) -> Iterator[Databases]:
 
 async def _migrate(url: str) -> None:
     engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(url),
-        poolclass=NullPool,
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
     )
     await migrations.upgrade(engine)
     await engine.dispose()

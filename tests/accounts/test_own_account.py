@@ -200,11 +200,7 @@ async def test_failed_logins_are_recorded(client: Client, db: "asyncpg.Connectio
 
 
 async def test_cleanup_removes_expired_sessions_and_retired_accounts(
-    app: Service,
-    client: Client,
-    database: Database,
-    db: "asyncpg.Connection",
-    service_clock: Clock,
+    app: Service, client: Client, database: Database, db: "asyncpg.Connection", service_clock: Clock
 ) -> None:
     gone, old, live = [await client.sign_up() for _ in range(3)]
     await gone.post("/api/posts", {"title": "t", "content": "c"})

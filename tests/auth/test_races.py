@@ -108,8 +108,7 @@ async def test_login_with_the_old_password_does_not_outlive_its_change(
     body = {"current_password": PASSWORD, "new_password": "an entirely different staple"}
     others = [Client(client.app) for _ in range(3)]
     *logins, change = await asyncio.gather(
-        *(other.login(email) for other in others),
-        one.put("/auth/password", body),
+        *(other.login(email) for other in others), one.put("/auth/password", body)
     )
     assert change.status == 204
     assert {login.status for login in logins} <= {200, 401}

@@ -202,9 +202,7 @@ async def world(app: Service, client: Client, clock: Clock) -> World:
 
 
 @settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(actions=ACTIONS)
 async def test_login_sessions_behave_as_their_model(

@@ -41,10 +41,7 @@ async def test_create_admin_creates_an_account(
     code, said = await service(
         database_url, "create-admin", "Root@example.com", stdin=f"{PASSWORD}\nmore\n"
     )
-    assert (code, said) == (
-        0,
-        "Made the administrator Root@example.com, with the username Root.\n",
-    )
+    assert (code, said) == (0, "Made the administrator Root@example.com, with the username Root.\n")
     assert (await client.login("root@example.com")).status == 200
     assert await db.fetchval("SELECT is_admin FROM users")
     kinds = await db.fetch("SELECT kind, actor_id FROM security_events ORDER BY created_at LIMIT 2")

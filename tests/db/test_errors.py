@@ -22,8 +22,7 @@ def failed(sqlstate: str | None, driver_exception: Exception | None = None) -> D
 
 
 @pytest.mark.parametrize(
-    "sqlstate",
-    ["08006", "53300", "57014", "57P01", "25006", "40001", "40P01", "55P03"],
+    "sqlstate", ["08006", "53300", "57014", "57P01", "25006", "40001", "40P01", "55P03"]
 )
 def test_transient_database_error_is_503(sqlstate: str) -> None:
     assert to_unavailable(failed(sqlstate)) is not None

@@ -120,8 +120,7 @@ async def test_stale_pid_file_naming_a_living_process_harms_nobody(data_dir: Pat
 
 
 async def test_interrupt_from_the_terminal_leaves_the_server_to_its_owner(
-    data_dir: Path,
-    owner: Callable[[], Owner],
+    data_dir: Path, owner: Callable[[], Owner]
 ) -> None:
     interrupted = owner()
     url = interrupted.line()

@@ -108,8 +108,7 @@ async def test_unknown_members_of_a_post_are_ignored(ada: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"title": "New"}, {"content": "Other"}, {"title": " New ", "content": "Other\n"}],
+    "change", [{"title": "New"}, {"content": "Other"}, {"title": " New ", "content": "Other\n"}]
 )
 async def test_put_changes_what_it_names(ada: Client, change: dict[str, str]) -> None:
     post = await written(ada)

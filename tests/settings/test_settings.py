@@ -93,8 +93,7 @@ def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["postgresql://u:p@h/d", "postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"],
+    "url", ["postgresql://u:p@h/d", "postgres://u:p@h/d", "postgresql+asyncpg://u:p@h/d"]
 )
 def test_every_scheme_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     dsn = load(monkeypatch, {"DATABASE_URL": url}).database_dsn

@@ -121,11 +121,7 @@ def test_parameters_are_documented_with_their_bounds(described: dict[str, Any]) 
         for parameter in find(described, "list_posts")["parameters"]
         if parameter.get("in") == "query"
     }
-    assert query["page"]["schema"] == {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": 1_000_000,
-    }
+    assert query["page"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 1_000_000}
     assert "first one" in query["page"]["description"]
     assert query["per_page"]["schema"]["maximum"] == 100
     assert not any(parameter.get("required") for parameter in query.values())

@@ -46,10 +46,7 @@ class Purpose(StrEnum):
 
 
 # From the sending of the mail.
-LIFE: Final = {
-    Purpose.VERIFY_EMAIL: timedelta(days=3),
-    Purpose.RESET_PASSWORD: timedelta(hours=1),
-}
+LIFE: Final = {Purpose.VERIFY_EMAIL: timedelta(days=3), Purpose.RESET_PASSWORD: timedelta(hours=1)}
 # The link's account is as it was when the mail was asked for.
 _MAILABLE: Final = (
     func.lower(User.email) == func.lower(MailLink.email),
@@ -106,9 +103,7 @@ async def request_reset(session: AsyncSession, email: str) -> None:
 async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID) -> None:
     """Enqueue the mail of the requested link, if an active account has the address."""
     statement = select(User.id, User.email).where(
-        func.lower(User.email) == func.lower(comparable_email(email)),
-        User.is_active,
-        NOT_DELETED,
+        func.lower(User.email) == func.lower(comparable_email(email)), User.is_active, NOT_DELETED
     )
     account = (await session.execute(statement)).one_or_none()
     if account is not None:

@@ -56,11 +56,7 @@ ERROR: Final[Object] = {
         "errors": {
             "type": "object",
             "description": "If validation failed: the messages about each field.",
-            "additionalProperties": {
-                "type": "array",
-                "items": {"type": "string"},
-                "minItems": 1,
-            },
+            "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         },
     },
     "required": ["error", "message", "code", "request_id"],
