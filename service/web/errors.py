@@ -19,19 +19,16 @@ from werkzeug.http import HTTP_STATUS_CODES
 from service.db.errors import to_unavailable
 from service.errors import (
     BadRequest,
-    ContentTooLarge,
     FieldErrors,
     InternalError,
-    MethodNotAllowed,
-    NotFound,
     RequestTimeout,
     ServiceError,
-    UnsupportedMediaType,
     field_errors,
 )
 from service.web import db_session
+from service.web.openapi.responses import SHARED_ERRORS
 from service.web.request_id import request_id
-from service.web.responses import json_response
+from service.web.responses import failure_payload, json_response
 
 Handler: TypeAlias = Callable[[Any], Awaitable[Response]]
 
@@ -39,16 +36,7 @@ log: Final = structlog.get_logger(__name__)
 
 # Messages for werkzeug's errors: its own expose internals or mention browsers.
 _MESSAGES: Final = {
-    error.status: error.default_message
-    for error in (
-        BadRequest,
-        NotFound,
-        MethodNotAllowed,
-        RequestTimeout,
-        ContentTooLarge,
-        UnsupportedMediaType,
-        InternalError,
-    )
+    error.status: error.default_message for error in (*SHARED_ERRORS, RequestTimeout)
 }
 
 
@@ -60,14 +48,7 @@ def error_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the response of a failure, in the one shape."""
-    payload: dict[str, object] = {
-        "error": HTTP_STATUS_CODES[status],
-        "message": message,
-        "code": status,
-        "request_id": request_id(),
-    }
-    if errors:
-        payload["errors"] = errors
+    payload = failure_payload(status, message, request_id(), errors)
     return json_response(payload, status, headers)
 
 
@@ -107,11 +88,9 @@ async def _database_error(error: Exception) -> Response:
 async def _internal(error: InternalServerError) -> Response:
     # Hooks after the route, the commit among them, raise through here.
     cause = error.original_exception or error
-    unavailable = to_unavailable(cause)
-    if unavailable is not None:
-        return await _service_error(unavailable)
-    if isinstance(cause, ServiceError):
-        return await _service_error(cause)
+    failure = to_unavailable(cause) or cause
+    if isinstance(failure, ServiceError):
+        return await _service_error(failure)
     return await _http_exception(error)
 
 

@@ -9,8 +9,10 @@ from uuid import UUID
 import orjson
 from quart import Blueprint, Response
 from werkzeug.datastructures import Headers
+from werkzeug.http import HTTP_STATUS_CODES
 
 from service.clock import rfc3339
+from service.errors import FieldErrors
 
 Payload = Mapping[str, object]
 
@@ -38,6 +40,15 @@ def dumps(payload: Payload) -> bytes:
     return orjson.dumps(payload, _default, orjson.OPT_PASSTHROUGH_DATETIME)
 
 
+def failure_payload(
+    status: int, message: str, request_id: str, errors: FieldErrors | None = None
+) -> Payload:
+    """Return the body of a failure, in the one shape."""
+    phrase = HTTP_STATUS_CODES[status]
+    payload = {"error": phrase, "message": message, "code": status, "request_id": request_id}
+    return {**payload, "errors": errors} if errors else payload
+
+
 def json_response(
     payload: Payload, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -51,9 +62,8 @@ def json_bytes(
     """Return a response with JSON that `dumps` returned."""
     all_headers = Headers()
     all_headers.add("Content-Type", "application/json")
-    if headers:
-        for name, value in headers.items():
-            all_headers.add(name, value)
+    for name, value in (headers or {}).items():
+        all_headers.add(name, value)
     return Response(body, status, all_headers)
 
 

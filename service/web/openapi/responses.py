@@ -18,28 +18,21 @@ from service.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from service.web.openapi import headers
 from service.web.openapi.declarations import JSON, Answer, Header
-from service.web.openapi.headers import (
-    ALLOW,
-    CACHE_CONTROL,
-    CHALLENGE,
-    LOCATION,
-    RATELIMIT,
-    REQUEST_ID,
-    RETRY_AFTER,
-    SET_COOKIE,
-)
 from service.web.openapi.models import Object, Schemas
+from service.web.responses import failure_payload
 
-COMMON_HEADERS: Final = {header.name: header for header in (REQUEST_ID, CACHE_CONTROL, *RATELIMIT)}
+COMMON_HEADERS: Final = {
+    header.name: header
+    for header in (headers.REQUEST_ID, headers.CACHE_CONTROL, *headers.RATELIMIT)
+}
 
 # The headers of every failure with a status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
-    401: [CHALLENGE, SET_COOKIE],
-    405: [ALLOW],
-    429: [RETRY_AFTER],
-    503: [RETRY_AFTER],
-}
+    401: [headers.CHALLENGE, headers.SET_COOKIE], 405: [headers.ALLOW],
+    429: [headers.RETRY_AFTER], 503: [headers.RETRY_AFTER],
+}  # fmt: skip
 
 ERROR_REF: Final = {"$ref": "#/components/schemas/Error"}
 _EXAMPLE_ID: Final = "01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
@@ -63,7 +56,6 @@ ERROR: Final[Object] = {
     "additionalProperties": False,
 }
 
-
 FORM_ERRORS: Final = (BadRequest, ContentTooLarge)
 JSON_ERRORS: Final = (*FORM_ERRORS, UnsupportedMediaType)
 COMMON_ERRORS: Final = (InternalError, Unavailable)
@@ -73,21 +65,18 @@ SHARED_ERRORS: Final = (*JSON_ERRORS, *COMMON_ERRORS, NotFound, MethodNotAllowed
 
 def header_object(header: Header) -> Object:
     """Return the OpenAPI Header Object of a response's header."""
-    return {
-        "description": header.description,
-        "required": header.required,
-        "schema": dict(header.schema),
-    }
+    schema = dict(header.schema)
+    return {"description": header.description, "required": header.required, "schema": schema}
 
 
-def _headers(*headers: Header) -> Object:
+def _headers(*more: Header) -> Object:
     common = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
-    return {**common, **{header.name: header_object(header) for header in headers}}
+    return {**common, **{header.name: header_object(header) for header in more}}
 
 
 def success(answer: Answer, schemas: Schemas) -> Object:
     """Return the Response Object of a success."""
-    location = [LOCATION] if answer.status == HTTPStatus.CREATED else []
+    location = [headers.LOCATION] if answer.status == HTTPStatus.CREATED else []
     response: Object = {
         "description": _describe(answer),
         "headers": _headers(*location, *answer.headers),
@@ -150,12 +139,6 @@ def failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
 
 
 def _show(kind: type[ServiceError]) -> Object:
-    value: Object = {
-        "error": HTTP_STATUS_CODES[kind.status],
-        "message": kind.default_message,
-        "code": kind.status,
-        "request_id": _EXAMPLE_ID,
-    }
-    if kind is BadRequest:
-        value["errors"] = {"field": ["Field required"]}
+    errors = {"field": ["Field required"]} if kind is BadRequest else None
+    value = failure_payload(kind.status, kind.default_message, _EXAMPLE_ID, errors)
     return {"summary": kind.default_message, "value": value}

@@ -10,12 +10,13 @@ from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 
 from service.db.pool import ConnectionTracker
+from service.errors import NotFound
 from service.ids import new_id_text
 from service.web import telemetry
 from service.web.client import find_client_ip
 from service.web.request_id import HEADER, choose_request_id
 from service.web.request_state import RequestState
-from service.web.responses import dumps
+from service.web.responses import dumps, failure_payload
 from service.web.server.disconnect import DisconnectWatcher
 from service.web.server.request import ApiRequest, RequestHeaders
 from service.web.telemetry import record_request
@@ -68,18 +69,11 @@ class HTTPConnection(ASGIHTTPConnection):
     def _make_request(self) -> ApiRequest:
         scope = self.scope
         return ApiRequest(
-            scope["method"],
-            scope["scheme"],
-            _find_path(scope),
-            scope["query_string"],
-            RequestHeaders.from_scope(scope),
-            scope.get("root_path", ""),
-            scope["http_version"],
-            scope,
-            max_content_length=self.app.config["MAX_CONTENT_LENGTH"],
-            body_timeout=self.app.config["BODY_TIMEOUT"],
-            send_push_promise=_push_nothing,
-        )
+            scope["method"], scope["scheme"], _find_path(scope), scope["query_string"],
+            RequestHeaders.from_scope(scope), scope.get("root_path", ""), scope["http_version"],
+            scope, max_content_length=self.app.config["MAX_CONTENT_LENGTH"],
+            body_timeout=self.app.config["BODY_TIMEOUT"], send_push_promise=_push_nothing,
+        )  # fmt: skip
 
     async def _send(self, state: RequestState, response: Response, send: ASGISendCallable) -> None:
         headers = encode_headers(response.headers)
@@ -111,9 +105,7 @@ class WebsocketConnection(ASGIWebsocketConnection):
             await send({"type": "websocket.close", "code": 1000, "reason": None})
             return
         request_id = new_id_text()
-        body = dumps(
-            {"error": "Not Found", "message": "Not found", "code": 404, "request_id": request_id}
-        )
+        body = dumps(failure_payload(404, NotFound.default_message, request_id))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
