@@ -11,14 +11,6 @@ from service.web.openapi.document import document, init_app
 from service.web.openapi.models import PartialModel, SchemaKeyword, example
 
 __all__ = [
-    "Header",
-    "PartialModel",
-    "SchemaKeyword",
-    "SecurityScheme",
-    "answers",
-    "document",
-    "example",
-    "init_app",
-    "reads_headers",
-    "secured_by",
-]
+    "Header", "PartialModel", "SchemaKeyword", "SecurityScheme", "answers", "document", "example",
+    "init_app", "reads_headers", "secured_by",
+]  # fmt: skip

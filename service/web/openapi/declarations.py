@@ -64,10 +64,10 @@ class Answer:
 class RouteSpec:
     """The declarations of a route."""
 
-    answers: tuple[Answer, ...] = ()
-    errors: tuple[type[ServiceError], ...] = ()
-    reads_headers: tuple[Header, ...] = ()
-    security: tuple[SecurityScheme, ...] = ()
+    answers: Sequence[Answer] = ()
+    errors: Errors = ()
+    reads_headers: Sequence[Header] = ()
+    security: Sequence[SecurityScheme] = ()
 
 
 def route_spec(route: Callable[..., object]) -> RouteSpec:
@@ -76,21 +76,13 @@ def route_spec(route: Callable[..., object]) -> RouteSpec:
     return spec
 
 
-def _declare(
-    *,
-    answers: Sequence[Answer] = (),
-    errors: Errors = (),
-    reads_headers: Sequence[Header] = (),
-    security: Sequence[SecurityScheme] = (),
-) -> Callable[[Route], Route]:
+def _declare(new: RouteSpec) -> Callable[[Route], Route]:
     def decorate(route: Route) -> Route:
-        before = route_spec(route)
+        old = route_spec(route)
         spec = RouteSpec(
-            (*answers, *before.answers),
-            (*errors, *before.errors),
-            (*reads_headers, *before.reads_headers),
-            (*security, *before.security),
-        )
+            (*new.answers, *old.answers), (*new.errors, *old.errors),
+            (*new.reads_headers, *old.reads_headers), (*new.security, *old.security),
+        )  # fmt: skip
         setattr(route, _ATTRIBUTE, spec)
         return route
 
@@ -112,19 +104,15 @@ def answers(
     The description defaults to the first line of the model's docstring, or the status' phrase.
     """
     media_type = media_type or (JSON if model else None)
-    return _declare(
-        answers=[Answer(status, model, media_type, headers, description)], errors=errors
-    )
+    answer = Answer(status, model, media_type, headers, description)
+    return _declare(RouteSpec(answers=[answer], errors=errors))
 
 
 def reads_headers(*headers: Header, errors: Errors = ()) -> Callable[[Route], Route]:
     """Declare request headers that the route reads without `validate_headers`."""
-    return _declare(reads_headers=headers, errors=errors)
+    return _declare(RouteSpec(reads_headers=headers, errors=errors))
 
 
 def secured_by(*schemes: SecurityScheme, errors: Errors = ()) -> Callable[[Route], Route]:
-    """Declare that the route requires one of the schemes, and the errors of a caller without.
-
-    Used by the decorators that check the caller.
-    """
-    return _declare(security=schemes, errors=errors)
+    """Declare that the route requires one of the schemes, and the errors of a caller without."""
+    return _declare(RouteSpec(security=schemes, errors=errors))

@@ -186,13 +186,7 @@ def _tag(name: str, blueprint: Blueprint) -> Object:
 
 
 def _header_parameter(header: Header) -> Object:
-    return {
-        "name": header.name,
-        "in": "header",
-        "required": header.required,
-        "description": header.description,
-        "schema": dict(header.schema),
-    }
+    return {"name": header.name, "in": "header", **responses.header_object(header)}
 
 
 def _required_schemes(scheme: SecurityScheme, method: str) -> list[SecurityScheme]:
