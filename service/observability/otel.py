@@ -1,8 +1,8 @@
 """The setup of OpenTelemetry, imported only when tracing is on."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -36,23 +36,16 @@ class Tracing:
         self._statements = AsyncPGInstrumentor()  # type: ignore[no-untyped-call,unused-ignore]
         self._statements.instrument(tracer_provider=self._provider)
 
-    @contextmanager
-    def span(self, name: str, kind: str, headers: Any) -> Iterator[Span]:
+    def span(self, name: str, kind: str, headers: Any) -> AbstractContextManager[Span]:
         """Trace a block as a span."""
-        with self._tracer.start_as_current_span(
-            name, self._propagator.extract(headers), SpanKind[kind]
-        ) as span:
-            yield span
+        parent = self._propagator.extract(headers)
+        return self._tracer.start_as_current_span(name, parent, SpanKind[kind])
 
-    @contextmanager
-    def statement(self, text: str) -> Iterator[None]:
+    def statement(self, text: str) -> AbstractContextManager[Span]:
         """Trace a block as an SQL statement, with the attributes that the driver's spans have."""
-        with self._tracer.start_as_current_span(
-            text.partition(" ")[0],
-            kind=SpanKind.CLIENT,
-            attributes={"db.system": "postgresql", "db.statement": text},
-        ):
-            yield
+        name, _, _ = text.partition(" ")
+        attributes = {"db.system": "postgresql", "db.statement": text}
+        return self._tracer.start_as_current_span(name, None, SpanKind.CLIENT, attributes)
 
     def headers(self) -> dict[str, str]:
         """Return the W3C `traceparent` of the current span, if there is one."""
@@ -120,15 +113,8 @@ class _RedactingExporter(SpanExporter):
 
 def _redact(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=span.attributes,
-        links=span.links,
-        kind=span.kind,
-        status=Status(span.status.status_code),
-        start_time=span.start_time,
-        end_time=span.end_time,
+        name=span.name, context=span.context, parent=span.parent, resource=span.resource,
+        attributes=span.attributes, links=span.links, kind=span.kind,
+        status=Status(span.status.status_code), start_time=span.start_time, end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
-    )
+    )  # fmt: skip
