@@ -27,19 +27,10 @@ from service.web.metrics import blueprint as metrics_blueprint
 from service.web.server.application import Service
 
 BLUEPRINTS: Final = (
-    accounts_blueprint,
-    recovery_blueprint,
-    pages_blueprint,
-    auth_blueprint,
-    keys_blueprint,
-    posts_blueprint,
-    admin_users_blueprint,
-    admin_posts_blueprint,
-    admin_events_blueprint,
-    health_blueprint,
-    metrics_blueprint,
-    docs_blueprint,
-)
+    accounts_blueprint, recovery_blueprint, pages_blueprint, auth_blueprint, keys_blueprint,
+    posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
+    health_blueprint, metrics_blueprint, docs_blueprint,
+)  # fmt: skip
 
 # New objects before the garbage collector runs. Hundreds of requests at once hold several times its
 # default.

@@ -22,18 +22,17 @@ class Cookie:
 
     def put(self, response: Response, value: str, max_age: int) -> None:
         """Set the cookie in the browser for `max_age` seconds."""
-        self._set(response, value, max_age, expires=None)
+        # Lax: following a link from another site sends the cookie, its forms and scripts do not.
+        response.set_cookie(
+            self.name, value, max_age, path=self.path,
+            secure=_secure(), httponly=not self.readable, samesite="Lax",
+        )  # fmt: skip
 
     def clear(self, response: Response) -> None:
         """Delete the cookie from the browser."""
-        self._set(response, "", max_age=0, expires=0)
-
-    def _set(self, response: Response, value: str, max_age: int, expires: int | None) -> None:
-        # Lax: following a link from another site sends the cookie, its forms and scripts do not.
-        response.set_cookie(
-            self.name, value, max_age, expires, self.path,
-            secure=_secure(), httponly=not self.readable, samesite="Lax",
-        )  # fmt: skip
+        response.delete_cookie(
+            self.name, self.path, None, _secure(), not self.readable, samesite="Lax"
+        )
 
 
 def _secure() -> bool:

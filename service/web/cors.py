@@ -36,14 +36,9 @@ def init_app(app: Quart, origins: Sequence[str]) -> None:
         return
     app.before_request(_answer_preflight)
     cors(
-        app,
-        allow_credentials=True,
-        allow_headers=REQUEST_HEADERS,
-        allow_methods=METHODS,
-        allow_origin=origins,
-        expose_headers=EXPOSED_HEADERS,
-        max_age=MAX_AGE,
-    )
+        app, allow_origin=origins, allow_credentials=True, allow_methods=METHODS,
+        allow_headers=REQUEST_HEADERS, expose_headers=EXPOSED_HEADERS, max_age=MAX_AGE,
+    )  # fmt: skip
 
 
 async def _answer_preflight() -> Response | None:

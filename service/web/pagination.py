@@ -10,7 +10,6 @@ import hmac
 import math
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -131,9 +130,7 @@ def _encode(raw: bytes) -> str:
     return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-@cache
-def _cursors(secret: str, kind: str) -> Cursors:
-    return Cursors(secret, kind)
+_cursors: Final = cache(Cursors)
 
 
 def cursors(kind: str) -> Cursors:
@@ -182,10 +179,7 @@ def count_pages(total: int, per_page: int) -> int:
 def cursor_links(query: CursorQuery, next_cursor: str | None) -> dict[str, str]:
     """Return the Link header of a list by cursor."""
     url = _list_url(query)
-    links = {"first": url}
-    if next_cursor:
-        links["next"] = f"{url}&cursor={next_cursor}"
-    return _link_header(links)
+    return _link_header({"first": url}, url, next_cursor)
 
 
 def page_links(query: PageQuery, pages: int, next_cursor: str | None) -> dict[str, str]:
@@ -194,9 +188,7 @@ def page_links(query: PageQuery, pages: int, next_cursor: str | None) -> dict[st
     links = {"first": f"{url}&page=1", "last": f"{url}&page={max(pages, 1)}"}
     if query.page > 1:
         links["prev"] = f"{url}&page={query.page - 1}"
-    if next_cursor:
-        links["next"] = f"{url}&cursor={next_cursor}"
-    return _link_header(links)
+    return _link_header(links, url, next_cursor)
 
 
 def _list_url(query: CursorQuery) -> str:
@@ -205,6 +197,8 @@ def _list_url(query: CursorQuery) -> str:
     return f"{request.path}?{urlencode({**filters, 'per_page': query.per_page})}"
 
 
-def _link_header(links: Mapping[str, str]) -> dict[str, str]:
+def _link_header(links: dict[str, str], url: str, next_cursor: str | None) -> dict[str, str]:
+    if next_cursor:
+        links["next"] = f"{url}&cursor={next_cursor}"
     # Relative references (RFC 8288, §3.1), which are right behind any proxy.
     return {"Link": ", ".join(f'<{target}>; rel="{rel}"' for rel, target in links.items())}
