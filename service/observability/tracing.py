@@ -6,7 +6,7 @@ application, because the instrumentation of the database driver does.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from service.observability.context import bound
@@ -69,17 +69,12 @@ def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
         yield traced
 
 
-@contextmanager
-def statement(text: str) -> Iterator[None]:
+def statement(text: str) -> AbstractContextManager[object]:
     """Trace a block as the SQL statement that it shares with others of its batch.
 
     The driver's own span belongs to the batch, which runs outside of any request.
     """
-    if _active is None:
-        yield
-        return
-    with _active.statement(text):
-        yield
+    return _active.statement(text) if _active else nullcontext()
 
 
 def fail(span: "Span") -> None:
