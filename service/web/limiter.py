@@ -42,13 +42,9 @@ class Limiter:
     """The rate limits of one application, counted in this process or in the server of REDIS_URL."""
 
     def __init__(self, settings: Settings) -> None:
-        self._items: dict[str, list[RateLimitItem]] = {}
-        if settings.ratelimit_enabled:
-            self._items = {
-                name: parse_many(text)
-                for name in NAMES
-                if (text := getattr(settings, f"ratelimit_{name.lower()}"))
-            }
+        names = NAMES if settings.ratelimit_enabled else ()
+        texts = {name: getattr(settings, f"ratelimit_{name.lower()}") for name in names}
+        self._items = {name: parse_many(text) for name, text in texts.items() if text}
         self._local = SlidingWindowCounterRateLimiter(BoundedMemoryStorage())
         self._shared = _shared_limiter(settings)
         self._down = False
@@ -140,23 +136,19 @@ async def _hit(
     key: str,
     cost: int,
 ) -> LimitResult:
-    results = [await _hit_one(limiter, item, name, key, cost) for item in items]
+    storage = cast("SlidingWindowCounterSupport", limiter.storage)
+    results = []
+    for item in items:
+        limit, expiry = item.amount, item.get_expiry()
+        allowed = await limiter.hit(item, name, key, cost=cost)
+        window = await storage.get_sliding_window(item.key_for(name, key), expiry)
+        results.append(LimitResult(allowed, limit, *_remaining_and_reset(limit, expiry, *window)))
     return min(results, key=least_room)
 
 
 def least_room(result: LimitResult) -> tuple[bool, int]:
     """Return the key by which the result with the least room, the caller's limit, sorts first."""
     return result.allowed, result.remaining
-
-
-async def _hit_one(
-    limiter: SlidingWindowCounterRateLimiter, item: RateLimitItem, name: str, key: str, cost: int
-) -> LimitResult:
-    allowed = await limiter.hit(item, name, key, cost=cost)
-    expiry = item.get_expiry()
-    storage = cast("SlidingWindowCounterSupport", limiter.storage)
-    window = await storage.get_sliding_window(item.key_for(name, key), expiry)
-    return LimitResult(allowed, item.amount, *_remaining_and_reset(item.amount, expiry, *window))
 
 
 def _remaining_and_reset(
