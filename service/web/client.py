@@ -42,14 +42,9 @@ def find_client_ip(request: Request, settings: Settings) -> str | None:
     return peer
 
 
-def client_ip() -> str | None:
-    """Return the address of the current request's client."""
-    return request_state().client_ip
-
-
 def client_network() -> str:
     """Return the key that limits count a client by: its IPv4 address or its IPv6 network."""
-    ip = client_ip()
+    ip = request_state().client_ip
     if ip and ":" in ip:
         return str(ipaddress.ip_network(f"{ip}/{IPV6_NETWORK}", strict=False))
     return ip or "unknown"
@@ -73,4 +68,4 @@ def origin() -> Origin:
     """Return the origin of the current request."""
     # Header values are latin-1, of which PostgreSQL refuses only NUL.
     user_agent = request.headers.get("User-Agent", "").replace("\0", "")[:USER_AGENT_MAX]
-    return Origin(ip=client_ip(), user_agent=user_agent or None)
+    return Origin(request_state().client_ip, user_agent or None)

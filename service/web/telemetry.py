@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 
 from service.observability import context, tracing
-from service.observability.context import current
 from service.web.request_state import ROUTINE, RequestState
 
 log: Final = structlog.get_logger(__name__)
@@ -55,7 +54,7 @@ def _traced(state: RequestState) -> Iterator[None]:
 
 
 def _attributes(state: RequestState) -> dict[str, str | int]:
-    values = current()
+    values = context.current()
     return {
         "http.request.method": state.method,
         "http.route": state.route,

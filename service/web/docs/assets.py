@@ -28,17 +28,6 @@ class Asset:
     content_type: str
 
 
-def _files() -> dict[str, Path]:
-    swagger_ui = Path(str(distribution(_PACKAGE).locate_file(_FOLDER)))
-    return {
-        "bundle": swagger_ui / "swagger-ui-bundle.js",
-        "style": swagger_ui / "swagger-ui.css",
-        "icon": swagger_ui / "favicon-32x32.png",
-        "start": _HERE / "start.js",
-        "page": _HERE / "page.css",
-    }
-
-
 def _load(path: Path) -> Asset:
     content = path.read_bytes()
     digest = sha256(content).hexdigest()[:16]
@@ -47,7 +36,14 @@ def _load(path: Path) -> Asset:
 
 @cache
 def _load_all() -> dict[str, Asset]:
-    return {role: _load(path) for role, path in _files().items()}
+    swagger_ui = Path(str(distribution(_PACKAGE).locate_file(_FOLDER)))
+    return {
+        "bundle": _load(swagger_ui / "swagger-ui-bundle.js"),
+        "style": _load(swagger_ui / "swagger-ui.css"),
+        "icon": _load(swagger_ui / "favicon-32x32.png"),
+        "start": _load(_HERE / "start.js"),
+        "page": _load(_HERE / "page.css"),
+    }
 
 
 @cache

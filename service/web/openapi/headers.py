@@ -43,9 +43,8 @@ ETAG: Final = Header("ETag", "The entity tag of this version of the content (RFC
 SET_COOKIE: Final = Header(
     "Set-Cookie",
     "For browsers: the tokens (`access_token`, `refresh_token`, which scripts cannot read) and "
-    "`csrf_token`, set, or deleted at the end of the session.",
-    required=False,
-)
+    "`csrf_token`, set, or deleted at the end of the session.", required=False,
+)  # fmt: skip
 CSRF_TOKEN: Final = Header(
     "X-CSRF-Token",
     "With cookies: the value of the cookie `csrf_token`, for pages that cannot read the cookie.",
@@ -56,9 +55,8 @@ TOKEN_TRANSPORT: Final = Header(
     "X-Token-Transport",
     "`cookie` returns the tokens in cookies instead of the body. Tokens that were sent in cookies "
     "are renewed in cookies.",
-    {"type": "string", "enum": ["cookie"]},
-    required=False,
-)
+    {"type": "string", "enum": ["cookie"]}, required=False,
+)  # fmt: skip
 SENT_REQUEST_ID: Final = Header(
     "X-Request-ID", "An id for the request, which is logged.", required=False
 )
@@ -69,20 +67,15 @@ BUFFERING: Final = Header(
     "X-Accel-Buffering", "`no`: a proxy must not buffer events.", required=False
 )
 IF_MATCH: Final = Header(
-    "If-Match",
-    "Entity tags: the change is made only if one of them is current, else 412.",
-    _ENTITY_TAGS,
-    required=False,
-)
+    "If-Match", "Entity tags: the change is made only if one of them is current, else 412.",
+    _ENTITY_TAGS, required=False,
+)  # fmt: skip
 IDEMPOTENCY_KEY: Final = Header(
     "Idempotency-Key",
     "A key that the client chooses: a request repeated with its key within 24 hours runs once.",
-    {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
-    required=False,
-)
+    {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, required=False,
+)  # fmt: skip
 IF_NONE_MATCH: Final = Header(
-    "If-None-Match",
-    "Entity tags that the client has: if one of them is current, 304.",
-    _ENTITY_TAGS,
-    required=False,
-)
+    "If-None-Match", "Entity tags that the client has: if one of them is current, 304.",
+    _ENTITY_TAGS, required=False,
+)  # fmt: skip

@@ -51,20 +51,17 @@ class DisconnectWatcher:
         self._receive_task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
+        body = self._request.body
         try:
-            await self._receive_until_disconnect()
+            while (message := await self._receive())["type"] == "http.request":
+                await body.feed(message.get("body", b""))
+                if not message.get("more_body", False):
+                    body.set_complete()
+            if not self._shutdown.begun:
+                await self._tracker.drain(DISCONNECT_GRACE)
         except Exception:
             log.exception("a client was lost sight of")
         self.abort()
-
-    async def _receive_until_disconnect(self) -> None:
-        body = self._request.body
-        while (message := await self._receive())["type"] == "http.request":
-            await body.feed(message.get("body", b""))
-            if not message.get("more_body", False):
-                body.set_complete()
-        if not self._shutdown.begun:
-            await self._tracker.drain(DISCONNECT_GRACE)
 
     def abort(self) -> None:
         """Cancel the request, once."""
