@@ -61,19 +61,13 @@ def tagged(response: Response, tag: EntityTag) -> Response:
     Raises InvalidEntityTag.
     """
     response.headers["ETag"] = str(tag)
-    if request.method in {"GET", "HEAD"}:
-        condition = _read("If-None-Match")
-        if condition is not None and condition.matches_weakly(tag):
-            return _not_modified(response)
-    return response
-
-
-def _not_modified(response: Response) -> Response:
-    # A 304 has no headers about the body (RFC 9110, §15.4.5).
-    response.status_code = 304
-    response.set_data(b"")
-    for name in ("Content-Type", "Content-Length", "Link"):
-        response.headers.pop(name, None)
+    condition = _read("If-None-Match") if request.method in {"GET", "HEAD"} else None
+    if condition is not None and condition.matches_weakly(tag):
+        response.status_code = 304
+        response.set_data(b"")
+        # A 304 has no headers about the body (RFC 9110, §15.4.5).
+        for name in ("Content-Type", "Content-Length", "Link"):
+            response.headers.pop(name, None)
     return response
 
 

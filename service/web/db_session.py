@@ -47,10 +47,8 @@ async def _finish(response: Response) -> Response:
     session = _take()
     if session is not None:
         state = request_state()
-        commit = state.method not in SAFE_METHODS and (
-            response.status_code < 400 or state.keep_changes
-        )
-        await close_session(session, commit=commit)
+        succeeded = response.status_code < 400 or state.keep_changes
+        await close_session(session, commit=succeeded and state.method not in SAFE_METHODS)
     return response
 
 

@@ -12,14 +12,9 @@ from service.web.request_state import request_state
 Open = Callable[[str | None, Callable[[], None]], Awaitable[AsyncGenerator[bytes, None]]]
 
 RETRY: Final = 2_000  # milliseconds that a client waits before it connects again
-
 COMMENT: Final = b":\n\n"
-
-_HEADERS: Final = {
-    "Cache-Control": "no-cache",
-    # nginx would buffer events otherwise.
-    "X-Accel-Buffering": "no",
-}
+# nginx would buffer events without X-Accel-Buffering.
+_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def begin(position: object | None = None) -> bytes:

@@ -117,10 +117,8 @@ class Provider(OpenAPIProvider):
 
     def build_headers_parameters(self, model: Any) -> tuple[list[Object], Object]:
         """Return the request headers, by names such as `If-Match`."""
-        return [
-            self._parameter(model, "header", name, name.replace("_", "-").title())
-            for name in model.model_fields
-        ], {}
+        names = {member: member.replace("_", "-").title() for member in model.model_fields}
+        return [self._parameter(model, "header", *item) for item in names.items()], {}
 
     def _parameter(self, model: type[BaseModel], place: str, member: str, name: str) -> Object:
         schema = self._schemas.members(model)[member]
@@ -204,11 +202,8 @@ def _errors(rule: Rule, view: View, spec: RouteSpec, method: str) -> Iterable[ty
     body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, None)
     if body:
         yield from responses.JSON_ERRORS if body[1] == DataSource.JSON else responses.FORM_ERRORS
-    has_parameters = spec.reads_headers or any(
-        hasattr(view, name)
-        for name in (QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, QUART_SCHEMA_HEADERS_ATTRIBUTE)
-    )
-    if has_parameters:
+    validated = (QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, QUART_SCHEMA_HEADERS_ATTRIBUTE)
+    if spec.reads_headers or any(hasattr(view, name) for name in validated):
         yield BadRequest
     if rule.arguments:
         yield NotFound
