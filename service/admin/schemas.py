@@ -31,15 +31,11 @@ class EventQuery(CursorQuery):
 
 
 EVENT_EXAMPLE: Final = {
-    "id": "019ab2f9-31c0-7d52-b0a4-6f1e2d3c4b5a",
-    "kind": "login.succeeded",
-    "user_id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
-    "actor_id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
-    "created_at": "2026-11-22T10:00:00.123456Z",
-    "ip": "192.0.2.1",
-    "user_agent": "curl/8.14",
-    "detail": {},
-}
+    "id": "019ab2f9-31c0-7d52-b0a4-6f1e2d3c4b5a", "kind": "login.succeeded",
+    "user_id": USER_EXAMPLE["id"], "actor_id": USER_EXAMPLE["id"],
+    "created_at": USER_EXAMPLE["created_at"],
+    "ip": "192.0.2.1", "user_agent": "curl/8.14", "detail": {},
+}  # fmt: skip
 
 
 class EventOut(BaseModel):

@@ -20,10 +20,7 @@ refresh_token_required = secured_by(REFRESH_TOKEN, REFRESH_COOKIE, errors=[Unaut
 
 
 def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Require a valid access token, or respond 401.
-
-    A write by cookie also requires the CSRF token, or the response is 403.
-    """
+    """Require a valid access token (or 401), and for a write by cookie the CSRF token (or 403)."""
 
     @wraps(route)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -16,13 +16,7 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from jwt.algorithms import (
-    AllowedPrivateKeys,
-    AllowedPublicKeys,
-    ECAlgorithm,
-    OKPAlgorithm,
-    RSAAlgorithm,
-)
+from jwt import algorithms
 
 from service.settings import Settings, SettingsError
 
@@ -40,8 +34,8 @@ class Key:
 
     kid: str
     algorithm: str
-    signing: AllowedPrivateKeys | str
-    verifying: AllowedPublicKeys | str
+    signing: algorithms.AllowedPrivateKeys | str
+    verifying: algorithms.AllowedPublicKeys | str
     jwk: Mapping[str, object] | None = None
 
 
@@ -64,10 +58,7 @@ def secret_key(settings: Settings) -> Key:
 
 
 def load_keys(settings: Settings) -> KeySet:
-    """Return the keys of access tokens.
-
-    Raises SettingsError naming JWT_KEYS_DIR and the file that is wrong.
-    """
+    """Return the keys of access tokens. Raises SettingsError naming JWT_KEYS_DIR and the file."""
     if settings.jwt_keys_dir is None:
         key = secret_key(settings)
         return KeySet(key, {key.kid: key})
@@ -88,11 +79,11 @@ def _read_key(file: Path) -> Key:
         raise SettingsError(f"JWT_KEYS_DIR: is not an unencrypted private key: {file}") from None
     match private:
         case ed25519.Ed25519PrivateKey():
-            algorithm, to_jwk = "EdDSA", partial(OKPAlgorithm.to_jwk, as_dict=True)
+            algorithm, to_jwk = "EdDSA", partial(algorithms.OKPAlgorithm.to_jwk, as_dict=True)
         case ec.EllipticCurvePrivateKey(curve=ec.SECP256R1()):
-            algorithm, to_jwk = "ES256", partial(ECAlgorithm.to_jwk, as_dict=True)
+            algorithm, to_jwk = "ES256", partial(algorithms.ECAlgorithm.to_jwk, as_dict=True)
         case rsa.RSAPrivateKey() if private.key_size >= MIN_RSA_BITS:
-            algorithm, to_jwk = "RS256", partial(RSAAlgorithm.to_jwk, as_dict=True)
+            algorithm, to_jwk = "RS256", partial(algorithms.RSAAlgorithm.to_jwk, as_dict=True)
         case _:
             raise SettingsError(
                 f"JWT_KEYS_DIR: is not an Ed25519, P-256 or RSA key of {MIN_RSA_BITS} bits: {file}"

@@ -51,11 +51,5 @@ async def record_failure(
     session: AsyncSession, origin: Origin, email: str, user_id: UUID | None, reason: str
 ) -> None:
     """Record a refused login, with what was typed as email, cut to an address's length."""
-    await record(
-        session,
-        Kind.LOGIN_FAILED,
-        user_id=user_id,
-        actor_id=None,
-        origin=origin,
-        detail={"email": email[:EMAIL_MAX], "reason": reason},
-    )
+    detail, kind = {"email": email[:EMAIL_MAX], "reason": reason}, Kind.LOGIN_FAILED
+    await record(session, kind, user_id=user_id, actor_id=None, origin=origin, detail=detail)

@@ -11,6 +11,7 @@ from service.web.fields import EMAIL_MAX
 
 USERNAME_MAX = 80
 ACTIVE_ADMIN = "is_admin AND is_active AND deleted_at IS NULL"
+_KEPT = text("deleted_at IS NULL")
 
 
 class User(Base):
@@ -33,18 +34,8 @@ class User(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
-        Index(
-            "uq_users_lower_email",
-            func.lower(email),
-            unique=True,
-            postgresql_where=deleted_at.is_(None),
-        ),
-        Index(
-            "uq_users_lower_username",
-            func.lower(username),
-            unique=True,
-            postgresql_where=deleted_at.is_(None),
-        ),
+        Index("uq_users_lower_email", func.lower(email), unique=True, postgresql_where=_KEPT),
+        Index("uq_users_lower_username", func.lower(username), unique=True, postgresql_where=_KEPT),
         Index("ix_users_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
         # Newest first, as operators list them.
         Index("ix_users_newest", created_at.desc(), id.desc()),

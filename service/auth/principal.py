@@ -58,10 +58,7 @@ class Principal(AuthUser):
 
     @property
     async def is_authenticated(self) -> bool:
-        """Whether the token's login session and account are live, by one statement per request.
-
-        Raises AccountDisabled (403).
-        """
+        """Whether the token's login session and account are live. Raises AccountDisabled (403)."""
         if self._claims is None:
             return False
         if self._account is None:

@@ -9,7 +9,7 @@ from quart import Blueprint, Response, request
 from quart_schema import validate_request
 
 from service import clock
-from service.auth import cookies, credentials, csrf, sessions
+from service.auth import cookies, credentials, csrf, schemas, sessions
 from service.auth.errors import (
     AccountDisabled,
     InvalidCredentials,
@@ -25,15 +25,6 @@ from service.auth.principal import (
     passwords,
     refresh_caller,
     tokens,
-)
-from service.auth.schemas import (
-    Credentials,
-    KeysOut,
-    LoginAnswer,
-    RefreshAnswer,
-    SessionsOut,
-    show_session,
-    show_user,
 )
 from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
@@ -53,14 +44,15 @@ keys_blueprint: Final = Blueprint("keys", __name__)
 
 KEYS_MAX_AGE: Final = 300  # seconds
 PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
+LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled)
 
 
 @blueprint.post("/login")
 @limit("LOGIN")
-@validate_request(Credentials)
+@validate_request(schemas.Credentials)
 @reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
-@answers(200, LoginAnswer, headers=PAIR_HEADERS, errors=[InvalidCredentials, AccountDisabled])
-async def login(data: Credentials) -> Response:
+@answers(200, schemas.LoginAnswer, headers=PAIR_HEADERS, errors=LOGIN_ERRORS)
+async def login(data: schemas.Credentials) -> Response:
     """Open a session with email and password."""
     by_cookie = _wants_cookies()
     await ratelimit.enforce("LOGIN_ACCOUNT", data.email.lower(), strict=True)
@@ -76,7 +68,7 @@ async def login(data: Credentials) -> Response:
     await ratelimit.refund("LOGIN_ACCOUNT", data.email.lower(), strict=True)
     new_hash = await _upgraded_hash(data.password, user.password_hash)
     token = await log_in(db_session(), user, session_policy(), origin(), new_hash=new_hash)
-    return _token_response(token, {"user": show_user(user)}, by_cookie=by_cookie)
+    return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 
 
 async def _upgraded_hash(password: str, hashed: str) -> str | None:
@@ -91,7 +83,7 @@ async def _upgraded_hash(password: str, hashed: str) -> str | None:
 @limit("REFRESH")
 @refresh_token_required
 @reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
-@answers(200, RefreshAnswer, headers=PAIR_HEADERS, errors=[AccountDisabled])
+@answers(200, schemas.RefreshAnswer, headers=PAIR_HEADERS, errors=[AccountDisabled])
 async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer or in its cookie, for a new pair."""
     principal = refresh_caller()
@@ -117,12 +109,12 @@ async def logout() -> Response:
 @blueprint.get("/sessions")
 @limit(DEFAULT)
 @login_required
-@answers(200, SessionsOut)
+@answers(200, schemas.SessionsOut)
 async def list_sessions() -> Response:
     """List one's own live sessions, the last used first."""
     rows = await sessions.list_sessions(db_session(), caller().user_id)
     current = caller().claims.session_id
-    return json_response({"sessions": [show_session(row, current) for row in rows]})
+    return json_response({"sessions": [schemas.show_session(row, current) for row in rows]})
 
 
 @blueprint.delete("/sessions/<id:session_id>")
@@ -148,7 +140,7 @@ async def revoke_sessions() -> Response:
 
 @keys_blueprint.get("/.well-known/jwks.json")
 @unlimited
-@answers(200, KeysOut)
+@answers(200, schemas.KeysOut)
 async def list_keys() -> Response:
     """List the public keys that verify access tokens; none when a shared secret signs them."""
     caching = {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}

@@ -12,13 +12,9 @@ from service.web.fields import Text
 from service.web.openapi import SchemaKeyword, example
 
 USER_EXAMPLE: Final = {
-    "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60",
-    "email": "ada@example.com",
-    "username": "ada",
-    "is_active": True,
-    "email_verified": True,
-    "created_at": "2026-11-22T10:00:00.123456Z",
-}
+    "id": "019ab2f4-6d1c-7f3e-8a52-0c9d4e7b1f60", "email": "ada@example.com", "username": "ada",
+    "is_active": True, "email_verified": True, "created_at": "2026-11-22T10:00:00.123456Z",
+}  # fmt: skip
 
 
 class UserOut(BaseModel):
@@ -52,9 +48,8 @@ class Credentials(BaseModel):
 TOKENS_EXAMPLE: Final = {
     "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
     "refresh_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6InJ0K2p3dCJ9.eyJzdWIiOiIuLi4ifQ.c2lnbmF0dXJl",
-    "token_type": "Bearer",
-    "expires_in": 3600,
-}
+    "token_type": "Bearer", "expires_in": 3600,
+}  # fmt: skip
 
 
 class TokensOut(BaseModel):
@@ -110,13 +105,10 @@ class LoginAnswer(RootModel[LoginOut | CarriedLoginOut]):
 
 SESSION_EXAMPLE: Final = {
     "id": "019ab2f5-1b7a-7c41-9d6e-5f3a2b8c0d17",
-    "created_at": "2026-11-22T10:00:00.123456Z",
-    "last_used_at": "2026-11-23T08:30:00.654321Z",
+    "created_at": "2026-11-22T10:00:00.123456Z", "last_used_at": "2026-11-23T08:30:00.654321Z",
     "expires_at": "2026-12-23T08:30:00.654321Z",
-    "ip": "192.0.2.7",
-    "user_agent": "Mozilla/5.0",
-    "current": True,
-}
+    "ip": "192.0.2.7", "user_agent": "Mozilla/5.0", "current": True,
+}  # fmt: skip
 
 
 class SessionOut(BaseModel):
@@ -141,23 +133,16 @@ class SessionsOut(BaseModel):
     sessions: list[SessionOut]
 
 
+KEY_EXAMPLE: Final = {
+    "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    "kid": "2026-11", "use": "sig", "alg": "EdDSA",
+}  # fmt: skip
+
+
 class KeysOut(BaseModel):
     """A JSON Web Key Set (RFC 7517, §5)."""
 
-    model_config = example(
-        {
-            "keys": [
-                {
-                    "kty": "OKP",
-                    "crv": "Ed25519",
-                    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-                    "kid": "2026-11",
-                    "use": "sig",
-                    "alg": "EdDSA",
-                }
-            ]
-        }
-    )
+    model_config = example({"keys": [KEY_EXAMPLE]})
 
     keys: list[dict[str, object]]
 

@@ -31,13 +31,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from service import clock
 from service.audit.events import Kind, record, record_own
-from service.auth.errors import (
-    AccountDisabled,
-    RefreshReused,
-    SessionExpired,
-    SessionGone,
-    SessionNotFound,
-)
+from service.auth import errors
 from service.auth.models import LoginSession, User
 from service.auth.rows import RefreshRow, SessionRow
 from service.auth.schemas import SessionOut
@@ -129,18 +123,8 @@ async def open_session(
         return None
     now = clock.now()
     token = _new_token(user_id, new_id(), now, created_at=now, policy=policy)
-    values = {
-        "id": token.session_id,
-        "user_id": user_id,
-        "token_id": token.token_id,
-        "token_issued_at": now,
-        "created_at": now,
-        "last_used_at": now,
-        "expires_at": token.expires_at,
-        "ip": origin.ip,
-        "user_agent": origin.user_agent,
-    }
-    await session.execute(insert(_table), values)
+    own = {"id": token.session_id, "user_id": user_id, "created_at": now}
+    await session.execute(insert(_table), {**own, **_columns(token, origin)})
     return token
 
 
@@ -149,6 +133,18 @@ def _new_token(
 ) -> RefreshToken:
     expires_at = min(now + policy.life, created_at + policy.max_age)
     return RefreshToken(user_id, session_id, new_id(), now, expires_at)
+
+
+def _columns(token: RefreshToken, origin: Origin) -> dict[str, object]:
+    """Return the columns of a login session that each new refresh token sets."""
+    return {
+        "token_id": token.token_id,
+        "token_issued_at": token.issued_at,
+        "last_used_at": token.issued_at,
+        "expires_at": token.expires_at,
+        "ip": origin.ip,
+        "user_agent": origin.user_agent,
+    }
 
 
 async def refresh(
@@ -161,22 +157,23 @@ async def refresh(
     values = {"session_id": claims.session_id, "user_id": claims.user_id}
     row: RefreshRow | None = (await session.execute(_locked, values)).one_or_none()
     if row is None:
-        raise SessionGone
+        raise errors.SessionGone
     now = clock.now()  # after the wait for the lock
     match classify(row, claims.token_id, now, policy.grace):
         case RefreshOutcome.CURRENT:
             return await _rotate(session, row, now, policy, origin)
         case RefreshOutcome.REPEATED:
-            return _live_token(row)
+            live = (row.token_id, row.token_issued_at, row.expires_at)
+            return RefreshToken(row.user_id, row.id, *live)
         case RefreshOutcome.REUSED:
             await _revoke_reused(session, claims, now, origin)
-            raise RefreshReused
+            raise errors.RefreshReused
         case RefreshOutcome.DISABLED:
-            raise AccountDisabled
+            raise errors.AccountDisabled
         case RefreshOutcome.EXPIRED:
-            raise SessionExpired
+            raise errors.SessionExpired
         case RefreshOutcome.GONE:
-            raise SessionGone
+            raise errors.SessionGone
 
 
 def classify(row: RefreshRow, token_id: UUID, now: datetime, grace: timedelta) -> RefreshOutcome:
@@ -201,36 +198,20 @@ async def _rotate(
     session: AsyncSession, row: RefreshRow, now: datetime, policy: SessionPolicy, origin: Origin
 ) -> RefreshToken:
     token = _new_token(row.user_id, row.id, now, created_at=row.created_at, policy=policy)
-    values = {
-        "token_id": token.token_id,
-        "token_issued_at": now,
-        "previous_token_id": row.token_id,
-        "rotated_at": now,
-        "last_used_at": now,
-        "expires_at": token.expires_at,
-        "ip": origin.ip,
-        "user_agent": origin.user_agent,
-    }
-    await session.execute(update(_table).where(_sessions.id == row.id), values)
+    spent = {"previous_token_id": row.token_id, "rotated_at": now}
+    rotate = update(_table).where(_sessions.id == row.id)
+    await session.execute(rotate, {**spent, **_columns(token, origin)})
     return token
-
-
-def _live_token(row: RefreshRow) -> RefreshToken:
-    return RefreshToken(row.user_id, row.id, row.token_id, row.token_issued_at, row.expires_at)
 
 
 async def _revoke_reused(
     session: AsyncSession, claims: Claims, now: datetime, origin: Origin
 ) -> None:
     await _end(session, now, _sessions.id == claims.session_id)
-    await record(
-        session,
-        Kind.REFRESH_REUSED,
-        user_id=claims.user_id,
-        actor_id=None,  # the owner or a thief
-        origin=origin,
-        detail={"session_id": str(claims.session_id)},
-    )
+    detail = {"session_id": str(claims.session_id)}
+    owner = claims.user_id  # the actor is the owner or a thief
+    kind = Kind.REFRESH_REUSED
+    await record(session, kind, user_id=owner, actor_id=None, origin=origin, detail=detail)
 
 
 async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[SessionRow]:
@@ -251,7 +232,7 @@ async def revoke_session(
     now = clock.now()
     own = (_sessions.id == session_id, _sessions.user_id == user_id, _sessions.expires_at > now)
     if not await _end(session, now, *own):
-        raise SessionNotFound
+        raise errors.SessionNotFound
     detail = {"session_id": str(session_id)}
     await record_own(session, Kind.SESSION_ENDED, user_id, origin, detail)
 

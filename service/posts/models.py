@@ -23,6 +23,7 @@ from service.db.base import Base, Id, UtcDateTime
 
 TITLE_MAX = 200
 CONTENT_MAX = 100_000
+_VISIBLE = text("deleted_at IS NULL")
 
 
 class Post(Base):
@@ -47,19 +48,15 @@ class Post(Base):
 
     __table_args__ = (
         # Newest first, and by id at the same time. Without deleted posts, which reads skip.
-        Index(
-            "ix_posts_newest", created_at.desc(), id.desc(), postgresql_where=deleted_at.is_(None)
-        ),
+        Index("ix_posts_newest", created_at.desc(), id.desc(), postgresql_where=_VISIBLE),
         Index(
             "ix_posts_author_newest",
             author_id,
             created_at.desc(),
             id.desc(),
-            postgresql_where=deleted_at.is_(None),
+            postgresql_where=_VISIBLE,
         ),
-        Index(
-            "ix_posts_search", search, postgresql_using="gin", postgresql_where=deleted_at.is_(None)
-        ),
+        Index("ix_posts_search", search, postgresql_using="gin", postgresql_where=_VISIBLE),
         # Serves the cascade from users, hidden posts included.
         Index("ix_posts_author_id", author_id),
         Index("ix_posts_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),

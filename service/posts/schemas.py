@@ -49,13 +49,10 @@ class PostQuery(PageQuery):
 
 POST_EXAMPLE: Final = {
     "id": "019ab2f7-10b3-7c44-9e21-5f8a6d3c2b17",
-    "title": "Notes",
-    "content": "On the analytical engine.",
-    "author": "ada",
-    "created_at": "2026-11-22T10:00:00.123456Z",
-    "updated_at": "2026-11-22T10:00:00.123456Z",
+    "title": "Notes", "content": "On the analytical engine.", "author": "ada",
+    "created_at": "2026-11-22T10:00:00.123456Z", "updated_at": "2026-11-22T10:00:00.123456Z",
     "version": 1,
-}
+}  # fmt: skip
 LIST_EXAMPLE: Final = {"posts": [POST_EXAMPLE], "next_cursor": None}
 
 

@@ -1,1 +1,0 @@
-"""The two small pages that mailed links lead to."""
