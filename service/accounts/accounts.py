@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -124,28 +124,17 @@ async def change_profile(
     new_email = "email" in values and values["email"].lower() != before.email.lower()
     if new_email:
         values["email_verified_at"] = None
-    statement = (
-        update(User)
-        .where(User.id == before.id, NOT_DELETED)
-        .values(**values, updated_at=func.now())
-        .returning(*COLUMNS)
-    )
+    statement = update(User).where(User.id == before.id, NOT_DELETED).returning(*COLUMNS)
     try:
-        user = (await session.execute(statement)).one()
+        user = (await session.execute(statement.values(**values, updated_at=func.now()))).one()
     except IntegrityError as error:
         raise _conflict(error) from None
     if new_email:
-        await _email_changed(session, before, user, origin)
+        await links.void_links(session, user.id)
+        await links.send_verification(session, user)
+        detail = {"from": before.email, "to": user.email}
+        await record_own(session, Kind.EMAIL_CHANGED, user.id, origin, detail)
     return user
-
-
-async def _email_changed(
-    session: AsyncSession, before: UserRow, user: UserRow, origin: Origin
-) -> None:
-    await links.void_links(session, user.id)
-    await links.send_verification(session, user)
-    detail = {"from": before.email, "to": user.email}
-    await record_own(session, Kind.EMAIL_CHANGED, user.id, origin, detail)
 
 
 async def change_password(
@@ -169,17 +158,18 @@ async def set_password(session: AsyncSession, account: PasswordState, new_hash: 
     """
     statement = (
         update(User)
-        .where(
-            User.id == account.id,
-            User.password_changed_at == account.password_changed_at,
-            NOT_DELETED,
-        )
+        .where(*_unchanged(account))
         .values(password_hash=new_hash, password_changed_at=func.clock_timestamp())
         .returning(User.id)
     )
     if (await session.execute(statement)).one_or_none() is None:
         raise WrongPassword
     await links.void_links(session, account.id)
+
+
+def _unchanged(account: PasswordState) -> tuple[ColumnElement[bool], ...]:
+    same_password = User.password_changed_at == account.password_changed_at
+    return User.id == account.id, same_password, NOT_DELETED
 
 
 async def delete_account(session: AsyncSession, account: PasswordState, origin: Origin) -> None:
@@ -190,9 +180,7 @@ async def delete_account(session: AsyncSession, account: PasswordState, origin: 
     """
     await guard_last_admin(session, account.id)
     # FOR UPDATE waits for posts that are being written, which would be missed below.
-    unchanged = select(User.id).where(
-        User.id == account.id, User.password_changed_at == account.password_changed_at, NOT_DELETED
-    )
+    unchanged = select(User.id).where(*_unchanged(account))
     if (await session.execute(unchanged.with_for_update())).one_or_none() is None:
         raise WrongPassword
     now = clock.now()

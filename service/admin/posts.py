@@ -31,10 +31,7 @@ async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, orig
 async def restore_post(
     session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin
 ) -> PostRow:
-    """Restore a post, if it is deleted, and return it.
-
-    Raises PostNotFound, also when its author's account is deleted.
-    """
+    """Return a post, restored if deleted. Raises PostNotFound, also when its author is deleted."""
     # With a lock, because an account that is being deleted would miss this post.
     author = select(User.id).where(User.deleted_at.is_(None), User.id == Post.author_id)
     restore = (

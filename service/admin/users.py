@@ -52,10 +52,7 @@ async def read_account(session: AsyncSession, user_id: UUID) -> UserRow:
 async def change_account(
     session: AsyncSession, actor_id: UUID, user_id: UUID, change: AccountChange, origin: Origin
 ) -> UserRow:
-    """Disable or enable an account, grant or revoke administration, and return the account.
-
-    Raises AccountNotFound or LastAdmin.
-    """
+    """Return an account after an operator's change of it. Raises AccountNotFound or LastAdmin."""
     values = change.given()
     if False in values.values():
         await guard_last_admin(session, user_id)

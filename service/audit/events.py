@@ -102,9 +102,5 @@ async def list_events(
 
 async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:
     """Remove the personal data from the events of accounts; what happened stays."""
-    statement = (
-        update(SecurityEvent)
-        .where(SecurityEvent.user_id.in_(user_ids))
-        .values(ip=None, user_agent=None, detail={})
-    )
-    await session.execute(statement)
+    statement = update(SecurityEvent).where(SecurityEvent.user_id.in_(user_ids))
+    await session.execute(statement.values(ip=None, user_agent=None, detail={}))

@@ -3,7 +3,7 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
@@ -24,14 +24,17 @@ COLUMNS: Final = (
 NOT_DELETED: Final = _users.deleted_at.is_(None)
 
 
+def has_email(email: str) -> ColumnElement[bool]:
+    """Return the condition that an account has an email, in any case."""
+    # PostgreSQL lowers both sides, because Python lowers some letters (İ, a last Σ) differently.
+    return func.lower(User.email) == func.lower(comparable_email(email))
+
+
 async def find_credentials(session: AsyncSession, email: str) -> CredentialsRow | None:
     """Return the account that has an email, in any case, with its password's hash, or None."""
-    # PostgreSQL lowers both sides, because Python lowers some letters (İ, a last Σ) differently.
-    same_email = func.lower(User.email) == func.lower(comparable_email(email))
-    statement = select(*COLUMNS, User.password_hash, User.password_changed_at).where(
-        same_email, NOT_DELETED
-    )
-    return (await session.execute(statement)).one_or_none()
+    statement = select(*COLUMNS, User.password_hash, User.password_changed_at)
+    found = await session.execute(statement.where(has_email(email), NOT_DELETED))
+    return found.one_or_none()
 
 
 async def find_password(session: AsyncSession, user_id: UUID) -> PasswordRow | None:

@@ -9,9 +9,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
-    BindParameter,
     ColumnElement,
-    Label,
     Table,
     bindparam,
     delete,
@@ -30,7 +28,7 @@ from service.db.database import execute_count
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post
-from service.posts.queries import SHOWN, VISIBLE, find_post
+from service.posts.queries import SHOWN, VISIBLE, author_name, find_post
 from service.posts.rows import OwnedPostRow, PostRow
 from service.posts.schemas import NewPost, PostChange, versions_named
 from service.web.conditional import TagCondition
@@ -38,10 +36,6 @@ from service.web.conditional import TagCondition
 # How often a change is tried when others change the same post at the same time.
 ATTEMPTS: Final = 5
 CLEANUP_BATCH: Final = 1_000
-
-
-def _author_name(author_id: UUID | BindParameter[UUID]) -> Label[str]:
-    return select(_users.username).where(_users.id == author_id).scalar_subquery().label("author")
 
 
 class PostNotFound(NotFound):
@@ -70,7 +64,9 @@ class PostContended(Conflict):
 
 _posts: Final = cast(Table, Post.__table__)
 _users: Final = User.__table__.c
-_PARAMETERS: Final = {name: f"new_{name}" for name in NewPost.model_fields}
+_PARAMETERS: Final = {
+    name: bindparam(f"new_{name}", type_=_posts.c[name].type) for name in NewPost.model_fields
+}
 
 # Made once, as in queries.py. The author's account is locked, because its deletion hides its posts
 # and would miss this one.
@@ -78,24 +74,17 @@ _CREATE: Final = (
     insert(_posts)
     .from_select(
         ["id", "author_id", *_PARAMETERS],
-        select(
-            bindparam("post_id", type_=Id),
-            _users.id,
-            *(
-                bindparam(parameter, type_=_posts.c[name].type)
-                for name, parameter in _PARAMETERS.items()
-            ),
-        )
+        select(bindparam("post_id", type_=Id), _users.id, *_PARAMETERS.values())
         .where(_users.id == bindparam("caller_id"), _users.deleted_at.is_(None))
         .with_for_update(read=True, key_share=True),
     )
-    .returning(*SHOWN, _author_name(bindparam("caller_id", type_=Id)))
+    .returning(*SHOWN, author_name(bindparam("caller_id", type_=Id)))
 )
 
 
 async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> PostRow:
     """Create a post. Raises TokenRefused when the author's account has been deleted."""
-    columns = {_PARAMETERS[name]: value for name, value in new}
+    columns = {_PARAMETERS[name].key: value for name, value in new}
     values = {"post_id": new_id(), "caller_id": author_id, **columns}
     post = (await session.execute(_CREATE, values)).one_or_none()
     if post is None:
@@ -129,21 +118,13 @@ async def change_post(
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
     """
     values = change.given()
+    new = {**values, "version": Post.version + 1, "updated_at": func.now()}
     differs = or_(
         false(), *(_posts.c[name].is_distinct_from(value) for name, value in values.items())
     )
     for _ in range(ATTEMPTS):
         if values:
-            changed = await _update(
-                session,
-                caller_id,
-                post_id,
-                condition,
-                differs,
-                **values,
-                version=Post.version + 1,
-                updated_at=func.now(),
-            )
+            changed = await _update(session, caller_id, post_id, condition, differs, **new)
             if changed is not None:
                 return changed
         post = await _read_own_post(session, caller_id, post_id, condition)
@@ -164,10 +145,7 @@ async def delete_post(
 
 
 async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> PostRow:
-    """Restore a post, if it is deleted, and return it.
-
-    Raises PostNotFound, NotTheAuthor or RemovedByOperator.
-    """
+    """Restore a post if deleted. Raises PostNotFound, NotTheAuthor or RemovedByOperator."""
     # With a lock, because an account that is being deleted would miss this post.
     author = select(User.id).where(User.id == caller_id, User.deleted_at.is_(None))
     restore = (
@@ -178,7 +156,7 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
         )
         .where(~VISIBLE, ~Post.deleted_by_operator)
         .values(deleted_at=None)
-        .returning(*SHOWN, _author_name(caller_id))
+        .returning(*SHOWN, author_name(caller_id))
     )
     restored = (await session.execute(restore)).one_or_none()
     if restored is not None:
@@ -221,9 +199,8 @@ async def _update(
     if (versions := _versions(condition)) is not None:
         statement = statement.where(Post.version.in_(versions))
     statement = statement.where(*conditions).values(**values)
-    return (
-        await session.execute(statement.returning(*SHOWN, _author_name(caller_id)))
-    ).one_or_none()
+    changed = await session.execute(statement.returning(*SHOWN, author_name(caller_id)))
+    return changed.one_or_none()
 
 
 def _versions(condition: TagCondition | None) -> list[int] | None:

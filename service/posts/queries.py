@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    Label,
     ScalarSelect,
     bindparam,
     cast,
@@ -45,10 +46,14 @@ _users: Final = User.__table__.c
 
 SHOWN: Final = tuple(_posts[name] for name in PostOut.model_fields if name != "author")
 VISIBLE: Final = _posts.deleted_at.is_(None)
-_author: Final = (
-    select(_users.username).where(_users.id == _posts.author_id).scalar_subquery().label("author")
-)
 
+
+def author_name(author_id: UUID | ColumnElement[UUID]) -> Label[str]:
+    """Return the username of an account as the column `author`."""
+    return select(_users.username).where(_users.id == author_id).scalar_subquery().label("author")
+
+
+_author: Final = author_name(_posts.author_id)
 _position: Final = tuple_(_posts.created_at, _posts.id)
 _one_post: Final = KeyedQuery(select(*SHOWN, _author, _posts.author_id).where(VISIBLE), _posts.id)
 
@@ -75,10 +80,7 @@ async def find_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow | None
 async def read_page(
     session: AsyncSession, filters: Filters, totals: TotalsCache, *, limit: int, offset: int
 ) -> tuple[Slice, int]:
-    """Return a page of posts, newest first, and the total of all pages.
-
-    For words the total stops at TOTAL_CAP + 1.
-    """
+    """Return a page, newest first, and the total of all pages, for words TOTAL_CAP + 1 at most."""
     values = {**filters.values, "offset": offset}
     if filters.words is not None:
         rows, total = await _search(session, filters, totals, {**values, "limit": limit + 1})
@@ -233,10 +235,7 @@ def _author_id() -> ScalarSelect[UUID]:
 
 
 def _total(by_author: bool) -> ColumnElement[int]:
+    counted = select(func.sum(AuthorPostCount.posts if by_author else PostCount.posts))
     if by_author:
-        counted = select(func.sum(AuthorPostCount.posts)).where(
-            AuthorPostCount.author_id == _author_id()
-        )
-    else:
-        counted = select(func.sum(PostCount.posts))
+        counted = counted.where(AuthorPostCount.author_id == _author_id())
     return cast(func.coalesce(counted.scalar_subquery(), 0), BigInteger)

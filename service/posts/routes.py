@@ -11,44 +11,18 @@ from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.db.engine import connection_factory
 from service.errors import PreconditionFailed, Unavailable
-from service.posts import posts, queries, search
+from service.posts import posts, queries, schemas, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
 from service.posts.rows import PostRow
-from service.posts.schemas import (
-    NewPost,
-    PostChange,
-    PostOut,
-    PostPage,
-    PostQuery,
-    post_tag,
-    show_post,
-)
+from service.posts.schemas import PostOut, post_tag, show_post
 from service.posts.search_totals import TotalsCache
 from service.posts.stream import PostStream
-from service.web import idempotency, sse
+from service.web import idempotency, pagination, sse
 from service.web.conditional import InvalidEntityTag, if_match, tagged, weak_tag
 from service.web.db_session import db_session
-from service.web.openapi import answers, reads_headers
-from service.web.openapi.headers import (
-    BUFFERING,
-    ETAG,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    LAST_EVENT_ID,
-    LINK,
-    REPLAYED,
-)
-from service.web.pagination import (
-    InvalidCursor,
-    Position,
-    Slice,
-    count_pages,
-    cursor_links,
-    page_links,
-    position,
-)
+from service.web.openapi import answers, headers, reads_headers
+from service.web.pagination import InvalidCursor, Position, Slice
 from service.web.ratelimit import limit
 from service.web.request_state import request_state
 from service.web.responses import Payload, dumps, json_bytes, json_response, no_content
@@ -58,26 +32,22 @@ blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 
 CURSORS: Final = "posts"
 PUBLIC: Final = {"Cache-Control": "no-cache"}
-LIST_HEADERS: Final = (ETAG, LINK)
-CHANGE_ERRORS: Final = (
-    PostNotFound,
-    NotTheAuthor,
-    PostContended,
-    PreconditionFailed,
-    InvalidEntityTag,
-)
+LIST_HEADERS: Final = (headers.ETAG, headers.LINK)
+OWN_ERRORS: Final = (PostNotFound, NotTheAuthor)
+CHANGE_ERRORS: Final = (*OWN_ERRORS, PostContended, PreconditionFailed, InvalidEntityTag)
+RESTORE_ERRORS: Final = (*OWN_ERRORS, RemovedByOperator)
 
 
 @blueprint.get("")
 @limit("READ")
-@validate_querystring(PostQuery)
-@reads_headers(IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
-@answers(200, PostPage, headers=LIST_HEADERS, description="A page of posts.")
-@answers(304, headers=[ETAG], description="The list at hand is this one.")
-async def list_posts(query_args: PostQuery) -> Response:
+@validate_querystring(schemas.PostQuery)
+@reads_headers(headers.IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
+@answers(200, schemas.PostPage, headers=LIST_HEADERS, description="A page of posts.")
+@answers(304, headers=[headers.ETAG], description="The list at hand is this one.")
+async def list_posts(query_args: schemas.PostQuery) -> Response:
     """List posts, newest first: all, by author, or by words; by page or by cursor."""
     filters = Filters(query_args.author or None, query_args.q or None)
-    after = position(CURSORS, query_args)
+    after = pagination.position(CURSORS, query_args)
     if after is not None:
         return await _read_after(query_args, filters, after)
     page, total = await queries.read_page(
@@ -89,17 +59,18 @@ async def list_posts(query_args: PostQuery) -> Response:
     )
     next_cursor = page.next_cursor(CURSORS)
     counted = min(total, search.TOTAL_CAP) if filters.words else total
-    pages = count_pages(counted, query_args.per_page)
+    pages = pagination.count_pages(counted, query_args.per_page)
     totals = {"total": counted, "pages": pages, "current_page": query_args.page}
     if counted < total:
         totals["total_capped"] = True
-    return _list_response(page, next_cursor, page_links(query_args, pages, next_cursor), totals)
+    links = pagination.page_links(query_args, pages, next_cursor)
+    return _list_response(page, next_cursor, links, totals)
 
 
-async def _read_after(query: PostQuery, filters: Filters, after: Position) -> Response:
+async def _read_after(query: schemas.PostQuery, filters: Filters, after: Position) -> Response:
     page = await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
     next_cursor = page.next_cursor(CURSORS)
-    return _list_response(page, next_cursor, cursor_links(query, next_cursor), {})
+    return _list_response(page, next_cursor, pagination.cursor_links(query, next_cursor), {})
 
 
 def _list_response(
@@ -113,27 +84,26 @@ def _list_response(
 @blueprint.post("")
 @limit("CREATE")
 @login_required
-@validate_request(NewPost)
-@reads_headers(IDEMPOTENCY_KEY)
-@answers(201, PostOut, headers=[ETAG, REPLAYED], errors=idempotency.ERRORS)
-async def create_post(data: NewPost) -> Response:
+@validate_request(schemas.NewPost)
+@reads_headers(headers.IDEMPOTENCY_KEY)
+@answers(201, PostOut, headers=[headers.ETAG, headers.REPLAYED], errors=idempotency.ERRORS)
+async def create_post(data: schemas.NewPost) -> Response:
     """Create a post; with an Idempotency-Key, once."""
 
     async def write() -> Response:
         post = await posts.create_post(db_session(), caller().user_id, data)
-        headers = {"Location": f"/api/posts/{post.id}"}
-        return tagged(json_response(show_post(post), 201, headers), post_tag(post))
+        return _show(post, 201, {"Location": f"/api/posts/{post.id}"})
 
     return await idempotency.once(caller().user_id, data, write)
 
 
 @blueprint.get("/stream")
 @limit("STREAM")
-@reads_headers(LAST_EVENT_ID)
+@reads_headers(headers.LAST_EVENT_ID)
 @answers(
     200,
     media_type="text/event-stream",
-    headers=[BUFFERING],
+    headers=[headers.BUFFERING],
     description="Events `post.created`, `post.updated`, `post.restored` with the post as data, "
     "`post.deleted` with its id, and `reset`: reload, what was missed is no longer known.",
     errors=[Unavailable],
@@ -146,22 +116,22 @@ async def stream_posts() -> Response:
 
 @blueprint.get("/<id:post_id>")
 @limit("READ")
-@reads_headers(IF_NONE_MATCH, errors=[InvalidEntityTag])
-@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
-@answers(304, headers=[ETAG], description="The post at hand is this one.")
+@reads_headers(headers.IF_NONE_MATCH, errors=[InvalidEntityTag])
+@answers(200, PostOut, headers=[headers.ETAG], errors=[PostNotFound])
+@answers(304, headers=[headers.ETAG], description="The post at hand is this one.")
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
-    return _show(await posts.read_post(db_session(), post_id), PUBLIC)
+    return _show(await posts.read_post(db_session(), post_id), more=PUBLIC)
 
 
 @blueprint.put("/<id:post_id>", endpoint="replace_post")
 @blueprint.patch("/<id:post_id>")
 @limit("WRITE")
 @login_required
-@validate_request(PostChange)
-@reads_headers(IF_MATCH, errors=CHANGE_ERRORS)
-@answers(200, PostOut, headers=[ETAG])
-async def change_post(post_id: UUID, data: PostChange) -> Response:
+@validate_request(schemas.PostChange)
+@reads_headers(headers.IF_MATCH, errors=CHANGE_ERRORS)
+@answers(200, PostOut, headers=[headers.ETAG])
+async def change_post(post_id: UUID, data: schemas.PostChange) -> Response:
     """Change one's own post."""
     condition = if_match()
     return _show(await posts.change_post(db_session(), caller().user_id, post_id, data, condition))
@@ -170,7 +140,7 @@ async def change_post(post_id: UUID, data: PostChange) -> Response:
 @blueprint.delete("/<id:post_id>")
 @limit("WRITE")
 @login_required
-@reads_headers(IF_MATCH, errors=CHANGE_ERRORS)
+@reads_headers(headers.IF_MATCH, errors=CHANGE_ERRORS)
 @answers(204)
 async def delete_post(post_id: UUID) -> Response:
     """Delete one's own post, which can be restored for a while."""
@@ -181,14 +151,14 @@ async def delete_post(post_id: UUID) -> Response:
 @blueprint.post("/<id:post_id>/restore")
 @limit("WRITE")
 @login_required
-@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound, NotTheAuthor, RemovedByOperator])
+@answers(200, PostOut, headers=[headers.ETAG], errors=RESTORE_ERRORS)
 async def restore_post(post_id: UUID) -> Response:
     """Restore one's own deleted post."""
     return _show(await posts.restore_post(db_session(), caller().user_id, post_id))
 
 
-def _show(post: PostRow, headers: Mapping[str, str] | None = None) -> Response:
-    return tagged(json_response(show_post(post), headers=headers), post_tag(post))
+def _show(post: PostRow, status: int = 200, more: Mapping[str, str] | None = None) -> Response:
+    return tagged(json_response(show_post(post), status, more), post_tag(post))
 
 
 def init_app(app: Service) -> None:

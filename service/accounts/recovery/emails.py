@@ -47,19 +47,10 @@ def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: s
     url = f"{public_address}/{purpose.value}?token={link.token}"
     host = urlsplit(public_address).netloc
     before, after = (text.format(host=host) for text in _TEXTS[purpose])
-    subject = _SUBJECTS[purpose]
-    return MailMessage(
-        id=str(link_id),
-        to=link.email,
-        subject=subject,
-        text=f"{before}\n\n{url}\n\n{after}\n",
-        html=_HTML.format(
-            subject=escape(subject),
-            before=_paragraphs(before),
-            url=escape(url),
-            after=_paragraphs(after),
-        ),
-    )
+    subject, text = _SUBJECTS[purpose], f"{before}\n\n{url}\n\n{after}\n"
+    parts = {"before": _paragraphs(before), "after": _paragraphs(after)}
+    html = _HTML.format(subject=escape(subject), url=escape(url), **parts)
+    return MailMessage(id=str(link_id), to=link.email, subject=subject, text=text, html=html)
 
 
 def _paragraphs(text: str) -> str:

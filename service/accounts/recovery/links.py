@@ -23,14 +23,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.accounts.models import MailLink
-from service.auth.credentials import NOT_DELETED
+from service.auth.credentials import NOT_DELETED, has_email
 from service.auth.models import User
 from service.auth.rows import AccountNames, PasswordState
 from service.db.database import execute_count
 from service.errors import BadRequest
 from service.ids import new_id
 from service.jobs.queue import enqueue
-from service.web.fields import comparable_email
 
 LINK_MAIL_JOB: Final = "mail link"
 RESET_REQUEST_JOB: Final = "password reset request"
@@ -93,18 +92,13 @@ async def send_verification(session: AsyncSession, user: AccountNames) -> None:
 
 
 async def request_reset(session: AsyncSession, email: str) -> None:
-    """Enqueue the answer to a forgotten password.
-
-    The worker looks up the account, so that the request takes the same time for any address.
-    """
+    """Enqueue the account's look-up, so that the request takes the same time for any address."""
     await enqueue(session, RESET_REQUEST_JOB, {"email": email, "link": str(new_id())})
 
 
 async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID) -> None:
     """Enqueue the mail of the requested link, if an active account has the address."""
-    statement = select(User.id, User.email).where(
-        func.lower(User.email) == func.lower(comparable_email(email)), User.is_active, NOT_DELETED
-    )
+    statement = select(User.id, User.email).where(has_email(email), User.is_active, NOT_DELETED)
     account = (await session.execute(statement)).one_or_none()
     if account is not None:
         await mail_link(session, Purpose.RESET_PASSWORD, account.id, account.email, link_id)
@@ -168,19 +162,14 @@ async def follow(session: AsyncSession, purpose: Purpose, token: str) -> Passwor
 
 async def void_links(session: AsyncSession, user_id: UUID) -> None:
     """End all links of an account, also those not mailed yet."""
-    statement = (
-        update(MailLink)
-        .where(MailLink.user_id == user_id, MailLink.used_at.is_(None))
-        .values(used_at=clock.now())
-    )
-    await session.execute(statement)
+    statement = update(MailLink).where(MailLink.user_id == user_id, MailLink.used_at.is_(None))
+    await session.execute(statement.values(used_at=clock.now()))
 
 
 async def delete_expired_links(session: AsyncSession, now: datetime) -> int:
     """Delete links that ended long ago, and return their number."""
-    return await execute_count(
-        session, delete(MailLink).where(MailLink.created_at < now - RETENTION)
-    )
+    old = delete(MailLink).where(MailLink.created_at < now - RETENTION)
+    return await execute_count(session, old)
 
 
 def _valid(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool], ...]:

@@ -25,22 +25,13 @@ blueprint: Final = Blueprint("pages", __name__)
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src '{html.STYLE_HASH}'",
-            "form-action 'self'",
-            "base-uri 'none'",
-            "frame-ancestors 'none'",
-        )
-    ),
+    "Content-Security-Policy": f"default-src 'none'; style-src '{html.STYLE_HASH}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     # The URL has the token.
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-
 _HTML: Final = "text/html"
-
 _PAGE_HEADERS: Final = (
     Header("Cache-Control", "No cache keeps the page."),
     Header("Content-Security-Policy", "Nothing but the page itself."),
@@ -66,12 +57,13 @@ def _page(title: str, content: str, status: int = 200) -> Response:
     return Response(text, status, _HEADERS, content_type=f"{_HTML}; charset=utf-8")
 
 
-def _token() -> str | None:
-    """Return the token in the URL, or None without a well-formed one."""
+def _form_page(title: str, action: str, content: str) -> Response:
+    """Return a page with a form that posts the URL's token, or 400 without a well-formed one."""
     try:
-        return LinkToken.model_validate(request.args.to_dict()).token
+        token = LinkToken.model_validate(request.args.to_dict()).token
     except ValidationError:
-        return None
+        return _page(title, html.alert(INCOMPLETE), 400)
+    return _page(title, html.form(action, token, content))
 
 
 @blueprint.get("/verify-email")
@@ -80,10 +72,7 @@ def _token() -> str | None:
 @_answers_page
 async def read_verification_page() -> Response:
     """Open the page that verifies an address."""
-    token = _token()
-    if token is None:
-        return _page(VERIFY, html.alert(INCOMPLETE), 400)
-    return _page(VERIFY, html.form("verify-email", token, "<button>Confirm</button>"))
+    return _form_page(VERIFY, "verify-email", "<button>Confirm</button>")
 
 
 @blueprint.post("/verify-email")
@@ -106,10 +95,7 @@ async def submit_verification_page() -> Response:
 @_answers_page
 async def read_reset_page() -> Response:
     """Open the page that resets a password."""
-    token = _token()
-    if token is None:
-        return _page(RESET, html.alert(INCOMPLETE), 400)
-    return _page(RESET, html.form("reset-password", token, html.NEW_PASSWORD))
+    return _form_page(RESET, "reset-password", html.NEW_PASSWORD)
 
 
 @blueprint.post("/reset-password")
