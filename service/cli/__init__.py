@@ -8,7 +8,6 @@ from service.cli.create_admin import create_admin
 from service.cli.demo import demo
 from service.cli.import_flask import import_flask
 from service.cli.jobs import jobs
-from service.cli.messages import explain
 from service.cli.migrate import migrate
 from service.cli.openapi import openapi
 from service.cli.run import run
@@ -16,6 +15,8 @@ from service.cli.serve import serve
 from service.cli.worker import worker
 from service.embedded_postgres.errors import EmbeddedError
 from service.errors import ServiceError
+from service.importing.report import ReportError
+from service.importing.source import SourceError
 from service.settings import SettingsError
 
 
@@ -25,8 +26,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (EmbeddedError, ServiceError, SettingsError) as error:
-            raise click.ClickException(explain(error)) from error
+        except SettingsError as error:
+            raise click.ClickException(f"The settings are wrong. {error}") from error
+        except (EmbeddedError, ReportError, ServiceError, SourceError) as error:
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

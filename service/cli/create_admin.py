@@ -1,7 +1,7 @@
 """`service create-admin`."""
 
-import asyncio
 import sys
+from contextlib import closing
 
 import click
 from pydantic import ValidationError
@@ -13,11 +13,10 @@ from service.auth import credentials
 from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
 from service.auth.rows import UserRow
-from service.cli.database import database_target
+from service.cli.database import run_with_database
 from service.db.database import Database, close_session
 from service.errors import BadRequest
-from service.observability.logging import configure_logging
-from service.settings import Settings, load_settings
+from service.settings import Settings
 
 
 @click.command("create-admin")
@@ -28,10 +27,7 @@ def create_admin(email: str) -> None:
     Where there is no such account one is made: its password is asked for, or it is the first line
     of standard input. The schema must be at head (`service migrate`).
     """
-    settings = load_settings()
-    configure_logging(settings)
-    with database_target(settings) as target:
-        click.echo(asyncio.run(_create_admin(target.settings, email)))
+    click.echo(run_with_database(_create_admin, email))
 
 
 async def _create_admin(settings: Settings, email: str) -> str:
@@ -77,11 +73,8 @@ async def _ask(email: str) -> tuple[Registration, str]:
     except BadRequest as error:
         problems = (f"{name}: {'; '.join(said)}" for name, said in (error.errors or {}).items())
         raise click.ClickException("; ".join(problems)) from None
-    passwords = Passwords()
-    try:
+    with closing(Passwords()) as passwords:
         return registration, await passwords.hash(registration.password)
-    finally:
-        passwords.close()
 
 
 def _read_password(email: str) -> str:

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
 import click
@@ -18,12 +18,16 @@ from service.db import migrations
 from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine
 from service.db.errors import DRIVER_ERRORS
 from service.errors import Unavailable
-from service.settings import Settings
+from service.observability.logging import configure_logging
+from service.settings import Settings, load_settings
 
 RETRY_PAUSE: Final = 1.0  # seconds
 CLOSE_TIMEOUT: Final = 1.0  # seconds
 # It has not started yet, its name is not known yet, or it is starting.
 _MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger: Final = logging.getLogger(__name__)
 
@@ -52,6 +56,18 @@ def database_target(settings: Settings) -> Iterator[DatabaseTarget]:
         url = SecretStr(server.url())
         home = settings.data_dir.resolve()
         yield DatabaseTarget(settings.model_copy(update={"database_url": url}), str(home))
+
+
+def run_with_database(
+    work: Callable[Concatenate[Settings, P], Coroutine[Any, Any, T]],
+    *arguments: P.args,
+    **options: P.kwargs,
+) -> T:
+    """Run a command's work with the environment's settings, on `database_target`'s database."""
+    settings = load_settings()
+    configure_logging(settings)
+    with database_target(settings) as target:
+        return asyncio.run(work(target.settings, *arguments, **options))
 
 
 @asynccontextmanager

@@ -1,14 +1,12 @@
 """`service demo`."""
 
-import asyncio
 import secrets
 
 import click
 
 from service.cli import demo_data
-from service.cli.database import connected, database_target, upgrade
-from service.observability.logging import configure_logging
-from service.settings import Settings, load_settings
+from service.cli.database import connected, run_with_database, upgrade
+from service.settings import Settings
 
 
 @click.command()
@@ -19,18 +17,15 @@ def demo(users: int, posts: int) -> None:
 
     Each run adds more, and ends with an email and a password to log in with.
     """
-    settings = load_settings()
-    if settings.production:
-        raise click.ClickException("`service demo` does not run in production.")
-    configure_logging(settings)
     password = secrets.token_urlsafe(12)
-    with database_target(settings) as target:
-        asyncio.run(_fill(target.settings, users, posts, password))
+    run_with_database(_fill, users, posts, password)
     click.echo(f"Log in as {demo_data.EMAIL} with the password {password}")
     click.echo(f"({users:,} users and {posts:,} posts were added; the new users share it.)")
 
 
 async def _fill(settings: Settings, users: int, posts: int, password: str) -> None:
+    if settings.production:
+        raise click.ClickException("`service demo` does not run in production.")
     await upgrade(settings)
     async with connected(settings) as connection:
         for label, count, fill in (

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import islice
 from random import Random
@@ -50,12 +51,10 @@ async def add_users(connection: Connection, count: int, password: str) -> AsyncI
     """Add people, all with this password, and the one to log in as; yields each batch's size."""
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     start = now() - SPAN
-    passwords = Passwords(threads=1)
-    try:
+    with closing(Passwords(threads=1)) as passwords:
         hashed = await passwords.hash(password)
-    finally:
-        passwords.close()
-    await connection.execute(_UPSERT_LOGIN, *_login(start, hashed))
+    login = new_id_at(start)
+    await connection.execute(_UPSERT_LOGIN, login, EMAIL, login.hex[-8:], hashed, start)
     number = await connection.fetchval(_LAST_NUMBER)
     people = _people(count, number, hashed)
     while batch := list(islice(people, BATCH)):
@@ -70,11 +69,6 @@ async def add_posts(connection: Connection, count: int) -> AsyncIterator[int]:
     while batch := list(islice(posts, BATCH)):
         await connection.copy_records_to_table("posts", records=batch, columns=_POST_COLUMNS)
         yield len(batch)
-
-
-def _login(start: datetime, hashed: str) -> tuple[object, ...]:
-    login = new_id_at(start)
-    return login, EMAIL, login.hex[-8:], hashed, start
 
 
 def _people(count: int, last: int, hashed: str) -> Iterator[User]:

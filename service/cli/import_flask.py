@@ -1,6 +1,5 @@
 """`service import-flask`."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Final
 
 import click
 
-from service.cli.database import connected, database_target, echo_steps, upgrade
+from service.cli.database import connected, echo_steps, run_with_database, upgrade
 from service.cli.messages import database_address
 from service.db.engine import create_engine
 from service.db.errors import DRIVER_ERRORS
@@ -16,11 +15,10 @@ from service.db.schema_version import schema_mismatch
 from service.importing.copying import Tally, copy_posts, copy_users
 from service.importing.destination import Destination
 from service.importing.dry_run import DryRun
-from service.importing.report import ReportError, open_report
-from service.importing.source import Source, SourceError
+from service.importing.report import open_report
+from service.importing.source import Source
 from service.importing.sources import open_source
-from service.observability.logging import configure_logging
-from service.settings import Settings, load_settings
+from service.settings import Settings
 
 SOME_REFUSED: Final = 2  # exit code
 
@@ -48,10 +46,7 @@ def import_flask(context: click.Context, url: str, dry_run: bool, report_path: P
     meanwhile too, stays as it is. So it can be run again: after an interruption, or for what
     came in since. The exit code is 2 when something could not be taken.
     """
-    settings = load_settings()
-    configure_logging(settings)
-    with database_target(settings) as target:
-        refused = asyncio.run(_import(target.settings, url, report_path, dry_run))
+    refused = run_with_database(_import, url, report_path, dry_run)
     if refused:
         click.echo(f"{refused:,} rows could not be taken: {report_path} says why.", err=True)
         context.exit(SOME_REFUSED)
@@ -60,13 +55,10 @@ def import_flask(context: click.Context, url: str, dry_run: bool, report_path: P
 async def _import(settings: Settings, url: str, report_path: Path, dry_run: bool) -> int:
     """Copy everything; returns how many rows were refused."""
     await _prepare(settings, dry_run)
-    try:
-        async with open_source(url) as source, _destination(settings, dry_run) as destination:
-            with open_report(report_path) as report:
-                users = await _copy("users", source, copy_users(source, destination, report))
-                posts = await _copy("posts", source, copy_posts(source, destination, report))
-    except (ReportError, SourceError) as error:
-        raise click.ClickException(str(error)) from error
+    async with open_source(url) as source, _destination(settings, dry_run) as destination:
+        with open_report(report_path) as report:
+            users = await _copy("users", source, copy_users(source, destination, report))
+            posts = await _copy("posts", source, copy_posts(source, destination, report))
     for table, tally in (("Users", users), ("Posts", posts)):
         click.echo(_sentence(table, tally, dry_run))
     return users.refused + posts.refused

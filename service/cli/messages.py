@@ -5,14 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import click
 
-from service.settings import Settings, SettingsError
-
-
-def explain(error: Exception) -> str:
-    """Return an error's sentence, introduced as a wrong setting where it is one."""
-    if isinstance(error, SettingsError):
-        return f"The settings are wrong. {error}"
-    return str(error)
+from service.settings import Settings
 
 
 def database_address(settings: Settings) -> str:

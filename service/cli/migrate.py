@@ -1,12 +1,8 @@
 """`service migrate`."""
 
-import asyncio
-
 import click
 
-from service.cli.database import database_target, echo_steps, upgrade
-from service.observability.logging import configure_logging
-from service.settings import load_settings
+from service.cli.database import echo_steps, run_with_database, upgrade
 
 
 @click.command()
@@ -24,10 +20,7 @@ def migrate(wait: float) -> None:
     The database is the one of DATABASE_URL, or without it the embedded one. Runs at the same
     time wait for one another.
     """
-    settings = load_settings()
-    configure_logging(settings)
-    with database_target(settings) as target:
-        steps = asyncio.run(upgrade(target.settings, wait))
+    steps = run_with_database(upgrade, wait)
     if not steps:
         click.echo("The schema is at head already.")
     echo_steps(steps)

@@ -2,14 +2,14 @@
 
 import asyncio
 import signal
+from contextlib import suppress
 
 import click
 
-from service.cli.database import database_target
+from service.cli.database import run_with_database
 from service.cli.signals import on_stop, restore_default
 from service.observability import tracing
-from service.observability.logging import configure_logging
-from service.settings import Settings, load_settings
+from service.settings import Settings
 from service.worker.worker import run_worker
 
 
@@ -20,15 +20,10 @@ def worker() -> None:
     Any number of workers may run. SIGTERM and Ctrl-C end it once the jobs in hand are done; a
     second signal ends it at once, and another worker does those jobs again.
     """
-    settings = load_settings()
-    configure_logging(settings)
     # SIGTERM ends it as Ctrl-C does, also while the database starts.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with database_target(settings) as target:
-            asyncio.run(_work(target.settings))
-    except KeyboardInterrupt:
-        pass
+    with suppress(KeyboardInterrupt):
+        run_with_database(_work)
 
 
 async def _work(settings: Settings) -> None:

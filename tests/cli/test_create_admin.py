@@ -1,13 +1,12 @@
 """`service create-admin`, and the list of failed jobs, as an operator runs them."""
 
 import asyncio
-from importlib import import_module
 
 import asyncpg
 import pytest
 from click.testing import CliRunner
 
-from service.cli import main
+from service.cli import database, main
 from service.testing.application import SECRET
 from service.testing.client import PASSWORD
 from tests.support.client import Client
@@ -16,9 +15,7 @@ from tests.support.client import Client
 @pytest.fixture(autouse=True)
 def _keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     # The log is this process' own, not the command's.
-    for command in ("create_admin", "jobs"):
-        module = import_module(f"service.cli.{command}")
-        monkeypatch.setattr(module, "configure_logging", lambda _settings: None)
+    monkeypatch.setattr(database, "configure_logging", lambda _settings: None)
 
 
 async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[int, str]:
