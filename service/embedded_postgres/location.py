@@ -69,12 +69,19 @@ def _linked_home(link: Path) -> Path:
     return home
 
 
-def _is_roots_own(folder: Path) -> bool:
+def _mode(folder: Path, owner: int) -> int | None:
+    """Return the mode of a folder that is the owner's; None for all else, links too."""
     try:
         found = folder.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and not found.st_mode & 0o022
+    except OSError:
+        return None
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == owner
+    return stat.S_IMODE(found.st_mode) if own else None
+
+
+def _is_roots_own(folder: Path) -> bool:
+    mode = _mode(folder, 0)
+    return mode is not None and not mode & 0o022
 
 
 def shared_folder(os_user: OsUser) -> Path:
@@ -114,7 +121,7 @@ def socket_folder(home: Path, os_user: OsUser) -> Path:
         os_user.chown(folder)
         return folder
     last = read_postmaster(home)
-    if last is not None and _is_private(last.socket_dir, os_user):
+    if last and _mode(last.socket_dir, os_user.uid) == 0o700 and _fits(last.socket_dir):
         return last.socket_dir  # those who use it know no other
     for base in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108
         if _fits(base / "service-pg-12345678") and base.is_dir() and os_user.can_reach(base):
@@ -128,12 +135,3 @@ def _fits(folder: Path) -> bool:
     """Short enough, and free of what clients split or quote, such as the comma between hosts."""
     path = str(folder / SOCKET)
     return len(path) <= SOCKET_PATH_LIMIT and re.fullmatch(r"[\w/.+-]+", path, re.ASCII) is not None
-
-
-def _is_private(folder: Path, os_user: OsUser) -> bool:
-    try:
-        found = folder.lstat()
-    except OSError:
-        return False
-    mine = found.st_uid == os_user.uid and stat.S_IMODE(found.st_mode) == 0o700
-    return stat.S_ISDIR(found.st_mode) and mine and _fits(folder)

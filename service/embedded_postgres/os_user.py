@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from service.embedded_postgres.errors import EmbeddedError
 from service.embedded_postgres.supervisor import ENVIRONMENT
@@ -37,13 +36,10 @@ class OsUser:
             timeout=seconds,
             cwd="/",
             env=ENVIRONMENT,
-            **self._identity(),
+            user=self.uid if self.dropped else None,
+            group=self.gid if self.dropped else None,
+            extra_groups=[] if self.dropped else None,
         )
-
-    def _identity(self) -> dict[str, Any]:
-        if not self.dropped:
-            return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def can_reach(self, folder: Path) -> bool:
         """Whether this user can pass through the folder and all those above it."""
@@ -61,13 +57,12 @@ def current_user() -> OsUser:
     """Return this process's user, which is not root. Raises EmbeddedError when it has no name."""
     uid = os.geteuid()
     try:
-        entry = pwd.getpwuid(uid)
+        return OsUser(uid, os.getegid(), pwd.getpwuid(uid).pw_name, dropped=False)
     except KeyError:
         raise EmbeddedError(
             f"The embedded PostgreSQL can't run as user id {uid}, which has no entry in "
             "/etc/passwd: add one, or set DATABASE_URL."
         ) from None
-    return OsUser(uid, os.getegid(), entry.pw_name, dropped=False)
 
 
 def fallback_user(*folders: Path) -> OsUser:

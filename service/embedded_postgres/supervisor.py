@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +61,16 @@ def open_lock(home: Path, name: str) -> int:
     return open_owned(home, f"{name}.lock")
 
 
+@contextlib.contextmanager
+def opened(home: Path, name: str) -> Iterator[int]:
+    """The descriptor of a lock, not yet locked, given up at the end."""
+    lock = open_lock(home, name)
+    try:
+        yield lock
+    finally:
+        os.close(lock)
+
+
 def try_lock(fd: int, operation: int = fcntl.LOCK_EX) -> bool:
     """Take the lock unless another open file holds it; a failure loses an older lock of `fd`."""
     try:
@@ -84,10 +95,9 @@ def send(home: Path, number: int) -> bool:
     if postmaster is None:
         return False
     try:
-        if Path("/proc/self").exists():
-            running_in = Path(f"/proc/{postmaster.pid}/cwd")
-            if not running_in.samefile(data_of(home)):
-                return False
+        running_in = Path(f"/proc/{postmaster.pid}/cwd")
+        if Path("/proc/self").exists() and not running_in.samefile(data_of(home)):
+            return False
         os.kill(postmaster.pid, number)
     except OSError:
         return False
@@ -97,11 +107,8 @@ def send(home: Path, number: int) -> bool:
 def shut_down(home: Path) -> bool:
     """End the server, for a caller that holds users.lock exclusively; whether it has ended."""
     socket_dir = getattr(read_postmaster(home), "socket_dir", None)
-    server = open_lock(home, "server")
-    try:
+    with opened(home, "server") as server:
         stopped = any(_stop_with(home, server, *step) for step in ESCALATION)
-    finally:
-        os.close(server)
     if stopped and socket_dir is not None and socket_dir.parent != home:
         with contextlib.suppress(OSError):
             socket_dir.rmdir()
@@ -125,7 +132,7 @@ def trim(log: Path, limit: int = LOG_LIMIT) -> None:
             os.truncate(log, 0)
 
 
-def _launch(home: Path, command: list[str], server: int, os_user: str) -> subprocess.Popen[bytes]:
+def _launch(command: list[str], server: int, os_user: str) -> subprocess.Popen[bytes]:
     who: dict[str, Any] = {}
     if os_user:
         uid, gid = map(int, os_user.split(":"))
@@ -174,7 +181,7 @@ def main(home: Path, server: str, os_user: str, *command: str) -> None:
     os.dup2(open_owned(home, log_of(home).name, os.O_WRONLY | os.O_APPEND), 2)
     child = None
     if command:
-        child = _launch(home, list(command), int(server), os_user)
+        child = _launch(list(command), int(server), os_user)
         os.close(int(server))
     _watch(home, child)
 

@@ -97,11 +97,11 @@ def test_programs_in_a_private_folder_are_copied_for_the_fallback_user(
         os_user = fallback_user() if ROOT else current_user()
         known = set(location.shared_folder(os_user).iterdir()) if ROOT else set()
         found = binaries.find_binaries(os_user)
-        assert found.bin.is_relative_to(private) is not ROOT
-        assert "PostgreSQL) 18" in os_user.run([found.postgres, "--version"]).stdout
+        assert found.is_relative_to(private) is not ROOT
+        assert "PostgreSQL) 18" in os_user.run([found / "postgres", "--version"]).stdout
         assert binaries.find_binaries(os_user) == found
         if ROOT:
-            (copy,) = [each for each in found.bin.parents if each.name.startswith("programs-")]
+            (copy,) = [each for each in found.parents if each.name.startswith("programs-")]
             assert not list(copy.parent.glob("partial-*"))
             if copy not in known:
                 shutil.rmtree(copy)
