@@ -79,11 +79,10 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
     """
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
+    longest = settings.database_statement_timeout + SILENCE if statement_timeout else None
     options: dict[str, Any] = {
         "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
-        "command_timeout": settings.database_statement_timeout + SILENCE
-        if statement_timeout
-        else None,
+        "command_timeout": longest,
         "server_settings": {"application_name": "service"},
     }
     if settings.database_pgbouncer:

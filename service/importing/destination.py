@@ -17,10 +17,7 @@ SET LOCAL statement_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL service.post_events = 'off'
 """
-KNOWN: Final = {
-    "users": "SELECT id FROM users WHERE id = ANY($1::uuid[])",
-    "posts": "SELECT id FROM posts WHERE id = ANY($1::uuid[])",
-}
+KNOWN: Final = "SELECT id FROM {table} WHERE id = ANY($1::uuid[])"
 # The lock keeps authors from being deleted before their posts are in.
 AUTHORS: Final = (
     "SELECT id, deleted_at FROM users WHERE id = ANY($1::uuid[]) ORDER BY id FOR KEY SHARE"
@@ -117,7 +114,7 @@ class Destination:
             yield
 
     async def _new(self, table: str, rows: Sequence[Row]) -> list[Row]:
-        known = await self._ids(KNOWN[table], [row.id for row in rows])
+        known = await self._ids(KNOWN.format(table=table), [row.id for row in rows])
         return [row for row in rows if row.id not in known]
 
     async def _authors(self, posts: Iterable[OldPost]) -> Deletions:
@@ -132,15 +129,12 @@ class Destination:
         columns = _columns(users, "id", "email", "username")
         refused = {}
         for row in await self._connection.fetch(self.clashes_sql, *columns):
-            owners = {name: row[name] for name in ("email", "username")}
             # Their own: the same id came twice, or another import was faster.
-            others = {
-                name: owner for name, owner in owners.items() if owner not in {None, row["id"]}
-            }
-            if others:
-                refused[row["id"]] = "; ".join(
-                    f"{name}: the account {owner} has it" for name, owner in others.items()
-                )
+            nobody_else = (None, row["id"])
+            taken = [name for name in ("email", "username") if row[name] not in nobody_else]
+            if taken:
+                reasons = (f"{name}: the account {row[name]} has it" for name in taken)
+                refused[row["id"]] = "; ".join(reasons)
         return refused
 
     async def _ids(self, statement: str, *values: object) -> set[UUID]:

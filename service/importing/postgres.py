@@ -41,9 +41,7 @@ class PostgresSource:
 
     async def count(self, table: str) -> int:
         with _explained():
-            statement = f"SELECT count(*) FROM {table}"  # noqa: S608 - a constant
-            count: int = await self._connection.fetchval(statement)
-        return count
+            return int(await self._connection.fetchval(f"SELECT count(*) FROM {table}"))  # noqa: S608 - a constant
 
     async def records(self, table: str) -> AsyncIterator[Record]:
         # As texts: PostgreSQL has times (infinity, before Christ) that the driver can't read.
@@ -71,10 +69,7 @@ async def open_postgres(dsn: str) -> AsyncIterator[PostgresSource]:
 
 async def _connect(dsn: str) -> Connection:
     try:
-        connection: Connection = await asyncpg.connect(
-            dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0
-        )
-        return connection
+        return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0)
     except asyncpg.PostgresError as error:
         reason = f"refuses the connection: {_first_line(error)}"
     except OSError:  # TimeoutError too

@@ -4,15 +4,8 @@ from collections.abc import AsyncIterator, Collection
 from typing import Final, Protocol
 
 USER_COLUMNS: Final = (
-    "id",
-    "email",
-    "username",
-    "password_hash",
-    "is_active",
-    "is_admin",
-    "created_at",
-    "updated_at",
-)
+    "id", "email", "username", "password_hash", "is_active", "is_admin", "created_at", "updated_at",
+)  # fmt: skip
 POST_COLUMNS: Final = ("id", "title", "content", "user_id", "created_at", "updated_at")
 TABLES: Final = {"users": USER_COLUMNS, "posts": POST_COLUMNS}
 

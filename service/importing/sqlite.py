@@ -25,8 +25,7 @@ class SQLiteSource:
     async def count(self, table: str) -> int:
         statement = f"SELECT count(*) FROM {table} WHERE rowid <= ?"  # noqa: S608 - a constant
         with _explained():
-            count: int = self._connection.execute(statement, [self._ends[table]]).fetchone()[0]
-        return count
+            return int(self._connection.execute(statement, [self._ends[table]]).fetchone()[0])
 
     async def records(self, table: str) -> AsyncIterator[Record]:
         statement = (
@@ -48,8 +47,7 @@ class SQLiteSource:
             columns = self._connection.execute(f"PRAGMA table_info({table})").fetchall()
             check_columns(table, [name for _, name, *_ in columns])
             statement = f"SELECT coalesce(max(rowid), 0) FROM {table}"  # noqa: S608 - a constant
-            last: int = self._connection.execute(statement).fetchone()[0]
-        return last
+            return int(self._connection.execute(statement).fetchone()[0])
 
 
 @asynccontextmanager
@@ -74,12 +72,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _connect_with(path: Path, option: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path.resolve()))}?{option}",
-        uri=True,
-        timeout=BUSY_TIMEOUT,
-        isolation_level=None,
-    )
+    uri = f"file:{quote(str(path.resolve()))}?{option}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
     connection.text_factory = _text
     try:
         connection.execute("SELECT count(*) FROM sqlite_master")

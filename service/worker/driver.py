@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -80,11 +80,9 @@ class PatientDriver(AsyncpgPoolDriver):
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
     """Wait, but no longer than until `stop` is set."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()
-    except TimeoutError:
-        pass
 
 
 @asynccontextmanager

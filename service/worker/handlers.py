@@ -28,23 +28,20 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
     """Return every clean-up by its name in the log."""
     retention = timedelta(days=settings.retention_days)
-
-    async def delete_retired_accounts(session: AsyncSession, now: datetime) -> int:
-        return await accounts.delete_retired_accounts(session, now - retention)
-
-    async def delete_old_events(session: AsyncSession, now: datetime) -> int:
-        return await events.delete_old_events(session, now - events.RETENTION)
-
-    async def delete_retired_posts(session: AsyncSession, now: datetime) -> int:
-        return await posts.delete_retired_posts(session, now - retention)
-
     return {
-        "accounts": delete_retired_accounts,
+        "accounts": _older_than(retention, accounts.delete_retired_accounts),
         "sessions": sessions.delete_expired_sessions,
         "mail links": links.delete_expired_links,
         "job records": queue.delete_old_records,
         "idempotency keys": idempotency.delete_expired_keys,
-        "posts": delete_retired_posts,
+        "posts": _older_than(retention, posts.delete_retired_posts),
         "post counts": posts.delete_orphaned_counts,
-        "post events": delete_old_events,
+        "post events": _older_than(events.RETENTION, events.delete_old_events),
     }
+
+
+def _older_than(age: timedelta, delete: Cleanup) -> Cleanup:
+    async def cleanup(session: AsyncSession, now: datetime) -> int:
+        return await delete(session, now - age)
+
+    return cleanup
