@@ -14,7 +14,7 @@ from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
 from service.auth.rows import UserRow
 from service.cli.database import run_with_database
-from service.db.database import Database, close_session
+from service.db.database import Database
 from service.errors import BadRequest
 from service.settings import Settings
 
@@ -47,15 +47,10 @@ async def _create_admin(settings: Settings, email: str) -> str:
 async def _grant(
     database: Database, known: UserRow | None, new: tuple[Registration, str] | None
 ) -> str:
-    session = database.session()
-    commit = False
-    try:
+    async with database.transaction() as session:
         user = await accounts.register(session, *new) if new else known
         assert user is not None  # noqa: S101 - it was found where none is to be made
         granted = await grant_admin(session, user.id)
-        commit = True
-    finally:
-        await close_session(session, commit=commit)
     if new:
         return f"Made the administrator {user.email}, with the username {user.username}."
     return f"{user.email} is an administrator {'now' if granted else 'already'}."

@@ -7,7 +7,6 @@ from typing import Final
 import click
 
 BACKLOG: Final = 1024
-UNSPECIFIED: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -42,11 +41,3 @@ def _explain(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EACCES:
         return f"Port {port} is not open to this user: set PORT to 1024 or higher."
     return f"It is not possible to listen on {host}, port {port}: {error.strerror}."
-
-
-def http_address(listener: socket.socket) -> str:
-    """The address to open in a browser on this machine."""
-    host, port = listener.getsockname()[:2]
-    if host in UNSPECIFIED:
-        host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -8,9 +8,9 @@ import click
 
 from service.cli.database import DatabaseTarget, database_target
 from service.cli.development_server import serve_development
-from service.cli.listener import http_address, listen
+from service.cli.listener import listen
 from service.observability.logging import configure_logging
-from service.settings import load_settings
+from service.settings import load_settings, local_url
 
 
 @click.command()
@@ -45,7 +45,7 @@ def run(reload: bool) -> None:
 
 
 def _announcement(listener: socket.socket, target: DatabaseTarget) -> Callable[[], None]:
-    address = http_address(listener)
+    address = local_url(*listener.getsockname()[:2])
 
     def announce() -> None:
         click.echo(f"Serving on {address}")

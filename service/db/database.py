@@ -1,11 +1,12 @@
 """The database: declarative base, engine, one session per request and THE one commit.
 
-Features get an AsyncSession, execute and flush; they never commit. `finish` is the only place
-that does.
+Features get an AsyncSession, execute and flush; they never commit. `close_session` is the only
+place that does.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -64,6 +65,17 @@ class Database:
         """Return a session that may write, and that takes a connection at its first statement."""
         return self._writers()
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session that is committed at the end of the block, or rolled back by an exception."""
+        session = self.session()
+        try:
+            yield session
+        except BaseException:
+            await close_session(session, commit=False)
+            raise
+        await close_session(session, commit=True)
+
     def read_session(self) -> ReadSession:
         """Return a session for reading only, which holds no connection between statements."""
         return self._idle.pop() if self._idle else self._readers()
@@ -121,8 +133,7 @@ class Database:
             metrics.add_gauge(f"database_pool_{part}", documentation, partial(self._usage_of, part))
 
     def _usage_of(self, part: str) -> float:
-        value: int = getattr(self.usage(), part)
-        return value
+        return float(getattr(self.usage(), part))
 
     async def probe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.

@@ -12,7 +12,7 @@ from service.importing.rows import OldPost, OldUser, Row
 from service.importing.source import USER_COLUMNS
 
 # Of one transaction, for a pooler may stand between. No event is written for an imported post.
-SETTINGS: Final = """
+OPTIONS: Final = """
 SET LOCAL statement_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL service.post_events = 'off'
@@ -110,7 +110,7 @@ class Destination:
     async def transaction(self) -> AsyncIterator[None]:
         """All or nothing of one batch."""
         async with self._connection.transaction():
-            await self._connection.execute(SETTINGS)
+            await self._connection.execute(OPTIONS)
             yield
 
     async def _new(self, table: str, rows: Sequence[Row]) -> list[Row]:

@@ -5,14 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Self
 
 from service.db.engine import Connection
-from service.importing.destination import (
-    ADD_USERS,
-    CLASHES,
-    NAMES,
-    SETTINGS,
-    Deletions,
-    Destination,
-)
+from service.importing.destination import ADD_USERS, CLASHES, NAMES, OPTIONS, Deletions, Destination
 from service.importing.rows import OldPost
 
 # Takes the accounts that would be added, with the indexes that refuse doubled names.
@@ -47,7 +40,7 @@ class DryRun(Destination):
         transaction = connection.transaction()
         await transaction.start()
         try:
-            await connection.execute(SETTINGS)
+            await connection.execute(OPTIONS)
             await connection.execute(REHEARSED)
             yield cls(connection)
         finally:

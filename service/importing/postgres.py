@@ -14,7 +14,7 @@ CONNECT_TIMEOUT: Final = 10  # seconds
 PREFETCH: Final = 200  # rows
 # The oldest account first: of emails equal but for case it is the one that is taken.
 ORDERS: Final = {"users": "ORDER BY created_at, id", "posts": ""}
-SETTINGS: Final = """
+OPTIONS: Final = """
 SET LOCAL statement_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL datestyle = 'ISO';
@@ -58,7 +58,7 @@ async def open_postgres(dsn: str) -> AsyncIterator[PostgresSource]:
     connection = await _connect(dsn)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await connection.execute(SETTINGS)
+            await connection.execute(OPTIONS)
             source = PostgresSource(connection)
             await source.check()
             yield source

@@ -1,13 +1,10 @@
 """What handlers of jobs get, and what they may raise."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from service.db.database import Database, close_session
+from service.db.database import Database
 from service.mail import Mailer
 from service.settings import Settings
 
@@ -19,17 +16,6 @@ class JobContext:
     settings: Settings
     database: Database
     mailer: Mailer
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session that is committed at the end of the block, or rolled back by an exception."""
-        session = self.database.session()
-        try:
-            yield session
-        except BaseException:
-            await close_session(session, commit=False)
-            raise
-        await close_session(session, commit=True)
 
 
 # A handler may run twice for one job: it must come to the same.

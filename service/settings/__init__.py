@@ -118,11 +118,7 @@ class Settings(BaseSettings):
     @property
     def public_address(self) -> str:
         """The URL of the service for people: PUBLIC_URL, else the address that it listens on."""
-        if self.public_url is not None:
-            return self.public_url
-        # An address for all interfaces cannot be connected to.
-        host = "localhost" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return self.public_url or local_url(self.host, self.port)
 
     @property
     def database_dsn(self) -> str:
@@ -155,6 +151,13 @@ class Settings(BaseSettings):
         if self.jwt_secret_key:
             check_production_secret("JWT_SECRET_KEY", self.jwt_secret_key)
         return self
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL, on this machine, of a server that listens on an address."""
+    # An address for all interfaces cannot be connected to.
+    host = "localhost" if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -29,7 +29,7 @@ async def _exhaust(context: JobContext, cleanup: Cleanup) -> int:
     deleted = 0
     while True:
         # A transaction each: a long backlog holds no locks for long.
-        async with context.transaction() as session:
+        async with context.database.transaction() as session:
             batch = await cleanup(session, clock.now())
         if batch == 0:
             return deleted

@@ -61,7 +61,7 @@ async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:
     """Send the mail of a link, unless the link has ended; a job."""
     link_id, purpose = UUID(payload["link"]), Purpose(payload["purpose"])
     secret = context.settings.secret_key.get_secret_value()
-    async with context.transaction() as session:
+    async with context.database.transaction() as session:
         link = await links.open_link(session, link_id, purpose, secret)
     if link is not None:
         mail = link_mail(link_id, purpose, link, context.settings.public_address)
@@ -70,5 +70,5 @@ async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:
 
 async def answer_reset_request(context: JobContext, payload: Mapping[str, Any]) -> None:
     """Enqueue the mail of a link for the account with an address, if there is one; a job."""
-    async with context.transaction() as session:
+    async with context.database.transaction() as session:
         await links.answer_reset_request(session, payload["email"], UUID(payload["link"]))
