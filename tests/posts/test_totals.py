@@ -249,15 +249,16 @@ async def test_total_within_the_cap_is_not_cached(
     assert len(totals) == 0
 
 
+@pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.proof)])
 async def test_totals_are_exact_after_each_storm_of_writes(
-    author: Client, settings: Settings, db: "asyncpg.Connection"
+    author: Client, settings: Settings, db: "asyncpg.Connection", rounds: int
 ) -> None:
     authors = [author, await author.sign_up()]
     posts = [await apples(db, each, 2 * ENOUGH) for each in authors]
     choose = random.Random(8)
     async with running(settings) as another:
         writers = [*authors, *(Client(another, each.token) for each in authors)]
-        for _ in range(30):
+        for _ in range(rounds):
             kind = choose.choice(["apple", "pear", "delete", "restore"])
             storms = (
                 storm(writer, kind, choose.sample(posts[number % 2], 4))

@@ -29,6 +29,7 @@ async def test_documented_suites_pass_in_strict_mode(tmp_path: Path) -> None:
     assert PASSED in await run_suites(tmp_path, SUITES)
 
 
+@pytest.mark.proof
 async def test_documented_suites_pass_in_auto_mode_with_session_loops_under_xdist(
     tmp_path: Path,
 ) -> None:
