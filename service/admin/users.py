@@ -79,7 +79,7 @@ def _kinds(before: UserRow, values: dict[str, bool]) -> Iterator[Kind]:
 
 
 async def grant_admin(session: AsyncSession, user_id: UUID) -> bool:
-    """Make an account an administrator, and return whether it was none and is not deleted."""
+    """Make an account an administrator; return False if it is one already or is deleted."""
     statement = (
         update(User)
         .where(User.id == user_id, NOT_DELETED, User.is_admin.is_(False))

@@ -1,1 +1,1 @@
-"""Who is calling: tokens, passwords, the principal, login and refresh."""
+"""Authentication: tokens, passwords, the principal, login and refresh."""

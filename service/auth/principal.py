@@ -110,7 +110,7 @@ class TokenAuth(QuartAuth):
         self.tokens = tokens
 
     def resolve_user(self) -> Principal:
-        """Return the principal of the access token, which never raises: open routes ask, too."""
+        """Return the principal of the access token, without raising: open routes ask, too."""
         return self.read(TokenType.ACCESS)
 
     def read(self, kind: TokenType) -> Principal:

@@ -37,7 +37,7 @@ def show_user(user: UserRow) -> Mapping[str, object]:
 
 
 class Credentials(BaseModel):
-    """Email and password, of which a login checks only the length."""
+    """Email and password, of which only the length is validated."""
 
     model_config = example({"email": "ada@example.com", "password": "correct horse battery staple"})
 

@@ -43,8 +43,8 @@ class ProvenTotal:
         gained = now.posts - self.then.posts + lost
         return (
             now.author_id == self.then.author_id
-            # Negative on another database than before. (A standby that took over is not noticed if
-            # it has lost more posts since than never reached it.)
+            # Negative on another database than before. (A standby that took over goes unnoticed
+            # once it has counted more losses than it missed.)
             and 0 <= lost < self.found - search.TOTAL_CAP
             and 0 <= gained <= _GAINS
         )

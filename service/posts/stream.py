@@ -125,7 +125,7 @@ class PostStream:
         with self._clients.opened(abort) as client:
             yield sse.begin(position)
             while True:
-                # Once the client is live, its buffer has every event that is read after this page.
+                # Once the client is live, every event after the page read here is in its buffer.
                 was_live = client.live
                 page = await self._read_missed(position)
                 client.took()
@@ -230,7 +230,7 @@ class PostStream:
             async with self._reading() as connection:
                 page = await read_page(connection, self._position or Position(0, 0))
             if page.messages:
-                # Clients that become live from here on have read these events from the table.
+                # Clients that become live from here on find these events in the table.
                 self._position = page.messages[-1].position
                 await self._clients.publish(page.messages)
             if not page.full:
