@@ -26,8 +26,8 @@ def verify_werkzeug(password: str, hashed: str) -> bool:
         method, salt, expected = hashed.split("$")
         name, *parameters = method.split(":")
         derive = _scrypt if name == "scrypt" else _pbkdf2
-        derived = derive(password.encode(), salt.encode(), *parameters)
-        return hmac.compare_digest(derived, bytes.fromhex(expected))
+        digest = bytes.fromhex(expected)  # first: a malformed hash costs no derivation
+        return hmac.compare_digest(derive(password.encode(), salt.encode(), *parameters), digest)
     except (ValueError, TypeError):
         return False
 
