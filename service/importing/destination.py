@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from asyncpg import UniqueViolationError
+
 from service.db.engine import Connection
 from service.importing.rows import OldPost, OldUser, Row
 from service.importing.source import USER_COLUMNS
@@ -39,6 +41,9 @@ ORDER BY position
 ON CONFLICT DO NOTHING
 RETURNING id
 """
+POST_COLUMNS: Final = (
+    "id", "author_id", "title", "content", "created_at", "updated_at", "deleted_at",
+)  # fmt: skip
 ADD_POSTS: Final = """
 INSERT INTO posts (id, author_id, title, content, created_at, updated_at, deleted_at)
 SELECT * FROM unnest(
@@ -102,9 +107,17 @@ class Destination:
 
     async def insert_posts(self, posts: Sequence[OldPost], authors: Deletions) -> int:
         """Insert posts, those of deleted accounts as deleted with them; returns how many."""
-        names = ("id", "user_id", "title", "content", "created_at", "updated_at")
-        deletions = [authors[post.user_id] for post in posts]
-        return len(await self._ids(ADD_POSTS, *_columns(posts, *names), deletions))
+        rows = [_post_row(post, authors[post.user_id]) for post in posts]
+        try:
+            # COPY takes half of an INSERT's time, but has no ON CONFLICT.
+            async with self._connection.transaction():
+                await self._connection.copy_records_to_table(
+                    "posts", records=rows, columns=POST_COLUMNS
+                )
+        except UniqueViolationError:  # an id came twice, or another import was faster
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            return len(await self._ids(ADD_POSTS, *columns))
+        return len(rows)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -139,6 +152,13 @@ class Destination:
 
     async def _ids(self, statement: str, *values: object) -> set[UUID]:
         return {row["id"] for row in await self._connection.fetch(statement, *values)}
+
+
+def _post_row(post: OldPost, deleted_at: datetime | None) -> tuple[object, ...]:
+    return (
+        post.id, post.user_id, post.title, post.content, post.created_at, post.updated_at,
+        deleted_at,
+    )  # fmt: skip
 
 
 def _columns(rows: Sequence[object], *names: str) -> list[list[object]]:

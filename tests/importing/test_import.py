@@ -169,3 +169,15 @@ async def test_rows_that_cannot_be_imported_are_reported(
     for secret in [*QUICK_HASHES.values(), "md5$of$old", "User12@"]:
         assert secret not in done.output
         assert secret not in (settings.data_dir / "report.jsonl").read_text()
+
+
+async def test_post_whose_id_is_written_in_two_ways_is_imported_once(
+    invoke: Invoke, settings: Settings, db: "asyncpg.Connection[Any]", old_url: str
+) -> None:
+    twice = [post(1, 0), post(1, 0, id=an_id("post", 1).upper()), post(2, 0)]
+    await asyncio.to_thread(fill, old_url, [user(0)], twice)
+    done = await run_import(invoke, settings, old_url)
+    assert (done.code, done.refused) == (0, {}), done.output
+    assert done.counts == {"users": (1, 1, 0, 0), "posts": (3, 2, 1, 0)}
+    assert await db.fetchval("SELECT sum(posts) FROM post_counts") == 2
+    assert await db.fetchval("SELECT count(*) FROM posts") == 2
