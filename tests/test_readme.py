@@ -23,7 +23,10 @@ def first_column(title: str) -> list[str]:
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
 
 
-@pytest.fixture(params=["curl", "stand-in"] if shutil.which("curl") else ["stand-in"])
+CURLS = [pytest.param("curl", marks=pytest.mark.proof)] if shutil.which("curl") else []
+
+
+@pytest.fixture(params=[*CURLS, "stand-in"])
 def curl(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """An environment with curl: the machine's own, and one for machines that have none."""
     path = os.environ["PATH"]

@@ -46,6 +46,7 @@ class Recipe:
         return code
 
 
+@pytest.mark.proof
 def test_a_route_added_by_the_recipe_answers(
     project: Path, database_url: str, tmp_path: Path
 ) -> None:

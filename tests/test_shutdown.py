@@ -107,7 +107,9 @@ async def not_ready(port: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
+)
 async def test_idle_process_ends_at_once(
     number: signal.Signals, database_url: str, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ def register(address: str) -> Any:
     return json.loads(fetch(f"{address}/auth/register", json.dumps(PERSON).encode()))
 
 
+@pytest.mark.proof
 def test_embedded_data_is_shared_and_outlives_its_servers(tmp_path: Path) -> None:
     options = {"cwd": tmp_path, "data_dir": tmp_path / "data", "port": 0}
     with started("run", **options) as first:

@@ -45,6 +45,7 @@ def test_reload_serves_changed_code_and_survives_mistakes(
     assert (exit_code, output) == (0, "Stopped.\n")
 
 
+@pytest.mark.proof
 def test_server_ends_with_its_reloader(project: Path, database_url: str, tmp_path: Path) -> None:
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
     with started("run", "--reload", cwd=tmp_path, project=project, **options) as process:

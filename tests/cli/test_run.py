@@ -69,7 +69,9 @@ async def until_blocked(db: "asyncpg.Connection[Any]") -> None:
         await db.execute("SELECT pg_stat_clear_snapshot(), pg_sleep(0.01)")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
+)
 async def test_run_stops_at_once_whatever_its_clients_do(
     server: Process, db: "asyncpg.Connection[Any]", number: int
 ) -> None:
@@ -107,7 +109,9 @@ def test_run_prints_its_addresses_and_nothing_more(server: Process, database_url
     assert "hypercorn" not in errors  # neither an access log nor its own announcement
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
+)
 async def test_run_stops_while_waiting_for_another_migration(
     db: "asyncpg.Connection[Any]", database_url: str, tmp_path: Path, number: int
 ) -> None:

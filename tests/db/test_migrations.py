@@ -90,6 +90,7 @@ async def test_models_and_migrations_agree(engine: AsyncEngine) -> None:
     assert await problem(engine) is None
 
 
+@pytest.mark.proof
 async def test_four_processes_that_upgrade_at_once_all_succeed(
     engine: AsyncEngine, empty_url: str
 ) -> None:

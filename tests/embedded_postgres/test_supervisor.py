@@ -6,6 +6,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from service import embedded_postgres
 from service.embedded_postgres import supervisor
 from tests.support.embedded import Owner, free, postmaster_pid, supervisor_pids, until, value
@@ -53,6 +55,7 @@ async def test_four_processes_make_one_cluster(data_dir: Path, owner: Callable[[
     assert free(data_dir / "postgres", "server")
 
 
+@pytest.mark.proof
 async def test_starts_that_meet_a_stop_never_fail(
     data_dir: Path, owner: Callable[[], Owner]
 ) -> None:
@@ -68,6 +71,7 @@ async def test_starts_that_meet_a_stop_never_fail(
         assert third.leave() == "left"
 
 
+@pytest.mark.proof
 async def test_killed_supervisor_is_replaced_by_the_next_start(data_dir: Path) -> None:
     with embedded_postgres.start(data_dir, durable=False) as first:
         home = first.data_dir
@@ -90,6 +94,7 @@ def test_server_without_supervisor_is_stopped_by_its_last_user(data_dir: Path) -
     assert free(server.data_dir, "server")
 
 
+@pytest.mark.proof
 async def test_supervisor_of_an_adopted_server_ends_it(
     data_dir: Path, owner: Callable[[], Owner]
 ) -> None:
@@ -106,6 +111,7 @@ async def test_supervisor_of_an_adopted_server_ends_it(
     until(lambda: free(home, "server"), 5)
 
 
+@pytest.mark.proof
 async def test_stale_pid_file_naming_a_living_process_harms_nobody(data_dir: Path) -> None:
     with embedded_postgres.start(data_dir, durable=False) as server:
         pid_file = server.data_dir / "data" / "postmaster.pid"
@@ -119,6 +125,7 @@ async def test_stale_pid_file_naming_a_living_process_harms_nobody(data_dir: Pat
             assert await value(server, "SELECT 1") == 1
 
 
+@pytest.mark.proof
 async def test_interrupt_from_the_terminal_leaves_the_server_to_its_owner(
     data_dir: Path, owner: Callable[[], Owner]
 ) -> None:

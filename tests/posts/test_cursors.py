@@ -101,6 +101,7 @@ async def test_cursor_and_page_exclude_each_other(author: Client, db: "asyncpg.C
     assert (await author.get(f"/api/posts?cursor={cursor}&page=1")).status == 400
 
 
+@pytest.mark.proof
 async def test_cursor_reader_sees_each_lasting_post_exactly_once(
     author: Client, db: "asyncpg.Connection"
 ) -> None:

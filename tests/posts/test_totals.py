@@ -203,6 +203,7 @@ async def test_changes_count_as_losses_when_posts_may_stop_matching(
     assert await db.fetchval(LOSSES) == before + lost
 
 
+@pytest.mark.proof
 async def test_losses_of_many_posts_are_counted_in_linear_time(
     author: Client, db: "asyncpg.Connection"
 ) -> None:

@@ -25,6 +25,7 @@ def test_documentation_shows_a_suite_of_ten_lines() -> None:
     assert len(SUITES[0].splitlines()) <= 10
 
 
+@pytest.mark.proof
 async def test_documented_suites_pass_in_strict_mode(tmp_path: Path) -> None:
     assert PASSED in await run_suites(tmp_path, SUITES)
 

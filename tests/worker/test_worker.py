@@ -115,7 +115,9 @@ class TestDelivery:
         assert len(smtp.mails) == 1
         assert (await client.post("/auth/email/verify", {"token": token(mail)})).status == 204
 
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize(
+        "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
+    )
     async def test_worker_finishes_its_job_at_a_signal(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection,
         number: signal.Signals,
