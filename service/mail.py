@@ -7,6 +7,7 @@ leave this machine; `smtps://` speaks TLS from the start; `log:` writes the mail
 import asyncio
 import ipaddress
 import re
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
@@ -153,13 +154,13 @@ def compose(mail: MailMessage, sender: str) -> EmailMessage:
 
 
 def _envelope(address: str) -> str:
-    """Return an address with its domain as the DNS writes it (IDNA).
+    """Return an address in NFC (RFC 6532, §3.1), with its domain as the DNS writes it (IDNA).
 
     Raises Undeliverable for what could be taken for several addresses, or for more than one line.
     """
     if not _ADDRESS.fullmatch(address):
         raise Undeliverable("the address is not one that mail can be sent to")
-    local, domain = _split(address)
+    local, domain = _split(unicodedata.normalize("NFC", address))
     if not domain.isascii():
         # Syntax only: the library knows IDNA 2008, Python's own codec that of 2003.
         domain = validate_email(

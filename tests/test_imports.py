@@ -8,7 +8,7 @@ TESTS = Path(__file__).parent
 SERVICE = TESTS.parent / "service"
 # From left to right; rooms that share a place may import one another.
 ROOMS = (
-    ("settings", "errors", "clock", "ids"),
+    ("settings", "errors", "clock", "ids", "canonical"),
     ("observability",),
     ("db",),
     ("mail",),

@@ -16,9 +16,10 @@ from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, record_own
 from service.auth import sessions
-from service.auth.credentials import COLUMNS, NOT_DELETED
+from service.auth.credentials import COLUMNS, NOT_DELETED, key_columns
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
+from service.canonical import email_key
 from service.db.errors import violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
@@ -82,7 +83,8 @@ async def _insert_named(
 
 async def _insert(session: AsyncSession, email: str, username: str, password_hash: str) -> UserRow:
     statement = insert(User).returning(*COLUMNS)
-    values = {"id": new_id(), "email": email, "username": username, "password_hash": password_hash}
+    names = {"email": email, "username": username}
+    values = {"id": new_id(), **names, **key_columns(names), "password_hash": password_hash}
     try:
         # In a savepoint, because a taken name must not end the transaction.
         async with session.begin_nested():
@@ -93,9 +95,9 @@ async def _insert(session: AsyncSession, email: str, username: str, password_has
 
 def _conflict(error: IntegrityError) -> Exception:
     match violated_constraint(error):
-        case "uq_users_lower_email":
+        case "uq_users_email_key":
             return EmailTaken()
-        case "uq_users_lower_username":
+        case "uq_users_username_key":
             return UsernameTaken()
         case _:
             return error
@@ -115,13 +117,15 @@ async def change_profile(
 ) -> UserRow:
     """Change username or email, and return the account; `before` is the account as it was.
 
-    A new email must be verified again. Raises EmailTaken or UsernameTaken.
+    A new email must be verified again, but not another spelling of the same. Raises EmailTaken or
+    UsernameTaken.
     """
     columns = before._mapping
     values = {name: value for name, value in change.given().items() if columns[name] != value}
     if not values:
         return before
-    new_email = "email" in values and values["email"].lower() != before.email.lower()
+    new_email = "email" in values and email_key(values["email"]) != email_key(before.email)
+    values |= key_columns(values)
     if new_email:
         values["email_verified_at"] = None
     statement = update(User).where(User.id == before.id, NOT_DELETED).returning(*COLUMNS)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.accounts import guard_last_admin
@@ -12,6 +12,7 @@ from service.audit.events import Kind, record
 from service.auth.credentials import COLUMNS, NOT_DELETED
 from service.auth.models import User
 from service.auth.rows import UserRow
+from service.canonical import email_key, username_key
 from service.errors import NotFound
 from service.web.client import INTERNAL, Origin
 from service.web.pagination import Position, Slice, follows, newest_first
@@ -32,13 +33,22 @@ async def list_accounts(
     """Return accounts, newest first, with `part` in their email or username, in any case."""
     statement = _accounts.order_by(*newest_first(User)).limit(limit + 1)
     if part:
-        in_email = User.email.icontains(part, autoescape=True)
-        in_username = User.username.icontains(part, autoescape=True)
-        statement = statement.where(in_email | in_username)
+        statement = statement.where(or_(*_matches(part)))
     if after is not None:
         statement = statement.where(follows(User))
     rows = await session.execute(statement, after.values if after else {})
     return Slice.cut(list(rows.all()), limit)
+
+
+def _matches(part: str) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of which one holds for a part of what is shown, or of its key.
+
+    PostgreSQL knows the cases of letters as its locale does, which may be none beyond ASCII.
+    """
+    for column in (User.email, User.username):
+        yield column.icontains(part, autoescape=True)
+    yield User.email_key.contains(email_key(part), autoescape=True)
+    yield User.username_key.contains(username_key(part), autoescape=True)
 
 
 async def read_account(session: AsyncSession, user_id: UUID) -> UserRow:

@@ -1,14 +1,15 @@
 """Accounts and the hashes of their passwords, as a login looks them up."""
 
+from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.auth.rows import CredentialsRow, PasswordRow
-from service.web.fields import comparable_email
+from service.canonical import email_key, username_key
 
 # The columns of a UserRow.
 _users: Final = User.__table__.c
@@ -25,13 +26,21 @@ NOT_DELETED: Final = _users.deleted_at.is_(None)
 
 
 def has_email(email: str) -> ColumnElement[bool]:
-    """Return the condition that an account has an email, in any case."""
-    # PostgreSQL lowers both sides, because Python lowers some letters (İ, a last Σ) differently.
-    return func.lower(User.email) == func.lower(comparable_email(email))
+    """Return the condition that an account has an email, in any spelling."""
+    return User.email_key == email_key(email)
+
+
+def key_columns(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of the keys that belong to an email, a username or both, by their names.
+
+    Every statement that writes one of these writes its key, too.
+    """
+    makers = {"email": email_key, "username": username_key}
+    return {f"{name}_key": make(values[name]) for name, make in makers.items() if name in values}
 
 
 async def find_credentials(session: AsyncSession, email: str) -> CredentialsRow | None:
-    """Return the account that has an email, in any case, with its password's hash, or None."""
+    """Return the account that has an email, in any spelling, and its password's hash, or None."""
     statement = select(*COLUMNS, User.password_hash, User.password_changed_at)
     found = await session.execute(statement.where(has_email(email), NOT_DELETED))
     return found.one_or_none()

@@ -15,13 +15,17 @@ _KEPT = text("deleted_at IS NULL")
 
 
 class User(Base):
-    """An account, whose email and username are unique in any case until it is deleted."""
+    """An account, whose email and username are unique by their keys until it is deleted."""
 
     __tablename__ = "users"
 
     id: Mapped[UUID] = mapped_column(Id, primary_key=True)
     email: Mapped[str] = mapped_column(String(EMAIL_MAX))
     username: Mapped[str] = mapped_column(String(USERNAME_MAX))
+    # By email_key() and username_key(): they make accounts unique and find them. Compared bytewise
+    # (collation "C"), because the database's locale must not matter.
+    email_key: Mapped[str] = mapped_column(Text(collation="C"))
+    username_key: Mapped[str] = mapped_column(Text(collation="C"))
     password_hash: Mapped[str] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -34,8 +38,8 @@ class User(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
-        Index("uq_users_lower_email", func.lower(email), unique=True, postgresql_where=_KEPT),
-        Index("uq_users_lower_username", func.lower(username), unique=True, postgresql_where=_KEPT),
+        Index("uq_users_email_key", email_key, unique=True, postgresql_where=_KEPT),
+        Index("uq_users_username_key", username_key, unique=True, postgresql_where=_KEPT),
         Index("ix_users_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
         # Newest first, as operators list them.
         Index("ix_users_newest", created_at.desc(), id.desc()),

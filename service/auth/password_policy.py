@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
+from service.canonical import caseless
 from service.errors import BadRequest
 from service.web.request_state import find_request_state
 
@@ -34,7 +35,7 @@ def refuse_common(password: str) -> str:
     state = find_request_state()
     if state is not None and not state.app.settings.common_passwords_refused:
         return password
-    if password.lower() in common_passwords():
+    if caseless(password) in common_passwords():
         raise ValueError("is one of the most common passwords")
     return password
 
@@ -43,6 +44,6 @@ def refuse_names(
     password: str, *, email: str, username: str | None, field: str = "password"
 ) -> None:
     """Raise BadRequest, naming the field, for the account's email or username, in any case."""
-    names = {email.lower(), email.rpartition("@")[0].lower(), (username or "").lower()}
-    if password.lower() in names:
+    names = (email, email.rpartition("@")[0], username or "")
+    if caseless(password) in map(caseless, names):
         raise BadRequest(errors={field: ["must not be the email address or the username"]})

@@ -28,6 +28,7 @@ from service.auth.principal import (
 )
 from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
+from service.canonical import email_key
 from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.client import origin
@@ -55,7 +56,8 @@ LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled)
 async def login(data: schemas.Credentials) -> Response:
     """Open a session with email and password."""
     by_cookie = _wants_cookies()
-    await ratelimit.enforce("LOGIN_ACCOUNT", data.email.lower(), strict=True)
+    key = email_key(data.email)
+    await ratelimit.enforce("LOGIN_ACCOUNT", key, strict=True)
     user = await credentials.find_credentials(db_session(), data.email)
     await release()
     matches = await passwords().verify(data.password, user.password_hash if user else None)
@@ -65,7 +67,7 @@ async def login(data: schemas.Credentials) -> Response:
         await record_failure(db_session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
     # Only failures count.
-    await ratelimit.refund("LOGIN_ACCOUNT", data.email.lower(), strict=True)
+    await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
     new_hash = await _upgraded_hash(data.password, user.password_hash)
     token = await log_in(db_session(), user, session_policy(), origin(), new_hash=new_hash)
     return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from service.auth.passwords import Passwords
+from service.canonical import email_key, username_key
 from service.cli import demo_text
 from service.clock import now
 from service.db.engine import Connection
@@ -23,17 +24,23 @@ MAX_AUTHORS: Final = 10_000
 
 # Any number: the runs of one database take turns.
 _LOCK: Final = 7_042_002
-_USER_COLUMNS: Final = ("id", "email", "username", "password_hash", "created_at", "updated_at")
+_USER_COLUMNS: Final = (
+    "id", "email", "username", "email_key", "username_key", "password_hash", "created_at",
+    "updated_at",
+)  # fmt: skip
 _POST_COLUMNS: Final = ("id", "author_id", "title", "content", "created_at", "updated_at")
 _LAST_NUMBER: Final = rf"""
 SELECT coalesce(max(substring(email from '\.(\d+)@')::bigint), 0) FROM users
 WHERE email LIKE '%@{DOMAIN}'
 """  # noqa: S608 - made of constants
 _UPSERT_LOGIN: Final = """
-INSERT INTO users (id, email, username, password_hash, created_at, updated_at)
-SELECT $1, $2, CASE WHEN EXISTS (SELECT FROM users WHERE lower(username) = 'demo')
-    THEN 'demo-' || $3 ELSE 'demo' END, $4, $5, $5
-ON CONFLICT (lower(email)) WHERE deleted_at IS NULL
+INSERT INTO users (
+    id, email, username, email_key, username_key, password_hash, created_at, updated_at
+)
+SELECT $1, $2, name, $3, name, $5, $6, $6
+FROM (SELECT CASE WHEN EXISTS (SELECT FROM users WHERE username_key = 'demo')
+    THEN 'demo-' || $4 ELSE 'demo' END AS name) AS free
+ON CONFLICT (email_key) WHERE deleted_at IS NULL
     DO UPDATE SET password_hash = excluded.password_hash
 """
 _AUTHORS: Final = f"""
@@ -43,7 +50,7 @@ SELECT id, created_at FROM (
 ) AS chosen ORDER BY created_at
 """  # noqa: S608 - made of constants
 
-User = tuple[UUID, str, str, str, datetime, datetime]
+User = tuple[UUID, str, str, str, str, str, datetime, datetime]
 Post = tuple[UUID, UUID, str, str, datetime, datetime]
 
 
@@ -54,7 +61,8 @@ async def add_users(connection: Connection, count: int, password: str) -> AsyncI
     with closing(Passwords(threads=1)) as passwords:
         hashed = await passwords.hash(password)
     login = new_id_at(start)
-    await connection.execute(_UPSERT_LOGIN, login, EMAIL, login.hex[-8:], hashed, start)
+    key, suffix = email_key(EMAIL), login.hex[-8:]
+    await connection.execute(_UPSERT_LOGIN, login, EMAIL, key, suffix, hashed, start)
     number = await connection.fetchval(_LAST_NUMBER)
     people = _people(count, number, hashed)
     while batch := list(islice(people, BATCH)):
@@ -76,7 +84,8 @@ def _people(count: int, last: int, hashed: str) -> Iterator[User]:
     for number, moment in enumerate(_moments(random, count), last + 1):
         username = ".".join((*demo_text.name(random), str(number)))
         email = f"{username}@{DOMAIN}"
-        yield new_id_at(moment), email, username, hashed, moment, moment
+        keys = email_key(email), username_key(username)
+        yield new_id_at(moment), email, username, *keys, hashed, moment, moment
 
 
 def _posts(count: int, authors: list[tuple[UUID, datetime]]) -> Iterator[Post]:

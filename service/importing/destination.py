@@ -27,14 +27,17 @@ AUTHORS: Final = (
 ADD_USERS: Final = """
 INSERT INTO {table} (
     id, email, username, password_hash, is_active, is_admin, created_at, updated_at,
-    password_changed_at
+    email_key, username_key, password_changed_at
 )
-SELECT id, email, username, password_hash, is_active, is_admin, created_at, updated_at, updated_at
+SELECT
+    id, email, username, password_hash, is_active, is_admin, created_at, updated_at,
+    email_key, username_key, updated_at
 FROM unnest(
     $1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::boolean[],
-    $7::timestamptz[], $8::timestamptz[]
+    $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[]
 ) WITH ORDINALITY AS old (
-    id, email, username, password_hash, is_active, is_admin, created_at, updated_at, position
+    id, email, username, password_hash, is_active, is_admin, created_at, updated_at,
+    email_key, username_key, position
 )
 {where}
 ORDER BY position
@@ -53,14 +56,16 @@ SELECT * FROM unnest(
 ON CONFLICT DO NOTHING
 RETURNING id
 """
-NAMES: Final = "SELECT id, email, username FROM users WHERE deleted_at IS NULL"
+NAMES: Final = "SELECT id, email_key, username_key FROM users WHERE deleted_at IS NULL"
 CLASHES: Final = """
 WITH names AS NOT MATERIALIZED ({names})
 SELECT old.id,
-    (SELECT id FROM names WHERE lower(names.email) = lower(old.email) LIMIT 1) AS email,
-    (SELECT id FROM names WHERE lower(names.username) = lower(old.username) LIMIT 1) AS username
-FROM unnest($1::uuid[], $2::text[], $3::text[]) AS old (id, email, username)
+    (SELECT id FROM names WHERE names.email_key = old.email_key LIMIT 1) AS email,
+    (SELECT id FROM names WHERE names.username_key = old.username_key LIMIT 1) AS username
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS old (id, email_key, username_key)
 """
+
+KEYS: Final = ("email_key", "username_key")
 
 Deletions = Mapping[UUID, datetime | None]
 
@@ -87,7 +92,7 @@ class Destination:
         """Add the accounts that are not here; refuses those whose email or username is taken."""
         async with self.transaction():
             new = await self._new("users", users)
-            columns = _columns(new, *USER_COLUMNS)
+            columns = _columns(new, *USER_COLUMNS, *KEYS)
             added = await self._ids(self.add_users_sql, *columns)
             left = [user for user in new if user.id not in added]
             return Outcome(len(added), await self._clashes(left))
@@ -139,7 +144,7 @@ class Destination:
         """Return, for accounts that were not added, which others have their names."""
         if not users:
             return {}
-        columns = _columns(users, "id", "email", "username")
+        columns = _columns(users, "id", *KEYS)
         refused = {}
         for row in await self._connection.fetch(self.clashes_sql, *columns):
             # Their own: the same id came twice, or another import was faster.

@@ -14,12 +14,12 @@ REHEARSED: Final = (
 )
 NOT_TAKEN: Final = """
 WHERE NOT EXISTS (
-    SELECT FROM users WHERE deleted_at IS NULL AND lower(users.email) = lower(old.email)
+    SELECT FROM users WHERE deleted_at IS NULL AND users.email_key = old.email_key
 ) AND NOT EXISTS (
-    SELECT FROM users WHERE deleted_at IS NULL AND lower(users.username) = lower(old.username)
+    SELECT FROM users WHERE deleted_at IS NULL AND users.username_key = old.username_key
 )
 """
-REHEARSED_NAMES: Final = f"{NAMES} UNION ALL SELECT id, email, username FROM rehearsed"  # noqa: S608
+REHEARSED_NAMES: Final = f"{NAMES} UNION ALL SELECT id, email_key, username_key FROM rehearsed"  # noqa: S608
 EVERYONE: Final = """
 SELECT id, deleted_at FROM users WHERE id = ANY($1::uuid[])
 UNION ALL SELECT id, deleted_at FROM rehearsed WHERE id = ANY($1::uuid[])

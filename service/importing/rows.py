@@ -6,21 +6,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from service.auth.models import USERNAME_MAX
+from service.canonical import email_key, username_key
 from service.ids import parse_id
 from service.importing.source import Record
 from service.posts.models import CONTENT_MAX, TITLE_MAX
-from service.web.fields import EMAIL_MAX, NonBlank, comparable_email
+from service.web.fields import EMAIL_MAX, NonBlank
 
 HASH_MAX: Final = 255
 # Times as SQLite and PostgreSQL store and show them, an offset from UTC at most added.
@@ -85,12 +79,21 @@ class OldRow(BaseModel):
 class OldUser(OldRow):
     """An account, whose name and password today's rules need not allow."""
 
-    # Without letters' normal form its owner could not log in: comparisons use it.
-    email: Annotated[OldText, Field(max_length=EMAIL_MAX), AfterValidator(comparable_email)]
+    email: Annotated[OldText, Field(max_length=EMAIL_MAX)]
     username: Annotated[OldText, Field(max_length=USERNAME_MAX)]
     password_hash: Annotated[OldText, Field(max_length=HASH_MAX)]
     is_active: OldFlag
     is_admin: OldFlag
+
+    @property
+    def email_key(self) -> str:
+        """The key of the email."""
+        return email_key(self.email)
+
+    @property
+    def username_key(self) -> str:
+        """The key of the username."""
+        return username_key(self.username)
 
 
 class OldPost(OldRow):

@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
+from service.canonical import username_key
 from service.db.base import AnyRow, Id, UtcDateTime
 from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
@@ -68,7 +69,8 @@ class Filters:
     @property
     def values(self) -> dict[str, object]:
         """The parameters of the statements."""
-        values = {"author": self.author, "words": self.words}
+        author = None if self.author is None else username_key(self.author)
+        values = {"author": author, "words": self.words}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -230,7 +232,7 @@ def _chosen(ids: AnySelect) -> AnySelect:
 
 
 def _author_id() -> ScalarSelect[UUID]:
-    same_name = func.lower(_users.username) == func.lower(bindparam("author"))
+    same_name = _users.username_key == bindparam("author")
     return select(_users.id).where(same_name, _users.deleted_at.is_(None)).scalar_subquery()
 
 

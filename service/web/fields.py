@@ -31,22 +31,14 @@ def _refuse_blank(text: str) -> str:
 
 
 def _check_email(text: str) -> str:
-    # An address in ASCII stays as it was typed; others are comparable only in their normal form.
+    # The address stays as it was typed: comparisons use its key.
     try:
         email = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         raise ValueError(f"is not an email address: {error}") from None
     if "." not in email.ascii_domain:
         raise ValueError("is not an email address: the domain has no dot")
-    return text if text.isascii() else email.normalized
-
-
-def comparable_email(text: str) -> str:
-    """Return the form in which an email address is stored, and any other text as it is."""
-    try:
-        return text if text.isascii() else _check_email(text)
-    except ValueError:
-        return text
+    return text
 
 
 Text = Annotated[str, AfterValidator(_refuse_unstorable), SchemaKeyword("pattern", r"^[^\u0000]*$")]

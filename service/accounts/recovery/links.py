@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnExpressionArgument, delete, func, select, update
+from sqlalchemy import ColumnExpressionArgument, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,6 +26,7 @@ from service.accounts.models import MailLink
 from service.auth.credentials import NOT_DELETED, has_email
 from service.auth.models import User
 from service.auth.rows import AccountNames, PasswordState
+from service.canonical import email_key
 from service.db.database import execute_count
 from service.errors import BadRequest
 from service.ids import new_id
@@ -47,11 +48,7 @@ class Purpose(StrEnum):
 # From the sending of the mail.
 LIFE: Final = {Purpose.VERIFY_EMAIL: timedelta(days=3), Purpose.RESET_PASSWORD: timedelta(hours=1)}
 # The link's account is as it was when the mail was asked for.
-_MAILABLE: Final = (
-    func.lower(User.email) == func.lower(MailLink.email),
-    User.is_active,
-    NOT_DELETED,
-)
+_MAILABLE: Final = (User.email_key == MailLink.email_key, User.is_active, NOT_DELETED)
 
 
 class InvalidLink(BadRequest):
@@ -77,13 +74,14 @@ async def mail_link(
         "user_id": user_id,
         "purpose": purpose.value,
         "email": email,
+        "email_key": email_key(email),
         "created_at": clock.now(),
     }
     statement = insert(MailLink).values(values).on_conflict_do_nothing().returning(MailLink.id)
     new = (await session.execute(statement)).scalar_one_or_none()
     if new is not None:
         payload = {"link": str(new), "purpose": purpose.value}
-        await enqueue(session, LINK_MAIL_JOB, payload, to=email.lower())
+        await enqueue(session, LINK_MAIL_JOB, payload, to=email_key(email))
 
 
 async def send_verification(session: AsyncSession, user: AccountNames) -> None:

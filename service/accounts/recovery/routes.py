@@ -11,6 +11,7 @@ from service.accounts.recovery.schemas import LinkToken, MailRequested, Password
 from service.auth.guards import login_required
 from service.auth.password_policy import refuse_names
 from service.auth.principal import caller, passwords
+from service.canonical import email_key
 from service.web.client import origin
 from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
@@ -28,7 +29,7 @@ blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth
 async def forgot_password(data: ResetRequest) -> Response:
     """Request a link by mail to reset the password; the response is the same for any address."""
     # Beyond the limit no mail is sent, with the same response.
-    if await try_hit("MAIL", data.email.lower()):
+    if await try_hit("MAIL", email_key(data.email)):
         await links.request_reset(db_session(), data.email)
     return json_response(
         {"message": "If an account has this address, a mail is on its way to it"}, 202
@@ -71,6 +72,6 @@ async def verify_email(data: LinkToken) -> Response:
 async def resend_verification() -> Response:
     """Request another mail to verify the address, unless it is verified."""
     account = caller().account
-    if not account.email_verified and await try_hit("MAIL", account.email.lower()):
+    if not account.email_verified and await try_hit("MAIL", email_key(account.email)):
         await links.mail_link(db_session(), Purpose.VERIFY_EMAIL, account.id, account.email)
     return json_response({"message": "Unless the address is verified, a mail is on its way"}, 202)

@@ -1,0 +1,193 @@
+"""The keys of emails and usernames, which make them unique and find them.
+
+The indexes on lower(email) and lower(username) depended on the database's locale. The keys are made
+by Python, and are compared byte by byte (collation "C"), so that they are the same everywhere.
+
+Names in ASCII are their own keys in lower case. So SQL makes these, also for processes of an older
+release that still write while this one is being rolled out, and for those who write by hand. An
+account written so with other letters is refused.
+
+Accounts wait from the beginning to the end, for about half a minute per million.
+
+Revision ID: 0010
+Revises: 0009
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Callable
+
+import idna
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+BATCH = 5_000
+SHOWN = 20  # keys in the report of those that several accounts have
+KEPT = sa.text("deleted_at IS NULL")
+KEYS = (("users", "email"), ("users", "username"), ("mail_links", "email"))
+
+ASCII_KEY = """
+CREATE FUNCTION ascii_key(name text) RETURNS text IMMUTABLE LANGUAGE sql AS $$
+    SELECT CASE WHEN octet_length(name) = char_length(name) THEN lower(name COLLATE "C") END
+$$
+"""
+FILL_KEYS = """
+CREATE FUNCTION fill_keys() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.email_key := coalesce(NEW.email_key, ascii_key(NEW.email));
+    ELSIF NEW.email <> OLD.email AND NEW.email_key = OLD.email_key THEN
+        NEW.email_key := coalesce(ascii_key(NEW.email), NEW.email_key);
+    END IF;
+    IF TG_TABLE_NAME = 'users' THEN
+        IF TG_OP = 'INSERT' THEN
+            NEW.username_key := coalesce(NEW.username_key, ascii_key(NEW.username));
+        ELSIF NEW.username <> OLD.username AND NEW.username_key = OLD.username_key THEN
+            NEW.username_key := coalesce(ascii_key(NEW.username), NEW.username_key);
+        END IF;
+    END IF;
+    RETURN NEW;
+END $$
+"""
+# Not called for what the service itself writes: it always writes the keys.
+TRIGGERS = (
+    ("users", "fill_keys_of_users", "INSERT", "NEW.email_key IS NULL OR NEW.username_key IS NULL"),
+    (
+        "users",
+        "fill_changed_keys_of_users",
+        "UPDATE OF email, username",
+        "NEW.email <> OLD.email AND NEW.email_key = OLD.email_key "
+        "OR NEW.username <> OLD.username AND NEW.username_key = OLD.username_key",
+    ),
+    ("mail_links", "fill_keys_of_mail_links", "INSERT", "NEW.email_key IS NULL"),
+)
+# An offline script has no Python to make the other keys.
+REFUSE_OFFLINE = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM users WHERE email_key IS NULL OR username_key IS NULL)
+        OR EXISTS (SELECT FROM mail_links WHERE email_key IS NULL)
+    THEN
+        RAISE 'some names have letters beyond ASCII, whose keys only `service migrate` makes';
+    END IF;
+END $$
+"""
+
+
+class SameKey(Exception):
+    """Several accounts have the same email or username."""
+
+
+def upgrade() -> None:
+    for table, name in KEYS:
+        op.add_column(table, sa.Column(f"{name}_key", sa.Text(collation="C"), nullable=True))
+    op.execute(ASCII_KEY)
+    op.execute("UPDATE users SET email_key = ascii_key(email), username_key = ascii_key(username)")
+    op.execute("UPDATE mail_links SET email_key = ascii_key(email)")
+    if context.is_offline_mode():
+        op.execute(REFUSE_OFFLINE)
+    else:
+        fill("users", "email", email_key)
+        fill("users", "username", username_key)
+        fill("mail_links", "email", email_key)
+        refuse_same("email")
+        refuse_same("username")
+    for table, name in KEYS:
+        op.alter_column(table, f"{name}_key", nullable=False)
+    for name in ("email", "username"):
+        key = f"{name}_key"
+        op.create_index(f"uq_users_{key}", "users", [key], unique=True, postgresql_where=KEPT)
+        op.drop_index(f"uq_users_lower_{name}", "users")
+    op.execute(FILL_KEYS)
+    for table, trigger, event, when in TRIGGERS:
+        op.execute(
+            f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} FOR EACH ROW "
+            f"WHEN ({when}) EXECUTE FUNCTION fill_keys()"
+        )
+
+
+def fill(table: str, name: str, key_of: Callable[[str], str]) -> None:
+    """Make the keys that SQL left out."""
+    missing = sa.text(
+        f"SELECT id, {name} FROM {table} WHERE {name}_key IS NULL LIMIT {BATCH}"  # noqa: S608
+    )
+    update = sa.text(f"UPDATE {table} SET {name}_key = :key WHERE id = :id")  # noqa: S608
+    connection = op.get_bind()
+    while rows := connection.execute(missing).all():
+        connection.execute(update, [{"id": row[0], "key": key_of(row[1])} for row in rows])
+
+
+def refuse_same(name: str) -> None:
+    """Raise SameKey when several accounts have one key, naming the key and their ids."""
+    statement = sa.text(
+        f"SELECT {name}_key, string_agg(id::text, ', ' ORDER BY created_at, id) "  # noqa: S608
+        f"FROM users WHERE deleted_at IS NULL GROUP BY {name}_key HAVING count(*) > 1 ORDER BY 1"
+    )
+    found = op.get_bind().execute(statement).all()
+    if found:
+        shown = "; ".join(f"{key} ({ids})" for key, ids in found[:SHOWN])
+        more = f"; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+        raise SameKey(
+            f"several accounts have the same {name}, so all but one of each need another "
+            f"{name} or must be deleted: {shown}{more}"
+        )
+
+
+def downgrade() -> None:
+    for table, trigger, _, _ in TRIGGERS:
+        op.execute(f"DROP TRIGGER {trigger} ON {table}")
+    op.execute("DROP FUNCTION fill_keys()")
+    op.execute("DROP FUNCTION ascii_key(text)")
+    for name in ("email", "username"):
+        lower = sa.text(f"lower({name})")
+        op.create_index(
+            f"uq_users_lower_{name}", "users", [lower], unique=True, postgresql_where=KEPT
+        )
+    for table, name in KEYS:
+        op.drop_column(table, f"{name}_key")
+
+
+# What follows is service/canonical.py as it was when this migration was written.
+
+
+def email_key(address: str) -> str:
+    if address.isascii():
+        return bounded(address.lower())
+    local, at, domain = address.rpartition("@")
+    return bounded(f"{caseless(local)}{at}{domain_key(domain) if at else caseless(domain)}")
+
+
+def username_key(username: str) -> str:
+    return bounded(caseless(username))
+
+
+def caseless(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFD", text).casefold()
+    folded = unicodedata.normalize("NFKD", folded).casefold()
+    return unicodedata.normalize("NFKC", folded)
+
+
+def domain_key(domain: str) -> str:
+    domain = unicodedata.normalize("NFC", domain)
+    try:
+        if len(domain) > 253:
+            raise idna.IDNAError("too long")
+        mapped = idna.uts46_remap(domain, std3_rules=False)
+    except idna.IDNAError:
+        mapped = caseless(domain)
+        return "".join("." if letter in "\u3002\uff0e\uff61" else letter for letter in mapped)
+    labels = mapped.split(".")
+    return ".".join(
+        label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels
+    )
+
+
+def bounded(key: str) -> str:
+    encoded = key.encode(errors="surrogatepass")
+    return key if len(encoded) <= 1_024 else f"sha256:{hashlib.sha256(encoded).hexdigest()}"
