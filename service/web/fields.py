@@ -10,6 +10,7 @@ from pydantic import AfterValidator, StringConstraints
 from service.web.openapi import SchemaKeyword
 
 EMAIL_MAX: Final = 254
+LOCAL_PART_MAX: Final = 64  # octets (RFC 5321, §4.5.3.1.1)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 # Only the syntax matters here, so that names such as host.local or host.test are valid.
@@ -38,7 +39,14 @@ def _check_email(text: str) -> str:
         raise ValueError(f"is not an email address: {error}") from None
     if "." not in email.ascii_domain:
         raise ValueError("is not an email address: the domain has no dot")
+    # As it was typed, and as it is mailed to. The library counts characters, and only if strict.
+    if any(len(part.encode()) > LOCAL_PART_MAX for part in (_local(text), email.local_part)):
+        raise ValueError(f"has more than {LOCAL_PART_MAX} octets before the @")
     return text
+
+
+def _local(email: str) -> str:
+    return email.rpartition("@")[0]
 
 
 Text = Annotated[str, AfterValidator(_refuse_unstorable), SchemaKeyword("pattern", r"^[^\u0000]*$")]

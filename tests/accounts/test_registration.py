@@ -81,6 +81,12 @@ async def test_spaces_around_a_password_count(anyone: Client) -> None:
         ("email", "a\0@example.com"),
         ("email", "a\ud800@example.com"),
         ("email", f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 63}.example"),
+        ("email", f"{'a' * 65}@example.com"),
+        ("email", f"{'é' * 33}@example.com"),
+        ("email", f"{'字' * 22}@example.com"),
+        ("email", "e\u0301" * 22 + "@example.com"),
+        # In NFC, as it is mailed to, these are longer than they were typed.
+        ("email", "\u0958" * 21 + "@example.com"),
         ("password", None),
         ("password", 12345678),
         ("password", True),
@@ -137,6 +143,7 @@ async def test_username_of_every_allowed_character_is_taken(client: Client, user
         f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 57}.co",
         "jörg@exämple.de",
         "用户@例え.jp",
+        f"{'é' * 32}@example.com",
     ],
 )
 async def test_email_is_shown_as_it_was_typed(client: Client, email: str) -> None:

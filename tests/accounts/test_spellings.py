@@ -184,3 +184,14 @@ async def test_names_in_ascii_written_by_hand_have_their_keys(db: "asyncpg.Conne
     assert await db.fetchval(change) == "ada@example.com"
     with pytest.raises(asyncpg.NotNullViolationError):
         await db.execute(add, UUID(int=2), "ida@exämple.de")
+
+
+async def test_local_part_of_65_octets_is_refused_for_new_emails_only(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    long = f"{'a' * 65}@example.com"
+    me = await client.sign_up()
+    assert list(refused(await me.patch("/auth/me", {"email": long}), 400)["errors"]) == ["email"]
+    await db.execute("UPDATE users SET email = $1", long)  # as an older release took it
+    assert (await client.login(long)).status == 200
+    await forget(client, long)
