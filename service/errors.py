@@ -101,7 +101,7 @@ class Conflict(ServiceError):
 
 
 class PreconditionFailed(ServiceError):
-    """The resource no longer matches If-Match."""
+    """The resource is not what If-Match or If-None-Match asks for (RFC 9110, §13.1)."""
 
     status = 412
     default_message = "The resource has changed since you read it"

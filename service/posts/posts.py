@@ -30,8 +30,8 @@ from service.ids import new_id
 from service.posts.models import AuthorPostCount, Post
 from service.posts.queries import SHOWN, VISIBLE, author_name, find_post
 from service.posts.rows import OwnedPostRow, PostRow
-from service.posts.schemas import NewPost, PostChange, versions_named
-from service.web.conditional import TagCondition
+from service.posts.schemas import NewPost, PostChange, post_tag, versions_named
+from service.web.conditional import AlreadyCurrent, Preconditions
 
 # How often a change is tried when others change the same post at the same time.
 ATTEMPTS: Final = 5
@@ -111,7 +111,7 @@ async def change_post(
     caller_id: UUID,
     post_id: UUID,
     change: PostChange,
-    condition: TagCondition | None,
+    conditions: Preconditions,
 ) -> PostRow:
     """Change a post, and return it; equal values change nothing, not even the version.
 
@@ -124,23 +124,23 @@ async def change_post(
     )
     for _ in range(ATTEMPTS):
         if values:
-            changed = await _update(session, caller_id, post_id, condition, differs, **new)
+            changed = await _update(session, caller_id, post_id, conditions, differs, **new)
             if changed is not None:
                 return changed
-        post = await _read_own_post(session, caller_id, post_id, condition)
+        post = await _read_own_post(session, caller_id, post_id, conditions)
         if all(post._mapping[name] == value for name, value in values.items()):
             return post
     raise PostContended
 
 
 async def delete_post(
-    session: AsyncSession, caller_id: UUID, post_id: UUID, condition: TagCondition | None
+    session: AsyncSession, caller_id: UUID, post_id: UUID, conditions: Preconditions
 ) -> None:
     """Hide a post from every read. Raises PostNotFound, NotTheAuthor or PreconditionFailed."""
     for _ in range(ATTEMPTS):
-        if await _update(session, caller_id, post_id, condition, deleted_at=func.now()):
+        if await _update(session, caller_id, post_id, conditions, deleted_at=func.now()):
             return
-        await _read_own_post(session, caller_id, post_id, condition)
+        await _read_own_post(session, caller_id, post_id, conditions)
     raise PostContended
 
 
@@ -191,30 +191,38 @@ async def _update(
     session: AsyncSession,
     caller_id: UUID,
     post_id: UUID,
-    condition: TagCondition | None,
-    *conditions: ColumnElement[bool],
+    conditions: Preconditions,
+    *where: ColumnElement[bool],
     **values: object,
 ) -> PostRow | None:
     statement = update(Post).where(Post.id == post_id, Post.author_id == caller_id, VISIBLE)
-    if (versions := _versions(condition)) is not None:
+    versions = _versions(conditions)
+    if conditions.if_none_match is not None:
+        # A tag also has the author's name, which this statement would have to look up.
+        post = await _read_own_post(session, caller_id, post_id, conditions)
+        versions = [post.version]
+    if versions is not None:
         statement = statement.where(Post.version.in_(versions))
-    statement = statement.where(*conditions).values(**values)
+    statement = statement.where(*where).values(**values)
     changed = await session.execute(statement.returning(*SHOWN, author_name(caller_id)))
     return changed.one_or_none()
 
 
-def _versions(condition: TagCondition | None) -> list[int] | None:
-    """Return the versions that may be changed, or None for any."""
+def _versions(conditions: Preconditions) -> list[int] | None:
+    """Return the versions that If-Match lets be changed, or None for any."""
+    condition = conditions.if_match
     return None if condition is None or condition.anything else versions_named(condition)
 
 
 async def _read_own_post(
-    session: AsyncSession, caller_id: UUID, post_id: UUID, condition: TagCondition | None
+    session: AsyncSession, caller_id: UUID, post_id: UUID, conditions: Preconditions
 ) -> OwnedPostRow:
     post = await read_post(session, post_id)
     if post.author_id != caller_id:
         raise NotTheAuthor
-    versions = _versions(condition)
+    versions = _versions(conditions)
     if versions is not None and post.version not in versions:
         raise PreconditionFailed
+    if conditions.exclude(post_tag(post)):
+        raise AlreadyCurrent
     return post

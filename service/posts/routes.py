@@ -10,7 +10,7 @@ from quart_schema import validate_querystring, validate_request
 from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.db.engine import connection_factory
-from service.errors import PreconditionFailed, Unavailable
+from service.errors import Unavailable
 from service.posts import posts, queries, schemas, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
@@ -19,7 +19,13 @@ from service.posts.schemas import PostOut, post_tag, show_post
 from service.posts.search_totals import TotalsCache
 from service.posts.stream import PostStream
 from service.web import idempotency, pagination, sse
-from service.web.conditional import InvalidEntityTag, if_match, tagged, weak_tag
+from service.web.conditional import (
+    AlreadyCurrent,
+    preconditions,
+    reads_preconditions,
+    tagged,
+    weak_tag,
+)
 from service.web.db_session import db_session
 from service.web.openapi import answers, headers, reads_headers
 from service.web.pagination import InvalidCursor, Position, Slice
@@ -34,15 +40,21 @@ CURSORS: Final = "posts"
 PUBLIC: Final = {"Cache-Control": "no-cache"}
 LIST_HEADERS: Final = (headers.ETAG, headers.LINK)
 OWN_ERRORS: Final = (PostNotFound, NotTheAuthor)
-CHANGE_ERRORS: Final = (*OWN_ERRORS, PostContended, PreconditionFailed, InvalidEntityTag)
+CHANGE_ERRORS: Final = (*OWN_ERRORS, PostContended, AlreadyCurrent)
 RESTORE_ERRORS: Final = (*OWN_ERRORS, RemovedByOperator)
 
 
 @blueprint.get("")
 @limit("READ")
 @validate_querystring(schemas.PostQuery)
-@reads_headers(headers.IF_NONE_MATCH, errors=[InvalidEntityTag, InvalidCursor])
-@answers(200, schemas.PostPage, headers=LIST_HEADERS, description="A page of posts.")
+@reads_preconditions
+@answers(
+    200,
+    schemas.PostPage,
+    headers=LIST_HEADERS,
+    description="A page of posts.",
+    errors=[InvalidCursor],
+)
 @answers(304, headers=[headers.ETAG], description="The list at hand is this one.")
 async def list_posts(query_args: schemas.PostQuery) -> Response:
     """List posts, newest first: all, by author, or by words; by page or by cursor."""
@@ -116,7 +128,7 @@ async def stream_posts() -> Response:
 
 @blueprint.get("/<id:post_id>")
 @limit("READ")
-@reads_headers(headers.IF_NONE_MATCH, errors=[InvalidEntityTag])
+@reads_preconditions
 @answers(200, PostOut, headers=[headers.ETAG], errors=[PostNotFound])
 @answers(304, headers=[headers.ETAG], description="The post at hand is this one.")
 async def read_post(post_id: UUID) -> Response:
@@ -129,22 +141,22 @@ async def read_post(post_id: UUID) -> Response:
 @limit("WRITE")
 @login_required
 @validate_request(schemas.PostChange)
-@reads_headers(headers.IF_MATCH, errors=CHANGE_ERRORS)
-@answers(200, PostOut, headers=[headers.ETAG])
+@reads_preconditions
+@answers(200, PostOut, headers=[headers.ETAG], errors=CHANGE_ERRORS)
 async def change_post(post_id: UUID, data: schemas.PostChange) -> Response:
     """Change one's own post."""
-    condition = if_match()
-    return _show(await posts.change_post(db_session(), caller().user_id, post_id, data, condition))
+    conditions = preconditions()
+    return _show(await posts.change_post(db_session(), caller().user_id, post_id, data, conditions))
 
 
 @blueprint.delete("/<id:post_id>")
 @limit("WRITE")
 @login_required
-@reads_headers(headers.IF_MATCH, errors=CHANGE_ERRORS)
-@answers(204)
+@reads_preconditions
+@answers(204, errors=CHANGE_ERRORS)
 async def delete_post(post_id: UUID) -> Response:
     """Delete one's own post, which can be restored for a while."""
-    await posts.delete_post(db_session(), caller().user_id, post_id, if_match())
+    await posts.delete_post(db_session(), caller().user_id, post_id, preconditions())
     return no_content()
 
 

@@ -7,14 +7,27 @@ from typing import Final
 
 from quart import Response, request
 
-from service.errors import BadRequest
-from service.web.openapi.headers import ENTITY_TAG
+from service.errors import BadRequest, PreconditionFailed
+from service.web.openapi import reads_headers
+from service.web.openapi.headers import ENTITY_TAG, IF_MATCH, IF_NONE_MATCH
 
 _TAG: Final = re.compile(ENTITY_TAG)
 
 
 class InvalidEntityTag(BadRequest):
     """If-Match or If-None-Match is not a list of entity tags."""
+
+
+class AlreadyCurrent(PreconditionFailed):
+    """If-None-Match names the present version."""
+
+    default_message = "If-None-Match names the present version"
+
+
+# Declares the preconditions of a route, and their failures.
+reads_preconditions: Final = reads_headers(
+    IF_MATCH, IF_NONE_MATCH, errors=[InvalidEntityTag, PreconditionFailed]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +53,30 @@ class TagCondition:
         """The tags that strong comparison, that of If-Match, can find equal."""
         return frozenset(tag.opaque for tag in self.tags if not tag.weak)
 
+    def matches_strongly(self, current: EntityTag) -> bool:
+        """Whether strong comparison, that of If-Match, finds the tag."""
+        return self.anything or (not current.weak and current.opaque in self.strong)
+
     def matches_weakly(self, current: EntityTag) -> bool:
         """Whether weak comparison, that of If-None-Match, finds the tag."""
         return self.anything or any(tag.opaque == current.opaque for tag in self.tags)
 
 
-def if_match() -> TagCondition | None:
-    """Return the request's If-Match, or None. Raises InvalidEntityTag."""
-    return _read("If-Match")
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """The conditions of a request; None stands for a header that was not sent."""
+
+    if_match: TagCondition | None = None
+    if_none_match: TagCondition | None = None
+
+    def exclude(self, current: EntityTag) -> bool:
+        """Whether If-None-Match finds the tag."""
+        return self.if_none_match is not None and self.if_none_match.matches_weakly(current)
+
+
+def preconditions() -> Preconditions:
+    """Return the request's preconditions. Raises InvalidEntityTag."""
+    return Preconditions(_read("If-Match"), _read("If-None-Match"))
 
 
 def weak_tag(body: bytes) -> EntityTag:
@@ -58,11 +87,16 @@ def weak_tag(body: bytes) -> EntityTag:
 def tagged(response: Response, tag: EntityTag) -> Response:
     """Return the response with its tag, or for GET and HEAD a 304 if If-None-Match has the tag.
 
-    Raises InvalidEntityTag.
+    Raises InvalidEntityTag, or PreconditionFailed for a GET or HEAD whose If-Match lacks the tag.
     """
     response.headers["ETag"] = str(tag)
-    condition = _read("If-None-Match") if request.method in {"GET", "HEAD"} else None
-    if condition is not None and condition.matches_weakly(tag):
+    if request.method not in {"GET", "HEAD"}:
+        return response
+    conditions = preconditions()
+    # If-Match comes first (RFC 9110, §13.2.2).
+    if conditions.if_match is not None and not conditions.if_match.matches_strongly(tag):
+        raise PreconditionFailed
+    if conditions.exclude(tag):
         response.status_code = 304
         response.set_data(b"")
         # A 304 has no headers about the body (RFC 9110, §15.4.5).
@@ -72,10 +106,9 @@ def tagged(response: Response, tag: EntityTag) -> Response:
 
 
 def _read(header: str) -> TagCondition | None:
-    lines = request.headers.getlist(header)
-    if not lines:
+    if request.headers.get(header) is None:
         return None
-    text = ",".join(lines).strip(" \t")
+    text = ",".join(request.headers.getlist(header)).strip(" \t")
     if text == "*":
         return TagCondition(frozenset(), anything=True)
     matches = [_TAG.fullmatch(part) for part in _split(text)]

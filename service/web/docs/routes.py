@@ -8,10 +8,10 @@ from typing import Final
 from quart import Blueprint, Quart, Response
 
 from service.errors import NotFound
-from service.web.conditional import EntityTag, InvalidEntityTag, tagged
+from service.web.conditional import EntityTag, reads_preconditions, tagged
 from service.web.docs.assets import load_assets, load_page
-from service.web.openapi import Header, answers, document, reads_headers
-from service.web.openapi.headers import CACHE_CONTROL, ETAG, IF_NONE_MATCH
+from service.web.openapi import Header, answers, document
+from service.web.openapi.headers import CACHE_CONTROL, ETAG
 from service.web.ratelimit import unlimited
 from service.web.request_state import request_state
 from service.web.responses import dumps
@@ -43,7 +43,7 @@ class AssetNotFound(NotFound):
 
 @blueprint.get("/openapi.json")
 @unlimited
-@reads_headers(IF_NONE_MATCH, errors=[InvalidEntityTag])
+@reads_preconditions
 @answers(
     200,
     media_type="application/json",

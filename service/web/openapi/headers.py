@@ -67,7 +67,7 @@ BUFFERING: Final = Header(
     "X-Accel-Buffering", "`no`: a proxy must not buffer events.", required=False
 )
 IF_MATCH: Final = Header(
-    "If-Match", "Entity tags: the change is made only if one of them is current, else 412.",
+    "If-Match", "Entity tags: the request is served only if one of them is current, else 412.",
     _ENTITY_TAGS, required=False,
 )  # fmt: skip
 IDEMPOTENCY_KEY: Final = Header(
@@ -76,6 +76,7 @@ IDEMPOTENCY_KEY: Final = Header(
     {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"}, required=False,
 )  # fmt: skip
 IF_NONE_MATCH: Final = Header(
-    "If-None-Match", "Entity tags that the client has: if one of them is current, 304.",
+    "If-None-Match",
+    "Entity tags: if one of them is current, a read is answered with 304, and a write with 412.",
     _ENTITY_TAGS, required=False,
 )  # fmt: skip
