@@ -19,7 +19,7 @@ from service.observability import tracing
 from service.posts import routes as posts_routes
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import cors, db_session, errors, openapi, ratelimit
+from service.web import cors, db_session, errors, openapi, ratelimit, responses
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
@@ -50,6 +50,7 @@ def create_app(settings: Settings | None = None) -> Service:
     app.url_map.merge_slashes = False
 
     errors.init_app(app)
+    responses.init_app(app)
     db_session.init_app(app)
     app.database.register_metrics(app.metrics)
     queue.register_metrics(app.metrics, app.database)

@@ -234,6 +234,7 @@ async def unavailable(port: int) -> bool:
         return False
     assert answer.headers["content-type"] == "application/json"
     assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["cache-control"] == "no-store"
     assert answer.json["request_id"] == answer.headers["x-request-id"]
     assert set(answer.json) == {"error", "message", "code", "request_id"}
     return True

@@ -20,9 +20,9 @@ from service.web.limiter import DEFAULT
 from service.web.openapi import answers
 from service.web.openapi.headers import SET_COOKIE
 from service.web.ratelimit import limit
-from service.web.responses import json_response, never_store, no_content
+from service.web.responses import json_response, no_content
 
-blueprint: Final = never_store(Blueprint("accounts", __name__, url_prefix="/auth"))
+blueprint: Final = Blueprint("accounts", __name__, url_prefix="/auth")
 
 
 @blueprint.post("/register")

@@ -14,9 +14,9 @@ from service.web.openapi import answers
 from service.web.openapi.headers import LINK
 from service.web.pagination import InvalidCursor, cursor_links, position
 from service.web.ratelimit import limit
-from service.web.responses import json_response, never_store
+from service.web.responses import json_response
 
-blueprint: Final = never_store(Blueprint("admin_events", __name__, url_prefix="/admin/events"))
+blueprint: Final = Blueprint("admin_events", __name__, url_prefix="/admin/events")
 
 CURSORS: Final = "events"
 

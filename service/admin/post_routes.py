@@ -16,9 +16,9 @@ from service.web.db_session import db_session
 from service.web.openapi import answers
 from service.web.openapi.headers import ETAG
 from service.web.ratelimit import limit
-from service.web.responses import json_response, never_store, no_content
+from service.web.responses import json_response, no_content
 
-blueprint: Final = never_store(Blueprint("admin_posts", __name__, url_prefix="/admin/posts"))
+blueprint: Final = Blueprint("admin_posts", __name__, url_prefix="/admin/posts")
 
 
 @blueprint.delete("/<id:post_id>")

@@ -38,9 +38,9 @@ from service.web.openapi import answers, reads_headers
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.ratelimit import limit, unlimited
 from service.web.request_state import request_state
-from service.web.responses import Payload, json_response, never_store, no_content
+from service.web.responses import Payload, json_response, no_content
 
-blueprint: Final = never_store(Blueprint("auth", __name__, url_prefix="/auth"))
+blueprint: Final = Blueprint("auth", __name__, url_prefix="/auth")
 keys_blueprint: Final = Blueprint("keys", __name__)
 
 KEYS_MAX_AGE: Final = 300  # seconds

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from quart import Response, request
+from quart import Response
 
 from service.errors import BadRequest, PreconditionFailed
 from service.web.openapi import reads_headers
 from service.web.openapi.headers import ENTITY_TAG, IF_MATCH, IF_NONE_MATCH
+from service.web.request_state import request_state
 
 _TAG: Final = re.compile(ENTITY_TAG)
 
@@ -90,7 +91,7 @@ def tagged(response: Response, tag: EntityTag) -> Response:
     Raises InvalidEntityTag, or PreconditionFailed for a GET or HEAD whose If-Match lacks the tag.
     """
     response.headers["ETag"] = str(tag)
-    if request.method not in {"GET", "HEAD"}:
+    if request_state().method not in {"GET", "HEAD"}:
         return response
     conditions = preconditions()
     # If-Match comes first (RFC 9110, §13.2.2).
@@ -106,9 +107,10 @@ def tagged(response: Response, tag: EntityTag) -> Response:
 
 
 def _read(header: str) -> TagCondition | None:
-    if request.headers.get(header) is None:
+    headers = request_state().request.headers
+    if headers.get(header) is None:
         return None
-    text = ",".join(request.headers.getlist(header)).strip(" \t")
+    text = ",".join(headers.getlist(header)).strip(" \t")
     if text == "*":
         return TagCondition(frozenset(), anything=True)
     matches = [_TAG.fullmatch(part) for part in _split(text)]

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 import orjson
-from quart import Blueprint, Response
+from quart import Quart, Response
 from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -75,12 +75,15 @@ def no_content() -> Response:
     return response
 
 
-async def _no_store(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
+async def _forbid_storing(response: Response) -> Response:
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def never_store(blueprint: Blueprint) -> Blueprint:
-    """Forbid caches to store a blueprint's responses (RFC 9111, §5.2.2.5)."""
-    blueprint.after_request(_no_store)
-    return blueprint
+def init_app(app: Quart) -> None:
+    """Forbid caches to store a response that does not say what they may do (RFC 9111, §5.2.2.5).
+
+    Without a word, caches may store a 404, for as long as they guess (§4.2.2).
+    """
+    app.after_request(_forbid_storing)

@@ -27,6 +27,7 @@ def refused(answer: Answer, status: int, message: str | None = None) -> dict[str
     """Assert that a failure has the one shape; returns its body."""
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
     members = {"error", "message", "code", "request_id"}
     assert members <= set(answer.json) <= members | {"errors"}
     assert answer.json["error"] == HTTP_STATUS_CODES[status]

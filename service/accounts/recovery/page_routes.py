@@ -32,10 +32,7 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _HTML: Final = "text/html"
-_PAGE_HEADERS: Final = (
-    Header("Cache-Control", "No cache keeps the page."),
-    Header("Content-Security-Policy", "Nothing but the page itself."),
-)
+_PAGE_HEADERS: Final = (Header("Content-Security-Policy", "Nothing but the page itself."),)
 
 Route = TypeVar("Route", bound=Callable[..., object])
 

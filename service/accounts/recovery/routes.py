@@ -17,9 +17,9 @@ from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
 from service.web.openapi import answers
 from service.web.ratelimit import limit, try_hit
-from service.web.responses import json_response, never_store, no_content
+from service.web.responses import json_response, no_content
 
-blueprint: Final = never_store(Blueprint("recovery", __name__, url_prefix="/auth"))
+blueprint: Final = Blueprint("recovery", __name__, url_prefix="/auth")
 
 
 @blueprint.post("/password/forgot")

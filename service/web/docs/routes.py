@@ -11,7 +11,7 @@ from service.errors import NotFound
 from service.web.conditional import EntityTag, reads_preconditions, tagged
 from service.web.docs.assets import load_assets, load_page
 from service.web.openapi import Header, answers, document
-from service.web.openapi.headers import CACHE_CONTROL, ETAG
+from service.web.openapi.headers import ETAG
 from service.web.ratelimit import unlimited
 from service.web.request_state import request_state
 from service.web.responses import dumps
@@ -44,13 +44,8 @@ class AssetNotFound(NotFound):
 @blueprint.get("/openapi.json")
 @unlimited
 @reads_preconditions
-@answers(
-    200,
-    media_type="application/json",
-    headers=[ETAG, CACHE_CONTROL],
-    description="The OpenAPI document.",
-)
-@answers(304, headers=[ETAG, CACHE_CONTROL], description="The document has not changed.")
+@answers(200, media_type="application/json", headers=[ETAG], description="The OpenAPI document.")
+@answers(304, headers=[ETAG], description="The document has not changed.")
 async def read_openapi() -> Response:
     """Read the OpenAPI document."""
     body, tag = _document(request_state().app)
@@ -61,7 +56,7 @@ async def read_openapi() -> Response:
 
 @blueprint.get("/docs")
 @unlimited
-@answers(200, media_type="text/html", headers=[CACHE_CONTROL, _POLICY], description="The page.")
+@answers(200, media_type="text/html", headers=[_POLICY], description="The page.")
 async def read_docs() -> Response:
     """Read the page on which every operation can be tried."""
     page = await asyncio.to_thread(load_page)
@@ -70,9 +65,9 @@ async def read_docs() -> Response:
 
 @blueprint.get("/docs/assets/<name>")
 @unlimited
-@answers(200, media_type="text/javascript", headers=[CACHE_CONTROL], description="A script.")
-@answers(200, media_type="text/css", headers=[CACHE_CONTROL], description="A style sheet.")
-@answers(200, media_type="image/png", headers=[CACHE_CONTROL], description="An icon.")
+@answers(200, media_type="text/javascript", description="A script.")
+@answers(200, media_type="text/css", description="A style sheet.")
+@answers(200, media_type="image/png", description="An icon.")
 async def read_docs_asset(name: str) -> Response:
     """Read a file that the page needs."""
     asset = (await asyncio.to_thread(load_assets)).get(name)

@@ -10,7 +10,9 @@ REQUEST_ID: Final = Header(
     "digits, `.`, `_` and `-`, else a new one.",
 )
 CACHE_CONTROL: Final = Header(
-    "Cache-Control", "Whether and for how long the response may be cached.", required=False
+    "Cache-Control",
+    "What caches may do: `no-cache`, ask again each time, on public reads; `no-store` on failures, "
+    "on answers to writes, and on what is not public.",
 )
 LOCATION: Final = Header(
     "Location", "The URL of the created resource.", {"type": "string", "format": "uri-reference"}
