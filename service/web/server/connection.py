@@ -108,6 +108,7 @@ class WebsocketConnection(ASGIWebsocketConnection):
         body = dumps(failure_payload(404, NotFound.default_message, request_id))
         headers = [
             (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
             (b"content-length", str(len(body)).encode()),
             (_REQUEST_ID, request_id.encode()),
         ]

@@ -52,6 +52,7 @@ def chunk(data: bytes) -> bytes:
 def assert_refused(answer: RawAnswer, status: int) -> None:
     assert (answer.status, answer.json["code"]) == (status, status)
     assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
     assert answer.json["request_id"] == answer.headers["x-request-id"]
 
 
