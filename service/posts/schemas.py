@@ -109,4 +109,4 @@ def post_tag(post: PostRow) -> EntityTag:
 
 def versions_named(condition: TagCondition) -> list[int]:
     """Return the versions in a condition's tags; another name of the author is no conflict."""
-    return [int(match[1]) for tag in condition.strong if (match := _TAG.fullmatch(tag))]
+    return [int(match[1]) for tag in condition.tags if (match := _TAG.fullmatch(tag))]

@@ -1,4 +1,9 @@
-"""Conditional requests: entity tags, If-Match and If-None-Match (RFC 9110, §8.8.3 and §13)."""
+"""Conditional requests: entity tags, If-Match and If-None-Match (RFC 9110, §8.8.3 and §13).
+
+A tag names a version of the content, whatever its coding. So both headers also find the tag in the
+forms that compressing proxies give it, weakened or with the coding at its end. RFC 9110, §13.1.1
+compares If-Match strongly; then no write through such a proxy could succeed.
+"""
 
 import re
 from dataclasses import dataclass
@@ -13,6 +18,8 @@ from service.web.openapi.headers import ENTITY_TAG, IF_MATCH, IF_NONE_MATCH
 from service.web.request_state import request_state
 
 _TAG: Final = re.compile(ENTITY_TAG)
+# Apache and Caddy append -gzip, Jetty --gzip, others ;gzip.
+_CODING: Final = re.compile(r"(?:--?|;)(?:br|deflate|gzip|zstd)$")
 
 
 class InvalidEntityTag(BadRequest):
@@ -44,23 +51,14 @@ class EntityTag:
 
 @dataclass(frozen=True, slots=True)
 class TagCondition:
-    """The entity tags of If-Match or If-None-Match; `anything` stands for `*`."""
+    """The opaque parts of the tags of If-Match or If-None-Match; `anything` stands for `*`."""
 
-    tags: frozenset[EntityTag]
+    tags: frozenset[str]
     anything: bool = False
 
-    @property
-    def strong(self) -> frozenset[str]:
-        """The tags that strong comparison, that of If-Match, can find equal."""
-        return frozenset(tag.opaque for tag in self.tags if not tag.weak)
-
-    def matches_strongly(self, current: EntityTag) -> bool:
-        """Whether strong comparison, that of If-Match, finds the tag."""
-        return self.anything or (not current.weak and current.opaque in self.strong)
-
-    def matches_weakly(self, current: EntityTag) -> bool:
-        """Whether weak comparison, that of If-None-Match, finds the tag."""
-        return self.anything or any(tag.opaque == current.opaque for tag in self.tags)
+    def matches(self, current: EntityTag) -> bool:
+        """Whether the current tag is one of these."""
+        return self.anything or current.opaque in self.tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Preconditions:
 
     def exclude(self, current: EntityTag) -> bool:
         """Whether If-None-Match finds the tag."""
-        return self.if_none_match is not None and self.if_none_match.matches_weakly(current)
+        return self.if_none_match is not None and self.if_none_match.matches(current)
 
 
 def preconditions() -> Preconditions:
@@ -95,7 +93,7 @@ def tagged(response: Response, tag: EntityTag) -> Response:
         return response
     conditions = preconditions()
     # If-Match comes first (RFC 9110, §13.2.2).
-    if conditions.if_match is not None and not conditions.if_match.matches_strongly(tag):
+    if conditions.if_match is not None and not conditions.if_match.matches(tag):
         raise PreconditionFailed
     if conditions.exclude(tag):
         response.status_code = 304
@@ -114,7 +112,7 @@ def _read(header: str) -> TagCondition | None:
     if text == "*":
         return TagCondition(frozenset(), anything=True)
     matches = [_TAG.fullmatch(part) for part in _split(text)]
-    tags = frozenset(EntityTag(match[2], weak=bool(match[1])) for match in matches if match)
+    tags = frozenset(_CODING.sub("", match[2]) for match in matches if match)
     if not tags or None in matches:
         raise InvalidEntityTag(f'{header} takes entity tags in quotes, such as "3", or *')
     return TagCondition(tags)

@@ -79,12 +79,6 @@ async def test_if_match_takes_lists_and_the_star(author: Client, wrap: str) -> N
     assert answer.json["version"] == 2
 
 
-async def test_a_weak_tag_never_matches_if_match(author: Client) -> None:
-    path, tag = await write(author)
-    answer = await author.put(path, {"title": "Second"}, **conditional("If-Match", f"W/{tag}"))
-    assert answer.status == 412
-
-
 async def test_a_stale_if_match_is_412_even_when_nothing_would_change(author: Client) -> None:
     path, stale = await write(author)
     await author.put(path, {"title": "Second"})

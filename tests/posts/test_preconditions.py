@@ -95,9 +95,7 @@ async def test_read_with_if_match_is_412_unless_the_tag_is_current(
     if path == "post":
         path, _ = await write(member)
     tag = (await member.get(path)).headers["ETag"]
-    # Strong comparison never finds the weak tag of a list.
-    named = [] if tag.startswith("W/") else [tag, f'"x", {tag}']
-    for good in ("*", *named):
+    for good in ("*", tag, f'"x", {tag}'):
         answer = await member.request(method, path, headers={"If-Match": good})
         assert (answer.status, answer.headers["ETag"]) == (200, tag), good
     for stale in OTHERS:

@@ -69,7 +69,11 @@ BUFFERING: Final = Header(
     "X-Accel-Buffering", "`no`: a proxy must not buffer events.", required=False
 )
 IF_MATCH: Final = Header(
-    "If-Match", "Entity tags: the request is served only if one of them is current, else 412.",
+    "If-Match",
+    "Entity tags: the request is served only if one of them is current, else 412. A tag names a "
+    'version of the content, so that the forms that compressing proxies give it (`W/"…"`, '
+    '`"…-gzip"`) are taken, too; by strong comparison (RFC 9110, §13.1.1) no write through such a '
+    "proxy could succeed.",
     _ENTITY_TAGS, required=False,
 )  # fmt: skip
 IDEMPOTENCY_KEY: Final = Header(
