@@ -133,7 +133,71 @@ def test_production_refuses_incomplete_settings(
 
 
 def test_secret_s_length_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(monkeypatch, PRODUCTION | {"SECRET_KEY": "é" * 16}).production
+    assert load(monkeypatch, PRODUCTION | {"SECRET_KEY": "éèêëàâäùûüîïôöçñ"}).production
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_SECRET_KEY"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "development-only-secret-key-0123456789abcdef",
+        "Development_Only_0123456789abcdef0123456789",
+        "dev-secret-key-change-in-production",
+        "DEV_SECRET_KEY CHANGE-IN-PRODUCTION",
+        "devsecretkeychangeinproduction-please",
+        "dev-secret-key-change-in-production-min-32-chars-long",
+        "jwt-secret-key-change-in-production",
+        "changethis",
+        "Change-This-Change-This-Change-This!",
+        "CHANGE_ME_to_a_long_random_string_123",
+        "secret",
+        "this is a super-secret key, please change me",
+        "your-secret-key-here-change-it-2026",
+        "YOUR_SECRET_KEY_f3a9c07d51b8e264a0c9d17e",
+        "your–super—secret·jwt·key·goes·here·now",
+        "\N{FULLWIDTH LATIN SMALL LETTER Y}our-secret-key-change-in-production",
+        "django-insecure-0w+h#7x^3u!q2=c$s5%m_a9r8t(k",
+        "192B9BDD22AB9ED4D12E236C78AFCB9A393EC15F71BBF5DC987D54727823BCBF",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    ],
+)
+def test_production_refuses_published_secret_in_any_spelling(
+    monkeypatch: pytest.MonkeyPatch, name: str, secret: str
+) -> None:
+    message = complaint(monkeypatch, PRODUCTION | {name: secret})
+    assert message.startswith(f"{name}: is a published secret or a placeholder; ")
+    assert secret == "secret" or secret not in message
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "JWT_SECRET_KEY"])
+@pytest.mark.parametrize("secret", ["x" * 32, "123456789" * 4, "zy xw-vu_" * 4])
+def test_production_refuses_secret_of_fewer_than_ten_different_characters(
+    monkeypatch: pytest.MonkeyPatch, name: str, secret: str
+) -> None:
+    message = complaint(monkeypatch, PRODUCTION | {name: secret})
+    assert f"{name}: must have at least 10 different characters" in message
+    assert secret not in message
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "0246813579" * 4,
+        "secret-key-of-orders-8d1f0b6c93e74a25",
+        "change is the only constant, said Heraclitus",
+        "dQ8-_zXk1mVtYw0uJcR5sLhB7nEaGfPi2oT4rKx9AbC",
+    ],
+)
+def test_production_takes_own_secret(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
+    assert load(monkeypatch, PRODUCTION | {"SECRET_KEY": secret}).production
+
+
+@pytest.mark.parametrize("environment", ["development", "testing"])
+def test_published_secret_is_taken_outside_production(
+    monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    values = {"SERVICE_ENV": environment, "SECRET_KEY": "dev-secret-key-change-in-production"}
+    assert load(monkeypatch, values).jwt_secret == "dev-secret-key-change-in-production"
 
 
 def test_production_generates_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
