@@ -1,5 +1,6 @@
 """The tokens' own words."""
 
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -9,6 +10,8 @@ from service import clock
 from service.auth.tokens import ExpiredToken, InvalidToken, Tokens, TokenType
 from service.ids import new_id
 from service.testing.application import SECRET, make_settings
+from service.testing.clock import Clock
+from tests.support.client import Client
 
 
 @pytest.fixture
@@ -68,6 +71,30 @@ def test_cached_token_expires_all_the_same(tokens: Tokens, monkeypatch: pytest.M
     monkeypatch.setattr(clock, "now", lambda: later)
     with pytest.raises(ExpiredToken):
         tokens.verify(TokenType.ACCESS, token)
+
+
+@pytest.mark.parametrize("kind", TokenType)
+@pytest.mark.parametrize(("ahead", "valid"), [(6, True), (60, True), (62, False), (3600, False)])
+def test_token_of_a_clock_up_to_a_minute_ahead_is_valid(
+    tokens: Tokens, kind: TokenType, ahead: int, valid: bool
+) -> None:
+    issued_at = clock.now() + timedelta(seconds=ahead)
+    token = tokens.issue(kind, new_id(), new_id(), issued_at=issued_at)
+    if valid:
+        assert tokens.verify(kind, token) == tokens.verify(kind, token)
+    else:
+        with pytest.raises(InvalidToken):
+            tokens.verify(kind, token)
+
+
+async def test_login_at_a_replica_a_minute_ahead_works_at_the_others(
+    client: Client, clock: Clock
+) -> None:
+    clock.advance(60)
+    ada = await client.sign_up()
+    clock.advance(-60)
+    assert (await ada.get("/auth/me")).status == 200
+    assert (await ada.post("/auth/refresh", token=ada.refresh_token)).status == 200
 
 
 def test_cached_token_is_not_taken_for_the_other_kind(tokens: Tokens) -> None:
