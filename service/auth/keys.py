@@ -1,10 +1,8 @@
 """The keys that sign access tokens: one HS256 secret, or the private keys in JWT_KEYS_DIR.
 
-A key's type fixes its one algorithm, never a token. The file name without `.pem` is the `kid`; the
-last key in alphabetical order signs, all verify. To rotate, add a file that sorts last and restart;
-remove the old file when the last token that it signed has expired (an access token's life). Where
-others cache the published set and must have the key before it signs, add the file under a name that
-sorts first, and rename it later.
+A key's type fixes its one algorithm, never a token. The file name without `.pem` is the `kid`. The
+key that JWT_SIGNING_KEY names signs, or else the last in alphabetical order; all verify.
+docs/operations.md has the steps of a rotation.
 """
 
 from collections.abc import Mapping
@@ -58,15 +56,24 @@ def secret_key(settings: Settings) -> Key:
 
 
 def load_keys(settings: Settings) -> KeySet:
-    """Return the keys of access tokens. Raises SettingsError naming JWT_KEYS_DIR and the file."""
+    """Return the keys of access tokens.
+
+    Raises SettingsError naming JWT_KEYS_DIR and the file, or JWT_SIGNING_KEY.
+    """
     if settings.jwt_keys_dir is None:
+        if settings.jwt_signing_key is not None:
+            raise SettingsError("JWT_SIGNING_KEY: needs the folder of keys, JWT_KEYS_DIR")
         key = secret_key(settings)
         return KeySet(key, {key.kid: key})
     files = sorted(settings.jwt_keys_dir.glob("*.pem"))
     if not files:
         raise SettingsError(f"JWT_KEYS_DIR: holds no *.pem file: {settings.jwt_keys_dir}")
-    keys = [_read_key(file) for file in files]
-    return KeySet(keys[-1], {key.kid: key for key in keys})
+    by_id = {file.stem: _read_key(file) for file in files}
+    kid = files[-1].stem if settings.jwt_signing_key is None else settings.jwt_signing_key
+    if kid not in by_id:
+        kids = ", ".join(by_id)
+        raise SettingsError(f"JWT_SIGNING_KEY: is none of the keys in JWT_KEYS_DIR: {kids}")
+    return KeySet(by_id[kid], by_id)
 
 
 def _read_key(file: Path) -> Key:

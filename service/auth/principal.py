@@ -8,6 +8,7 @@ that may write must also carry the login session's CSRF token.
 """
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Final, cast
 from uuid import UUID
 
@@ -234,6 +235,11 @@ def init_app(app: Service) -> None:
         lambda: app.component(Passwords).waiting,
     )
     app.register_error_handler(Unauthorized, _unauthorized)
+
+    @app.while_serving
+    async def follow_keys() -> AsyncGenerator[None, None]:
+        async with auth.tokens.keys.followed():
+            yield
 
     @app.after_serving
     async def stop_hashing() -> None:

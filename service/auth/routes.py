@@ -146,7 +146,7 @@ async def revoke_sessions() -> Response:
 async def list_keys() -> Response:
     """List the public keys that verify access tokens; none when a shared secret signs them."""
     caching = {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}
-    return json_response(tokens().keys.public, headers=caching)
+    return json_response(tokens().keys.current.public, headers=caching)
 
 
 def session_policy() -> SessionPolicy:

@@ -16,7 +16,8 @@ from uuid import UUID
 import jwt
 
 from service import clock
-from service.auth.keys import Key, load_keys, secret_key
+from service.auth.key_ring import KeyRing
+from service.auth.keys import Key, secret_key
 from service.ids import new_id, parse_id
 from service.settings import Settings
 
@@ -71,7 +72,8 @@ class Tokens:
 
     def __init__(self, settings: Settings) -> None:
         self._secret = secret_key(settings)
-        self.keys: Final = load_keys(settings)
+        # A token that was verified is not valid any more when its key is gone.
+        self.keys: Final = KeyRing(settings, lambda: self._read_cached.cache_clear())
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self.life: Final = {
@@ -93,7 +95,7 @@ class Tokens:
     ) -> str:
         """Return a signed token, by default a new one with the life of its type."""
         now = issued_at or clock.now()
-        key = self._secret if kind is TokenType.REFRESH else self.keys.signing
+        key = self._secret if kind is TokenType.REFRESH else self.keys.current.signing
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
@@ -139,7 +141,7 @@ class Tokens:
         if kind is TokenType.REFRESH:
             key = self._secret if key_id == self._secret.kid else None
         else:
-            key = self.keys.by_id.get(key_id) if isinstance(key_id, str) else None
+            key = self.keys.find(key_id) if isinstance(key_id, str) else None
         if key is None:
             raise InvalidToken
         return key

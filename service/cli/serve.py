@@ -10,9 +10,11 @@ from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from service.app import create_app
+from service.auth.tokens import Tokens
 from service.cli.signals import on_stop
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
+from service.web.server.hangup import on_hangup
 from service.web.server.serve import serve as serve_application
 
 
@@ -37,8 +39,8 @@ def serve(config_path: Path, binds: tuple[str, ...]) -> None:
     """Serve for production, in one process.
 
     SIGTERM and Ctrl-C end it once no balancer sends requests any more and those in flight are
-    answered; a second signal closes the port at once. Nothing is migrated: run `service migrate`
-    before.
+    answered; a second signal closes the port at once. At SIGHUP JWT_KEYS_DIR is read anew. Nothing
+    is migrated: run `service migrate` before.
     """
     settings = load_settings()
     configure_logging(settings)
@@ -58,6 +60,7 @@ def serve(config_path: Path, binds: tuple[str, ...]) -> None:
 async def _serve(settings: Settings, config: Config) -> None:
     app = create_app(settings)
     on_stop(app.shutdown_state.terminate)
+    on_hangup(app.component(Tokens).keys.reload)
     try:
         await serve_application(app, config)
     except OSError as error:

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     secret_key: SecretStr = SecretStr("")
     jwt_secret_key: SecretStr = SecretStr("")
     jwt_keys_dir: Folder | None = None
+    jwt_signing_key: str | None = None
     jwt_issuer: str = "service"
     jwt_audience: str = "service"
     jwt_access_token_expires: Seconds = 3600

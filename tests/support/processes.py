@@ -61,8 +61,7 @@ class ServiceProcess:
         }
         config = self.folder / f"{self.port}.toml"
         config.write_text(self._config())
-        command = [sys.executable, "-m", "service", "serve", "--config", str(config)]
-        command += ["--bind", f"127.0.0.1:{self.port}"]
+        command = [*self.command(config), "--bind", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command,
@@ -73,6 +72,10 @@ class ServiceProcess:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def command(self, config: Path) -> list[str]:
+        """The command that serves with a configuration of Hypercorn."""
+        return [sys.executable, "-m", "service", "serve", "--config", str(config)]
 
     def _config(self) -> str:
         """hypercorn.toml, with the values that differ in place of its own."""
