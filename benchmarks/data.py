@@ -32,6 +32,8 @@ PRODUCTION = {
     # As the FastAPI peer has: with 10, of 256 requests at once some are told that it is busy.
     "DATABASE_POOL_SIZE": "20",
     "SMTP_URL": "smtp://127.0.0.1:25",  # mails stay queued: no worker runs
+    "MAIL_FROM": "service@example.com",
+    "PUBLIC_URL": "http://127.0.0.1:8000",
 }
 
 

@@ -221,9 +221,3 @@ class TestSettings:
         self, values: dict[str, Any], address: str
     ) -> None:
         assert make_settings(**values).public_address == address
-
-    def test_production_must_name_a_mail_server(self) -> None:
-        values = {"service_env": "production", "database_url": "postgresql://db/service"}
-        with pytest.raises(ValidationError, match="SMTP_URL"):
-            make_settings(**values)
-        assert make_settings(**values, smtp_url="log:").mail_url == "log:"

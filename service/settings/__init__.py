@@ -27,6 +27,14 @@ from service.settings.types import (
 )
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
+# Settings whose defaults would fail in silence in production: mails to nobody, links to this host.
+REQUIRED_IN_PRODUCTION: Final = (
+    "database_url",
+    "secret_key",
+    "smtp_url",
+    "mail_from",
+    "public_url",
+)
 
 
 class SettingsError(Exception):
@@ -144,10 +152,9 @@ class Settings(BaseSettings):
     def _check_production(self) -> Self:
         if not self.production:
             return self
-        if self.database_url is None:
-            raise ValueError("DATABASE_URL: must be set in production")
-        if not self.smtp_url.get_secret_value():
-            raise ValueError("SMTP_URL: must be set in production (log: writes mails to the log)")
+        missing = [name for name in REQUIRED_IN_PRODUCTION if name not in self.model_fields_set]
+        if missing:
+            raise ValueError("; ".join(f"{n.upper()}: must be set in production" for n in missing))
         check_production_secret("SECRET_KEY", self.secret_key)
         if self.jwt_secret_key:
             check_production_secret("JWT_SECRET_KEY", self.jwt_secret_key)

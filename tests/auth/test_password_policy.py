@@ -11,6 +11,7 @@ from service.accounts.schemas import Registration
 from service.testing.application import make_settings, running
 from service.testing.client import PASSWORD
 from tests.support.client import Client, faults
+from tests.support.command import PRODUCTION
 
 COMMON = "password123"
 REFUSED = {"password": ["is one of the most common passwords"]}
@@ -24,13 +25,8 @@ def client_in(database_url: str, tmp_path: Path) -> ClientIn:
 
     @asynccontextmanager
     async def serve(environment: str, **values: object) -> AsyncIterator[Client]:
-        settings = make_settings(
-            service_env=environment,
-            database_url=database_url,
-            data_dir=tmp_path,
-            smtp_url="log:",
-            **values,
-        )
+        given = {"service_env": environment, "database_url": database_url, "data_dir": tmp_path}
+        settings = make_settings(**{**PRODUCTION, **given, **values})
         async with running(settings) as app:
             yield Client(app)
 

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import database, main
-from service.testing.application import SECRET
 from service.testing.client import PASSWORD
 from tests.support.client import Client
+from tests.support.command import PRODUCTION
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +21,7 @@ def _keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
 async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[int, str]:
     """Run the command, in a thread with a loop of its own; its exit code and what it wrote."""
     environment = {
-        "SERVICE_ENV": "production",
-        "DATABASE_URL": database_url,
-        "SECRET_KEY": SECRET,
-        "SMTP_URL": "log:",
+        name.upper(): value for name, value in (PRODUCTION | {"database_url": database_url}).items()
     }
     result = await asyncio.to_thread(
         CliRunner().invoke, main, arguments, input=stdin, env=environment

@@ -12,7 +12,7 @@ from click.testing import Result
 from service import embedded_postgres
 from service.embedded_postgres import EmbeddedPostgres
 from service.testing.database import Databases
-from tests.support.command import Invoke
+from tests.support.command import PRODUCTION, Invoke
 
 PASSWORD = "hunter2-is-secret"
 
@@ -155,16 +155,17 @@ def test_wrong_log_setting_is_reported(invoke: Invoke, name: str, value: str) ->
     assert_told(invoke("migrate", **{name: value}), f"{name.upper()}: ")
 
 
-@pytest.mark.parametrize("command", ["run", "demo"])
+@pytest.mark.parametrize(
+    ("command", "words"), [("run", "is for development"), ("demo", "does not run in production")]
+)
 def test_development_commands_refuse_production(
-    invoke: Invoke, database_url: str, command: str
+    invoke: Invoke, database_url: str, command: str, words: str
 ) -> None:
-    result = invoke(
-        command, service_env="production", database_url=database_url, secret_key=PASSWORD * 3
-    )
-    assert_told(result, "production")
+    assert_told(invoke(command, **PRODUCTION, database_url=database_url), words)
 
 
-def test_production_without_its_settings_is_reported(invoke: Invoke) -> None:
-    result = invoke("migrate", service_env="production")
-    assert_told(result, "DATABASE_URL: must be set in production")
+@pytest.mark.parametrize("command", ["migrate", "serve", "worker"])
+def test_production_without_its_settings_is_reported(invoke: Invoke, command: str) -> None:
+    names = ("DATABASE_URL", "SMTP_URL", "MAIL_FROM", "PUBLIC_URL")
+    missing = [f"{name}: must be set in production" for name in names]
+    assert_told(invoke(command, service_env="production"), *missing)

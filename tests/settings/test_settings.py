@@ -9,13 +9,10 @@ from pathlib import Path
 import pytest
 
 from service.settings import Environment, Settings, SettingsError, load_settings
-from service.testing.application import SECRET
+from tests.support import command
 
-PRODUCTION = {
-    "SERVICE_ENV": "production",
-    "DATABASE_URL": "postgresql://service@localhost/service",
-    "SECRET_KEY": SECRET,
-    "SMTP_URL": "smtp://localhost",
+PRODUCTION = {name.upper(): value for name, value in command.PRODUCTION.items()} | {
+    "DATABASE_URL": "postgresql://service@localhost/service"
 }
 
 
@@ -118,6 +115,9 @@ def test_complete_production_settings_are_taken(monkeypatch: pytest.MonkeyPatch)
     [
         ("DATABASE_URL", ""),
         ("SECRET_KEY", ""),
+        ("SMTP_URL", ""),
+        ("MAIL_FROM", ""),
+        ("PUBLIC_URL", ""),
         ("SECRET_KEY", "x" * 31),
         ("SECRET_KEY", "development-only-0123456789abcdef0123456789abcdef"),
         ("JWT_SECRET_KEY", "short"),
@@ -130,6 +130,12 @@ def test_production_refuses_incomplete_settings(
     told = complaint(monkeypatch, PRODUCTION | {name: value})
     assert name in told
     assert not value or value not in told
+
+
+def test_production_names_everything_that_it_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"SERVICE_ENV": "production"})
+    for name in PRODUCTION.keys() - {"SERVICE_ENV"}:
+        assert f"{name}: must be set in production" in told
 
 
 def test_secret_s_length_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

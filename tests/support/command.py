@@ -8,16 +8,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.request import Request, urlopen
 
 from click.testing import Result
 
 from service.settings import PROJECT, Settings
+from service.testing.application import SECRET
 
 # Runs a command in this process: the fixture `invoke`.
 Invoke = Callable[..., Result]
 FROM_OUTSIDE = {name.upper() for name in Settings.model_fields}
+# What production needs, beside a database.
+PRODUCTION: Final = {
+    "service_env": "production",
+    "secret_key": SECRET,
+    "smtp_url": "log:",
+    "mail_from": "service@example.com",
+    "public_url": "https://service.example.com",
+}
 
 
 def environment(**values: object) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -16,12 +15,13 @@ import pytest
 from service.db.schema_version import head_revision
 from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
 from service.settings import PROJECT, Settings
-from service.testing.application import FAST, SECRET, working
+from service.testing.application import FAST, working
 from service.testing.mails import token
 from service.worker import worker
 from service.worker.driver import PatientDriver, open_pool
 from service.worker.worker import WorkerTiming
 from tests.support.client import Client
+from tests.support.command import PRODUCTION, environment
 from tests.support.lost_connection import LostWhenCancelled, ends
 from tests.support.polling import until
 from tests.support.smtp import SmtpServer
@@ -43,16 +43,10 @@ def registered(client: Client) -> Callable[[], Awaitable[bool]]:
 @asynccontextmanager
 async def worker_process(settings: Settings) -> AsyncIterator[Process]:
     """`service worker`, as it runs in production."""
-    environment = {
-        **os.environ,
-        "SERVICE_ENV": "production",
-        "DATABASE_URL": settings.database_dsn,
-        "SECRET_KEY": SECRET,
-        "SMTP_URL": settings.mail_url,
-    }
+    values = {**PRODUCTION, "database_url": settings.database_dsn, "smtp_url": settings.mail_url}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service", "worker"),
-        env=environment,
+        env=environment(**values),
         cwd=PROJECT,
         stdin=DEVNULL,
         stderr=PIPE,
