@@ -74,8 +74,20 @@ async def _ask(email: str) -> tuple[Registration, str]:
 
 def _read_password(email: str) -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
+        return _read_line()
     password: str = click.prompt(
         f"Password for the new account {email}", hide_input=True, confirmation_prompt=True
     )
     return password
+
+
+def _read_line() -> str:
+    """Read a line of standard input, which is UTF-8 whatever the locale. Raises ClickException."""
+    try:
+        # Windows' shells begin with a byte order mark.
+        line = sys.stdin.buffer.readline().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        line = "\0"  # as UTF-16 has
+    if "\0" in line:
+        raise click.ClickException("The password on standard input is not UTF-8.")
+    return line.rstrip("\r\n")

@@ -13,10 +13,12 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import field_errors
+from service.settings.env_file import check_env_file
 from service.settings.secret_key import check_production_secret, development_secret
 from service.settings.types import (
     DatabaseUrl,
     Folder,
+    HomePath,
     Limits,
     MailFrom,
     Origins,
@@ -60,7 +62,7 @@ class Settings(BaseSettings):
     database_pool_timeout: Annotated[float, Field(gt=0, le=300)] = 5
     database_statement_timeout: Annotated[float, Field(gt=0, le=3600)] = 15
     database_pgbouncer: bool = False
-    data_dir: Path = PROJECT / "var"
+    data_dir: HomePath = PROJECT / "var"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     secret_key: SecretStr = SecretStr("")
@@ -173,9 +175,8 @@ def load_settings(**overrides: object) -> Settings:
 
     Raises SettingsError, which names every wrong setting.
     """
-    in_development = os.environ.get("SERVICE_ENV", "") in {"", Environment.DEVELOPMENT}
     try:
-        settings = Settings(_env_file=".env" if in_development else None, **overrides)  # type: ignore[arg-type]
+        settings = Settings(_env_file=_env_file(), **overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
     if settings.production or settings.secret_key.get_secret_value():
@@ -186,6 +187,20 @@ def load_settings(**overrides: object) -> Settings:
     except OSError as error:
         raise SettingsError(f"DATA_DIR: {error.strerror}: {path}") from None
     return settings.model_copy(update={"secret_key": secret})
+
+
+def _env_file() -> Path | None:
+    """Return the file of settings, which development alone reads. Raises SettingsError."""
+    if os.environ.get("SERVICE_ENV", "") not in {"", Environment.DEVELOPMENT}:
+        return None
+    path = Path(".env")
+    try:
+        check_env_file(path)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    return path
 
 
 def _explain(error: ValidationError) -> str:

@@ -20,12 +20,15 @@ REDIS_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 SMTP_SCHEMES: Final = ("smtp", "smtps")
 # A century, in seconds: dates cannot hold much more.
 MAX_SECONDS: Final = 3_155_760_000
+# A year, in seconds: counters are kept for two such times.
+MAX_LIMIT_SECONDS: Final = 31_536_000
 # Ports that browsers leave out of an origin.
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
 _ORIGIN: Final = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_HOST})(:(?P<port>[1-9][0-9]{{0,4}}))?"
 )
+_ZERO_TIME: Final = re.compile(r"(/|per)\s*0+\s*[a-z]", re.IGNORECASE)
 
 
 def _check_scheme(url: SecretStr, *, schemes: Sequence[str]) -> SecretStr:
@@ -94,6 +97,13 @@ def _is_origin(text: str) -> bool:
     return port <= 65535 and port != DEFAULT_PORTS[match["scheme"]]
 
 
+def _expand_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with ~, and there is no such home") from None
+
+
 def _check_folder(path: Path) -> Path:
     if not path.is_dir():
         raise ValueError(f"is no folder: {path}")
@@ -102,10 +112,12 @@ def _check_folder(path: Path) -> Path:
 
 def _check_limits(text: str) -> str:
     try:
-        if text:
-            parse_many(text)
+        limits = parse_many(text) if text else []
     except ValueError:
         raise ValueError("takes limits such as 100/minute;1000/hour, or nothing") from None
+    # The library takes no minutes for one minute.
+    if _ZERO_TIME.search(text) or any(limit.get_expiry() > MAX_LIMIT_SECONDS for limit in limits):
+        raise ValueError("takes limits over a time of more than nothing and at most a year")
     return text
 
 
@@ -121,8 +133,10 @@ MailFrom = Annotated[str, AfterValidator(_check_mail_from)]
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 # Origins as browsers send them (RFC 6454, §6.2), separated by commas.
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)]
+# A path, in which ~ stands for the home of the user that runs the service.
+HomePath = Annotated[Path, AfterValidator(_expand_home)]
 # A folder that exists.
-Folder = Annotated[Path, AfterValidator(_check_folder)]
+Folder = Annotated[HomePath, AfterValidator(_check_folder)]
 # One or more rate limits, separated by semicolons; an empty one turns the limit off.
 Limits = Annotated[str, AfterValidator(_check_limits)]
 # A lifetime in seconds.

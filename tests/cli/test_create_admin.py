@@ -18,7 +18,7 @@ def _keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "configure_logging", lambda _settings: None)
 
 
-async def service(database_url: str, *arguments: str, stdin: str = "") -> tuple[int, str]:
+async def service(database_url: str, *arguments: str, stdin: str | bytes = "") -> tuple[int, str]:
     """Run the command, in a thread with a loop of its own; its exit code and what it wrote."""
     environment = {
         name.upper(): value for name, value in (PRODUCTION | {"database_url": database_url}).items()
@@ -43,6 +43,30 @@ async def test_create_admin_creates_an_account(
     assert kinds[1]["actor_id"] is None
     # It is an account like any other: its address is to be verified.
     assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
+
+
+async def test_byte_order_mark_before_a_piped_password_is_no_part_of_it(
+    client: Client, database_url: str
+) -> None:
+    code, said = await service(
+        database_url,
+        "create-admin",
+        "root@example.com",
+        stdin=f"{PASSWORD}é\r\n".encode("utf-8-sig"),
+    )
+    assert code == 0, said
+    assert (await client.login("root@example.com", f"{PASSWORD}é")).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+async def test_piped_password_in_another_encoding_than_utf_8_is_refused(
+    database_url: str, encoding: str
+) -> None:
+    stdin = f"{PASSWORD}é\n".encode(encoding)
+    code, said = await service(database_url, "create-admin", "root@example.com", stdin=stdin)
+    assert code == 1
+    assert said.rstrip() == "Error: The password on standard input is not UTF-8."
+    assert PASSWORD not in said
 
 
 async def test_create_admin_promotes_an_account(

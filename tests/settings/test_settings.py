@@ -1,10 +1,13 @@
 """Settings: read once, wrong ones named, values never told."""
 
+import errno
+import os
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -248,6 +251,98 @@ def test_environment_wins_over_the_env_file(
 ) -> None:
     (tmp_path / ".env").write_text("PORT=9\nUNKNOWN=1\n")
     assert load(monkeypatch, {"PORT": "10"}).port == 10
+
+
+def test_env_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=9\nMAIL_FROM=Grüße <a@example.com>\n", "utf-8-sig")
+    settings = load_settings()
+    assert (settings.port, settings.mail_from) == (9, "Grüße <a@example.com>")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "latin-1", "cp1252", "cp437"],
+)
+@pytest.mark.parametrize("line", ["MAIL_FROM='hunter2 {} <a@example.com>'", "PORT=9 # hunter2 {}"])
+def test_env_file_in_another_encoding_than_utf_8_is_refused(
+    tmp_path: Path, encoding: str, line: str
+) -> None:
+    # In ASCII alone the bytes of UTF-16 are UTF-8, too.
+    text = line.format("u" if encoding.startswith("utf") else "ü")
+    (tmp_path / ".env").write_text(f"{text}\n", encoding)
+    with pytest.raises(SettingsError, match=r"^\.env: is not UTF-8 \(line 1\)") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_env_file_that_cannot_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("PORT=9\n")
+    monkeypatch.setattr(Path, "read_bytes", refuse_to_open)
+    with pytest.raises(SettingsError, match=r"^\.env: Permission denied"):
+        load_settings()
+
+
+def refuse_to_open(*_: object, **__: object) -> NoReturn:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), ".env")
+
+
+@pytest.mark.parametrize("value", ["~", "~/data/deep", "~root/data"])
+def test_tilde_in_a_folder_s_setting_is_a_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    expected = Path(value).expanduser()
+    assert expected.is_absolute()
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    values = {"SECRET_KEY": "one", "DATA_DIR": value}
+    assert load(monkeypatch, values).data_dir == expected
+    assert load(monkeypatch, values | {"JWT_KEYS_DIR": "~/data"}).jwt_keys_dir == tmp_path / "data"
+
+
+@pytest.mark.parametrize("name", ["DATA_DIR", "JWT_KEYS_DIR"])
+def test_tilde_of_an_unknown_user_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert complaint(monkeypatch, {name: "~no-such-user/x"}).startswith(f"{name}: ")
+
+
+LIMITS = sorted(name.upper() for name in Settings.model_fields if name.startswith("ratelimit_"))
+LIMITS.remove("RATELIMIT_ENABLED")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "5/0 minutes",
+        "5 per 0 hour",
+        "100/minute;5/00 days",
+        "5/0second,10/hour",
+        "5/2 years",
+        "5/13 months",
+        "5/366 days",
+        "100/minute;5/9000 hours",
+        "5/99999999999 seconds",
+        "5",
+        "minute",
+        "5/fortnight",
+        "5/-1 minutes",
+        ";",
+    ],
+)
+def test_limit_without_a_sensible_time_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    for name in LIMITS:
+        assert complaint(monkeypatch, {name: value}).startswith(f"{name}: ")
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    "value", ["", "5/year", "5/12 months", "5/365 days", "1 per 2 hours; 5/day", "10/10 minutes"]
+)
+def test_limit_of_a_year_at_most_is_taken(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    assert load(monkeypatch, {"RATELIMIT_MAIL": value}).ratelimit_mail == value
 
 
 def test_secrets_are_not_shown_in_settings_repr(monkeypatch: pytest.MonkeyPatch) -> None:
