@@ -1,12 +1,14 @@
 """Mail: made into a message (RFC 5322) and handed to the server of SMTP_URL.
 
 `smtp://` takes up STARTTLS when the server offers it, and insists on it where a password would
-leave this machine; `smtps://` speaks TLS from the start; `log:` writes the mail to the log.
+leave this machine; `smtps://` speaks TLS from the start; `log:` writes the mail to the log. Errors
+carry a note for the operator (PEP 678): what is wrong, and which setting changes it.
 """
 
 import asyncio
 import ipaddress
 import re
+import ssl
 import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +24,15 @@ import structlog
 from email_validator import validate_email
 
 from service import clock
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 REPLY_TIMEOUT: Final = 30  # seconds for each reply of the server
 SEND_TIMEOUT: Final = 60  # seconds for the whole mail
+GREETING_TIMEOUT: Final = 10  # seconds to ask a server what it offers
+_NO_SMTPUTF8: Final = (
+    "MAIL_FROM: has letters beyond ASCII before the @, and the server of SMTP_URL does not offer "
+    "SMTPUTF8"
+)
 _ADDRESS: Final = re.compile(r"[^@\s<>,;:\"\x00-\x1f]+@[^@\s<>,;\"\x00-\x1f]+")
 _PORTS: Final = {"smtp": 25, "smtps": 465}
 _SUBMISSION_PORT: Final = 587  # where one signs in (RFC 6409)
@@ -62,10 +69,20 @@ class Mailer(Protocol):
 
 
 def make_mailer(settings: Settings) -> Mailer:
-    """Make the mailer that SMTP_URL asks for."""
-    url = settings.mail_url
-    sender = settings.mail_from
-    return LogMailer(sender) if url == "log:" else SmtpMailer(url, sender)
+    """Make the mailer that SMTP_URL asks for. Raises SettingsError when SMTP_TLS contradicts."""
+    if settings.mail_url == "log:":
+        return LogMailer(settings.mail_from)
+    return SmtpMailer(settings)
+
+
+async def refuse_unusable_sender(settings: Settings) -> None:
+    """Raise SettingsError where MAIL_FROM needs what the mail server does not offer.
+
+    Only a server that answers can be asked; while it does not, nothing is refused.
+    """
+    mailer = make_mailer(settings)
+    if isinstance(mailer, SmtpMailer):
+        await mailer.refuse_unusable_sender()
 
 
 class LogMailer:
@@ -85,17 +102,23 @@ class LogMailer:
 class SmtpMailer:
     """Sends mails through an SMTP server (RFC 5321)."""
 
-    def __init__(self, url: str, sender: str) -> None:
-        parts = urlsplit(url)
-        self._sender = sender
+    def __init__(self, settings: Settings) -> None:
+        parts = urlsplit(settings.mail_url)
+        self._sender = settings.mail_from
+        self._sender_is_ascii = _split(parseaddr(self._sender)[1])[0].isascii()
         self._host = parts.hostname or "localhost"
         self._tls = parts.scheme == "smtps"
         self._username = unquote(parts.username) if parts.username else None
         self._password = unquote(parts.password) if parts.password else None
         signs_in = self._username is not None and not self._tls
         self._port = parts.port or (_SUBMISSION_PORT if signs_in else _PORTS[parts.scheme])
+        needs_tls = self._tls or (signs_in and not _is_local(self._host))
+        off = settings.smtp_tls == "off"
+        if off and needs_tls:
+            raise SettingsError("SMTP_TLS: can't be off for smtps://, nor where a password is sent")
         # None: when offered.
-        self._start_tls = True if signs_in and not _is_local(self._host) else None
+        self._start_tls = False if self._tls or off else (needs_tls or None)
+        self._verify = settings.smtp_tls == "verify"
 
     async def send(self, mail: MailMessage) -> None:
         """Send a mail over a connection of its own."""
@@ -112,9 +135,11 @@ class SmtpMailer:
                 # The mail is the server's now, whatever becomes of the farewell.
                 with suppress(aiosmtplib.SMTPException):
                     await client.quit()
-        except aiosmtplib.SMTPException as error:
-            if _is_final(error):
+        except (OSError, aiosmtplib.SMTPException) as error:
+            if self._is_final(error):
                 raise Undeliverable(str(error)) from error
+            if note := self._note(error):
+                error.add_note(note)
             raise
         finally:
             # At once: the library itself would say goodbye first, and wait for the answer.
@@ -128,9 +153,66 @@ class SmtpMailer:
             username=self._username,
             password=self._password,
             use_tls=self._tls,
-            start_tls=False if self._tls else self._start_tls,
+            start_tls=self._start_tls,
+            validate_certs=self._verify,
             timeout=REPLY_TIMEOUT,
         )
+
+    async def refuse_unusable_sender(self) -> None:
+        """Raise SettingsError where the server does not take the sender (RFC 6531)."""
+        if self._sender_is_ascii:
+            return
+        client = self._client()
+        try:
+            async with asyncio.timeout(GREETING_TIMEOUT):
+                await client.connect()
+                await client.ehlo()
+        except (OSError, aiosmtplib.SMTPException):
+            return
+        else:
+            if not client.supports_extension("smtputf8"):
+                raise SettingsError(_NO_SMTPUTF8)
+        finally:
+            client.close()
+
+    def _is_final(self, error: Exception) -> bool:
+        """Whether the server will never take this mail: 5yz for the recipient or the content.
+
+        A sender or a password that is refused is the configuration's fault, which an operator
+        mends.
+        """
+        if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+            return all(refused.code >= 500 for refused in error.recipients)
+        if isinstance(error, (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)):
+            return error.code >= 500
+        return isinstance(error, aiosmtplib.SMTPNotSupported) and self._sender_is_ascii
+
+    def _note(self, error: Exception) -> str | None:
+        """Return what an operator can do about a failure, or None."""
+        server = f"{self._host}:{self._port}"
+        # The library raises a failed handshake as it is, or as the cause of its own error.
+        tls = next((e for e in (error, error.__cause__) if isinstance(e, ssl.SSLError)), None)
+        match tls or error:
+            case ssl.SSLCertVerificationError() as wrong:
+                return (
+                    f"The certificate of {server} is not trusted ({wrong.verify_message}): name "
+                    "its authority in SSL_CERT_FILE, or set SMTP_TLS=opportunistic to take any."
+                )
+            case ssl.SSLError() as wrong:
+                other = "smtp:// in SMTP_URL" if self._tls else "SMTP_TLS=off"
+                return f"TLS with {server} fails ({wrong.reason}): {other} does without it."
+            case aiosmtplib.SMTPAuthenticationError():
+                return f"{server} refuses the user or the password of SMTP_URL."
+            case aiosmtplib.SMTPSenderRefused() as refused:
+                return f"{server} refuses the sender, MAIL_FROM: {refused.message}"
+            case aiosmtplib.SMTPNotSupported():
+                return _NO_SMTPUTF8
+            case aiosmtplib.SMTPConnectError() | OSError():  # TimeoutError too
+                return f"No mail server answers at {server}: start it, or change SMTP_URL."
+            case _ if self._start_tls and "STARTTLS" in str(error):
+                return f"{server} offers no STARTTLS, without which no password is sent: SMTP_URL."
+            case _:
+                return None
 
 
 def compose(mail: MailMessage, sender: str) -> EmailMessage:
@@ -138,7 +220,7 @@ def compose(mail: MailMessage, sender: str) -> EmailMessage:
     name, address = parseaddr(sender)
     address, recipient = _envelope(address), _envelope(mail.to)
     # Letters beyond ASCII before the @ need a server that takes them (RFC 6531).
-    policy = SMTP if recipient.isascii() else SMTPUTF8
+    policy = SMTP if f"{address}{recipient}".isascii() else SMTPUTF8
     message = EmailMessage(policy)
     message["From"] = Address(name, *_split(address))
     message["To"] = Address("", *_split(recipient))
@@ -172,18 +254,6 @@ def _envelope(address: str) -> str:
 def _split(address: str) -> tuple[str, str]:
     local, _, domain = address.rpartition("@")
     return local, domain
-
-
-def _is_final(error: aiosmtplib.SMTPException) -> bool:
-    """Whether the server will never take this mail: 5yz for the recipient or the content.
-
-    A sender or a password that is refused is the configuration's fault, which an operator mends.
-    """
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return all(refused.code >= 500 for refused in error.recipients)
-    if isinstance(error, (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)):
-        return error.code >= 500
-    return isinstance(error, aiosmtplib.SMTPNotSupported)
 
 
 def _is_local(host: str) -> bool:

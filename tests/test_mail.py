@@ -3,6 +3,7 @@
 import datetime
 import ssl
 from email.message import EmailMessage
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from service.mail import MailMessage, Undeliverable, compose, make_mailer
+from service.mail import MailMessage, Undeliverable, compose, make_mailer, refuse_unusable_sender
+from service.settings import SettingsError
 from service.testing.application import make_settings
 from service.testing.mails import part
 from tests.support.smtp import SmtpServer, smtp_server
@@ -78,17 +80,23 @@ class TestLog:
         assert "To: ann@example.com\nSubject: A subject\n\nHello,\nthis is text." in line["event"]
 
 
-async def deliver(server: SmtpServer, url: str, letter: MailMessage = LETTER) -> EmailMessage:
-    await make_mailer(make_settings(smtp_url=url, mail_from=SENDER)).send(letter)
+async def deliver(
+    server: SmtpServer, url: str, letter: MailMessage = LETTER, **values: str
+) -> EmailMessage:
+    await make_mailer(make_settings(**{"smtp_url": url, "mail_from": SENDER} | values)).send(letter)
     return server.mails[-1]
 
 
 @pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A key and a self-signed certificate for 127.0.0.1, in one file."""
+def certificate(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A server's key and certificate; a test may ask for another one than `make_certificate`'s."""
+    return make_certificate(tmp_path, **getattr(request, "param", {}))
+
+
+def make_certificate(folder: Path, host: str = "127.0.0.1", days: int = 1) -> Path:
+    """A key and a self-signed certificate for this host and so many days, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    host = x509.IPAddress(ip_address("127.0.0.1"))
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
@@ -96,13 +104,13 @@ def certificate(tmp_path: Path) -> Path:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([host]), False)
+        .not_valid_before(now - datetime.timedelta(days=9))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
     )
-    path = tmp_path / "server.pem"
+    path = folder / "server.pem"
     path.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -186,6 +194,144 @@ class TestSending:
         async with smtp_server() as smtp:
             with pytest.raises(Undeliverable, match="SMTPUTF8"):
                 await deliver(smtp, smtp.url, letter_to("änn@example.com"))
+
+
+def notes(error: BaseException) -> str:
+    """What a failed mail says to the operator."""
+    return "; ".join(getattr(error, "__notes__", ()))
+
+
+UNTRUSTED: dict[str, dict[str, Any]] = {
+    "self-signed": {},
+    "expired": {"days": -1},
+    "of another host": {"host": "127.0.0.2"},
+}
+
+
+class TestTls:
+    @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+    @pytest.mark.parametrize("certificate", UNTRUSTED.values(), ids=UNTRUSTED, indirect=True)
+    async def test_untrusted_certificate_is_taken_where_tls_is_opportunistic(
+        self, certificate: Path, scheme: str
+    ) -> None:
+        made = context(certificate)
+        options = {"ssl_context": made} if scheme == "smtps" else {"tls_context": made}
+        async with smtp_server(**options, require_starttls=scheme == "smtp") as smtp:
+            url = f"{scheme}://127.0.0.1:{smtp.port}"
+            with pytest.raises((aiosmtplib.SMTPException, ssl.SSLError)) as caught:
+                await deliver(smtp, url)
+            assert f"certificate of 127.0.0.1:{smtp.port}" in notes(caught.value)
+            assert "SMTP_TLS=opportunistic" in notes(caught.value)
+            await deliver(smtp, url, smtp_tls="opportunistic")
+        assert len(smtp.mails) == 1
+
+    @pytest.mark.parametrize("tls", ["verify", "opportunistic", "off"])
+    async def test_server_without_starttls_takes_mail(self, smtp: SmtpServer, tls: str) -> None:
+        await deliver(smtp, smtp.url, smtp_tls=tls)
+        assert len(smtp.mails) == 1
+
+    async def test_starttls_that_is_offered_is_not_used_where_it_is_off(
+        self, certificate: Path
+    ) -> None:
+        async with smtp_server(tls_context=context(certificate)) as smtp:
+            await deliver(smtp, smtp.url, smtp_tls="off")
+        assert len(smtp.mails) == 1
+        async with smtp_server(tls_context=context(certificate), require_starttls=True) as smtp:
+            with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
+                await deliver(smtp, smtp.url, smtp_tls="off")
+
+    async def test_opportunistic_tls_is_required_for_a_password(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("service.mail._is_local", lambda _host: False)
+        async with smtp_server() as smtp:
+            with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
+                await deliver(
+                    smtp, f"smtp://user:secret@127.0.0.1:{smtp.port}", smtp_tls="opportunistic"
+                )
+
+    @pytest.mark.parametrize("url", ["smtps://mail.test", "smtp://user:hunter2@mail.test"])
+    def test_tls_that_is_needed_cannot_be_off(self, url: str) -> None:
+        with pytest.raises(SettingsError, match=r"^SMTP_TLS: ") as caught:
+            make_mailer(make_settings(smtp_url=url, smtp_tls="off"))
+        assert "hunter2" not in str(caught.value)
+
+    @pytest.mark.parametrize("value", ["on", "none", "true"])
+    def test_wrong_smtp_tls_is_refused(self, value: str) -> None:
+        with pytest.raises(ValidationError, match="smtp_tls"):
+            make_settings(smtp_tls=value)
+
+
+class TestFailures:
+    async def test_mail_server_that_does_not_answer_is_explained(self, smtp: SmtpServer) -> None:
+        await smtp.down()
+        with pytest.raises(aiosmtplib.SMTPConnectError) as caught:
+            await deliver(smtp, smtp.url)
+        assert f"No mail server answers at 127.0.0.1:{smtp.port}" in notes(caught.value)
+        assert "SMTP_URL" in notes(caught.value)
+
+    async def test_smtps_to_a_server_that_begins_without_tls_is_explained(
+        self, smtp: SmtpServer
+    ) -> None:
+        with pytest.raises(aiosmtplib.SMTPException) as caught:
+            await deliver(smtp, smtp.url.replace("smtp:", "smtps:"))
+        assert "smtp://" in notes(caught.value)
+
+    async def test_refused_password_is_explained(self) -> None:
+        refuse = partial(AuthResult, success=False, handled=False)
+        options = {"authenticator": lambda *_: refuse(), "auth_require_tls": False}
+        async with smtp_server(**options) as smtp:
+            with pytest.raises(aiosmtplib.SMTPAuthenticationError) as caught:
+                await deliver(smtp, f"smtp://user:hunter2@127.0.0.1:{smtp.port}")
+        assert "user or the password of SMTP_URL" in notes(caught.value)
+        assert "hunter2" not in notes(caught.value)
+
+    async def test_refused_sender_is_explained(
+        self, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(*_: object) -> str:
+            return "550 not from you"
+
+        monkeypatch.setattr(smtp, "handle_MAIL", refuse, raising=False)
+        with pytest.raises(aiosmtplib.SMTPSenderRefused) as caught:
+            await deliver(smtp, smtp.url)
+        assert "MAIL_FROM" in notes(caught.value)
+        assert "not from you" in notes(caught.value)
+
+
+class TestSender:
+    SENDER = "Größe <größe@service.example>"
+
+    async def test_sender_beyond_ascii_is_sent_where_the_server_takes_it(self) -> None:
+        async with smtp_server(enable_SMTPUTF8=True) as smtp:
+            settings = make_settings(smtp_url=smtp.url, mail_from=self.SENDER)
+            await refuse_unusable_sender(settings)
+            await deliver(smtp, smtp.url, mail_from=self.SENDER)
+        [envelope] = smtp.envelopes
+        assert envelope.mail_from == "größe@service.example"
+        assert f"\r\nFrom: {self.SENDER}\r\n".encode() in b"\r\n" + envelope.original_content
+
+    async def test_sender_beyond_ascii_is_refused_where_the_server_does_not_take_it(
+        self, smtp: SmtpServer
+    ) -> None:
+        settings = make_settings(smtp_url=smtp.url, mail_from=self.SENDER)
+        with pytest.raises(SettingsError, match=r"^MAIL_FROM: .*SMTPUTF8"):
+            await refuse_unusable_sender(settings)
+        # An operator can mend this, so that the mail is kept.
+        with pytest.raises(aiosmtplib.SMTPNotSupported) as caught:
+            await deliver(smtp, smtp.url, mail_from=self.SENDER)
+        assert "MAIL_FROM" in notes(caught.value)
+
+    async def test_sender_in_ascii_needs_no_server_at_the_start(self) -> None:
+        for url in ("smtp://127.0.0.1:1", "log:"):
+            await refuse_unusable_sender(make_settings(smtp_url=url, mail_from=SENDER))
+        await refuse_unusable_sender(
+            make_settings(smtp_url="smtp://127.0.0.1:1", mail_from=self.SENDER)
+        )
+
+    def test_sender_with_a_domain_that_cannot_be_is_refused(self) -> None:
+        with pytest.raises(ValidationError, match="mail_from"):
+            make_settings(mail_from="service@-größe-.example")
 
 
 class TestSettings:

@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     ratelimit_admin: Limits = "120/minute"
     ratelimit_default: Limits = "50/hour;200/day"
     smtp_url: SmtpUrl = SecretStr("")
+    smtp_tls: Literal["verify", "opportunistic", "off"] = "verify"
     mail_from: MailFrom = "service@localhost"
     public_url: PublicUrl | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"

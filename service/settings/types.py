@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -63,7 +64,17 @@ def _check_mail_from(sender: str) -> str:
     # A control character could end the header's line.
     if not re.fullmatch(r"[^@\s]+@[^@\s]+", address) or not sender.isprintable():
         raise ValueError("must be an address, or a name and an address: Name <name@host>")
+    _check_domain(address.rpartition("@")[2])
     return sender
+
+
+def _check_domain(domain: str) -> None:
+    """Raise ValueError for a domain beyond ASCII that cannot be written in it (IDNA 2008)."""
+    if not domain.isascii():
+        try:
+            validate_email(f"a@{domain}", check_deliverability=False, globally_deliverable=False)
+        except EmailNotValidError:
+            raise ValueError("has a domain that cannot be") from None
 
 
 def _check_public_url(url: str) -> str:

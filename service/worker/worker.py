@@ -23,9 +23,9 @@ from service.db.database import Database
 from service.db.errors import DRIVER_ERRORS
 from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
-from service.jobs import queue
+from service.jobs import failed, queue
 from service.jobs.context import Handler, JobContext
-from service.mail import Undeliverable, make_mailer
+from service.mail import Undeliverable, make_mailer, refuse_unusable_sender
 from service.observability import propagation
 from service.settings import Settings
 from service.worker.cleanup import CLEANUP_TIMES, clean_up
@@ -70,8 +70,9 @@ async def run_worker(
     """Do jobs until `stop` is set, then finish those in hand; when cancelled, put them back.
 
     What ends a run early (the database restarts, its schema is behind) is logged, and the worker
-    starts again.
+    starts again. Raises SettingsError where mails cannot be sent as the settings say.
     """
+    await refuse_unusable_sender(settings)
     database = Database(settings)
     context = JobContext(settings, database, make_mailer(settings))
     wait = 1.0
@@ -179,14 +180,15 @@ class _WorkerRun:
             raise
         except asyncio.CancelledError:
             # pgqueuer would drop the job as cancelled; it goes back instead.
-            raise RetryRequested(timedelta(0), "the worker was stopped") from None
+            raise RetryRequested(timedelta(0), failed.STOPPED) from None
         except Exception as error:
+            reason = failed.reason_of(error)
             if job.attempts + 1 >= self._timing.attempts:
-                raise
+                raise failed.JobFailed(reason) from error
             wait = self._timing.wait(job.attempts)
             seconds = round(wait.total_seconds(), 1)
-            log.warning("job failed, trying again", reason=repr(error), wait=seconds)
-            raise RetryRequested(wait, repr(error)) from error
+            log.warning("job failed, trying again", reason=reason, wait=seconds)
+            raise RetryRequested(wait, reason) from error
 
     async def _await_turn(self, job: Job) -> None:
         """Put the job back while an older one for the same address is not done."""
@@ -197,7 +199,7 @@ class _WorkerRun:
             due = await queue.older_job_waits(session, job.entrypoint, job.id, to)
         if due is not None:
             wait = timedelta(seconds=due + self._timing.order)
-            raise RetryRequested(wait, "an older job comes first")
+            raise RetryRequested(wait, failed.NOT_ITS_TURN)
 
 
 async def _pass_on(source: asyncio.Event, target: asyncio.Event) -> None:

@@ -113,3 +113,23 @@ async def test_failed_jobs_are_listed_and_retried(
     assert code == 0
     assert "mail link  Undeliverable: no such user\nThey are tried again.\n" in said
     assert await db.fetchval("SELECT status::text FROM pgqueuer") == "queued"
+
+
+async def test_jobs_that_are_tried_again_are_listed_and_hurried(
+    client: Client, database_url: str, db: asyncpg.Connection
+) -> None:
+    await client.register()
+    await db.execute(
+        "UPDATE pgqueuer SET attempts = 3, execute_after = timestamptz '2100-01-01 10:00Z'"
+    )
+    await db.execute(
+        "INSERT INTO pgqueuer_log (job_id, status, priority, entrypoint, traceback) "
+        "SELECT id, 'queued', 0, entrypoint, $1 FROM pgqueuer",
+        '{"additional_context": {"reason": "no\\nTLS: see SMTP_TLS"}}',
+    )
+    code, said = await service(database_url, "jobs")
+    assert code == 0
+    assert "mail link  no TLS: see SMTP_TLS (tried 3 times, again at 2100-01-01 10:00" in said
+    code, said = await service(database_url, "jobs", "--retry")
+    assert said.endswith("They are tried again.\n")
+    assert await db.fetchval("SELECT execute_after <= now() FROM pgqueuer")

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from service.db.schema_version import head_revision
-from service.jobs.failed import list_failed_jobs, requeue_failed_jobs
+from service.jobs.failed import list_failed_jobs, list_retried_jobs, requeue_failed_jobs
 from service.settings import PROJECT, Settings
 from service.testing.application import FAST, working
 from service.testing.mails import token
@@ -210,6 +211,34 @@ class TestFailures:
             await requeue_failed_jobs(db, [job])
             await smtp.wait_for(1)
         assert await list_failed_jobs(db) == []
+
+    async def test_first_failure_of_a_mail_is_logged_and_listed_with_what_mends_it(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        await smtp.down()
+        with capture_logs() as lines:
+            async with working(settings):
+                await client.register()
+                await until(lambda: list_retried_jobs(db))
+        [job] = await list_retried_jobs(db)
+        assert await list_failed_jobs(db) == []
+        first = next(line for line in lines if line["event"] == "job failed, trying again")
+        for reason in (job.reason, first["reason"]):
+            assert f"No mail server answers at 127.0.0.1:{smtp.port}" in reason
+            assert "SMTP_URL" in reason
+        assert job.name == "mail link"
+        assert job.attempts >= 1
+
+    async def test_job_that_only_waited_is_not_listed_as_failed(
+        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+    ) -> None:
+        smtp.may_answer.clear()
+        async with working(settings) as work:
+            await client.register()
+            await smtp.has_data.wait()
+            work.cancel()  # the job goes back
+        assert await db.fetchval("SELECT attempts FROM pgqueuer") == 1
+        assert await list_retried_jobs(db) == []
 
     async def test_attempts_at_a_job_are_bounded(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
