@@ -105,6 +105,9 @@ class Tokens:
             "iat": now,
             "exp": expires_at or now + self.life[kind],
         }
+        if kind is TokenType.ACCESS:
+            # Required by RFC 9068, §2.2. There is one client, the service's own.
+            claims["client_id"] = self._audience
         headers = {"typ": kind.value, "kid": key.kid}
         return jwt.encode(claims, key.signing, key.algorithm, headers)
 

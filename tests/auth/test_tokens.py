@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from service import clock
-from service.auth.tokens import ExpiredToken, InvalidToken, Tokens, TokenType
+from service.auth.tokens import REQUIRED_CLAIMS, ExpiredToken, InvalidToken, Tokens, TokenType
 from service.ids import new_id
 from service.testing.application import SECRET, make_settings
 from service.testing.clock import Clock
@@ -19,8 +19,8 @@ def tokens() -> Tokens:
     return Tokens(make_settings())
 
 
-def decode(token: str) -> dict[str, object]:
-    found: dict[str, object] = jwt.decode(token, SECRET, ["HS256"], audience="service")
+def decode(token: str, audience: str = "service") -> dict[str, object]:
+    found: dict[str, object] = jwt.decode(token, SECRET, ["HS256"], audience=audience)
     return found
 
 
@@ -35,7 +35,27 @@ def test_access_token_s_header_and_claims(tokens: Tokens) -> None:
     token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
     assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
     assert "kid" in jwt.get_unverified_header(token)
-    assert set(decode(token)) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+    assert set(decode(token)) == {*REQUIRED_CLAIMS, "client_id"}
+
+
+@pytest.mark.parametrize("audience", ["service", "https://api.example.com"])
+def test_access_token_has_the_claims_that_rfc_9068_requires(audience: str) -> None:
+    token = Tokens(make_settings(jwt_audience=audience)).issue(TokenType.ACCESS, new_id(), new_id())
+    claims = decode(token, audience)
+    assert set(claims) >= {"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
+    assert claims["client_id"] == claims["aud"] == audience
+
+
+def test_refresh_token_keeps_its_claims_and_so_its_bytes(tokens: Tokens) -> None:
+    token = tokens.issue(TokenType.REFRESH, new_id(), new_id())
+    assert set(decode(token)) == set(REQUIRED_CLAIMS)
+
+
+def test_access_token_without_client_id_stays_valid(tokens: Tokens) -> None:
+    token = tokens.issue(TokenType.ACCESS, new_id(), new_id())
+    claims = {name: value for name, value in decode(token).items() if name != "client_id"}
+    older = jwt.encode(claims, SECRET, "HS256", jwt.get_unverified_header(token))
+    assert tokens.verify(TokenType.ACCESS, older) == tokens.verify(TokenType.ACCESS, token)
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("ACCESS", 3600), ("REFRESH", 30 * 86400)])
