@@ -5,9 +5,10 @@ OpenAPI document. web/errors.py answers all of them in one JSON shape.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 FieldErrors = Mapping[str, Sequence[str]]
 
@@ -15,8 +16,8 @@ FieldErrors = Mapping[str, Sequence[str]]
 class ServiceError(Exception):
     """A failure that the caller sees: its status, and a message, one plain sentence for a person.
 
-    `errors` maps fields to messages. A request that fails is rolled back, unless its error type
-    `keeps_changes`.
+    `errors` maps fields to predicates, such as "must be text", which the response makes sentences.
+    A request that fails is rolled back, unless its error type `keeps_changes`.
     """
 
     status: ClassVar[int]
@@ -149,10 +150,79 @@ class Unavailable(_RetryableError):
     default_message = "The service is temporarily unavailable"
 
 
+# What a value of each kind of error must be, because pydantic's words are those of Python.
+_PREDICATES: Final[Mapping[str, str]] = {
+    "missing": "is required",
+    "extra_forbidden": "is unknown",
+    "string_type": "must be text",
+    "string_unicode": "must not contain a lone surrogate",
+    "string_not_ascii": "must have only ASCII characters",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "path_type": "must be a path",
+    "uuid_type": "must be a UUID",
+    "uuid_parsing": "must be a UUID",
+    "date_type": "must be a date",
+    "date_parsing": "must be a date",
+    "datetime_type": "must be a time as in RFC 3339",
+    "datetime_parsing": "must be a time as in RFC 3339",
+    "timezone_aware": "must have a time zone",
+}
+
+
 def field_errors(error: ValidationError) -> dict[str, list[str]]:
-    """Return the messages about each field; those about no single field stand under ""."""
+    """Return the predicates of each field; those of no single field stand under ""."""
     fields: dict[str, list[str]] = {}
-    for detail in error.errors(include_url=False, include_input=False, include_context=False):
+    for detail in error.errors(include_url=False):
         name = ".".join(str(part) for part in detail["loc"])
-        fields.setdefault(name, []).append(detail["msg"].removeprefix("Value error, "))
+        fields.setdefault(name, []).append(predicate(detail))
     return fields
+
+
+def refusals(error: BadRequest | ValidationError) -> FieldErrors:
+    """Return the predicates of each field, whichever of the two errors has them."""
+    return field_errors(error) if isinstance(error, ValidationError) else error.errors or {}
+
+
+def predicate(detail: ErrorDetails) -> str:
+    """Return what a value must be, such as "must be text", without the value itself."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if detail["input"] is None and kind != "missing":
+        return "must not be null"
+    if kind.endswith("too_short"):
+        return f"must have at least {_count(context['min_length'], detail)}"
+    if kind.endswith("too_long"):
+        return f"must have at most {_count(context['max_length'], detail)}"
+    values = {name: _show(value) for name, value in context.items()}
+    return _PREDICATES.get(kind, "is invalid").format_map(values)
+
+
+def _count(number: int, detail: ErrorDetails) -> str:
+    """Return a length and its unit; pydantic speaks of items after a validator of text, too."""
+    noun = "character" if isinstance(detail["input"], str) else "item"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _show(value: object) -> str:
+    if isinstance(value, int | float):
+        return f"{int(value):,}" if value == int(value) else f"{value:,}"
+    return str(value)

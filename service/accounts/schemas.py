@@ -1,14 +1,30 @@
 """The bodies of requests for accounts."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from service.auth.password_policy import refuse_common
 from service.web.fields import Email, Text
-from service.web.openapi import PartialModel, example
+from service.web.openapi import PartialModel, SchemaKeyword, example
 
-Username = Annotated[str, Field(min_length=3, max_length=80, pattern=r"^[A-Za-z0-9._-]+$")]
+_USERNAME: Final = r"[A-Za-z0-9._-]+"
+
+
+def _check_username(text: str) -> str:
+    # A pattern of pydantic's would be refused with the pattern itself.
+    if not re.fullmatch(_USERNAME, text):
+        raise ValueError("must have only the letters A to Z, digits, dots, underscores and hyphens")
+    return text
+
+
+Username = Annotated[
+    str,
+    Field(min_length=3, max_length=80),
+    AfterValidator(_check_username),
+    SchemaKeyword("pattern", f"^{_USERNAME}$"),
+]
 Password = Annotated[Text, Field(min_length=8, max_length=128), AfterValidator(refuse_common)]
 # A password that is only verified.
 GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]

@@ -15,7 +15,7 @@ from service.auth.passwords import Passwords
 from service.auth.rows import UserRow
 from service.cli.database import run_with_database
 from service.db.database import Database
-from service.errors import BadRequest
+from service.errors import BadRequest, refusals
 from service.settings import Settings
 
 
@@ -61,12 +61,8 @@ async def _ask(email: str) -> tuple[Registration, str]:
     try:
         registration = Registration(email=email, password=_read_password(email))
         refuse_names(registration.password, email=email, username=None)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        problems = (f"{d['loc'][0]}: {d['msg'].removeprefix('Value error, ')}" for d in details)
-        raise click.ClickException("; ".join(problems)) from None
-    except BadRequest as error:
-        problems = (f"{name}: {'; '.join(said)}" for name, said in (error.errors or {}).items())
+    except (BadRequest, ValidationError) as error:
+        problems = (f"{name}: {'; '.join(said)}" for name, said in refusals(error).items())
         raise click.ClickException("; ".join(problems)) from None
     with closing(Passwords()) as passwords:
         return registration, await passwords.hash(registration.password)

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from service.auth.models import USERNAME_MAX
 from service.canonical import email_key, username_key
+from service.errors import predicate
 from service.ids import parse_id
 from service.importing.source import Record
 from service.posts.models import CONTENT_MAX, TITLE_MAX
@@ -121,11 +122,9 @@ def _words(fault: ErrorDetails) -> str:
     if fault["input"] is None:
         return "is missing"
     match fault["type"]:
-        case "value_error":
-            return str(fault["ctx"]["error"])
         case "string_type":
             return "is no text"
         case "string_too_long" | "too_long":
             return f"has more than {fault['ctx']['max_length']:,} characters"
         case _:
-            return fault["msg"]
+            return predicate(fault)

@@ -36,7 +36,7 @@ class InvalidCursor(BadRequest):
     """The cursor is not one of this list."""
 
     def __init__(self) -> None:
-        super().__init__(errors={"cursor": ["is not a cursor of this list"]})
+        super().__init__(errors={"cursor": ["must be a cursor of this list"]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class PageQuery(CursorQuery):
     @classmethod
     def _refuse_both(cls, page: int, info: ValidationInfo) -> int:
         if info.data.get("cursor") is not None:
-            raise ValueError("page and cursor exclude each other")
+            raise ValueError("must not be sent together with a cursor")
         return page
 
     @property

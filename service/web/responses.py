@@ -1,7 +1,7 @@
 """Responses, and the one JSON encoder for their bodies."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -46,7 +46,15 @@ def failure_payload(
     """Return the body of a failure, in the one shape."""
     phrase = HTTP_STATUS_CODES[status]
     payload = {"error": phrase, "message": message, "code": status, "request_id": request_id}
-    return {**payload, "errors": errors} if errors else payload
+    return {**payload, "errors": _sentences(errors)} if errors else payload
+
+
+def _sentences(errors: FieldErrors) -> Mapping[str, Sequence[str]]:
+    """Return the messages as sentences that can be read without the field's name."""
+    return {
+        field: [f"This field {predicate}" for predicate in predicates]
+        for field, predicates in errors.items()
+    }
 
 
 def json_response(

@@ -14,7 +14,7 @@ from tests.support.client import Client, faults
 from tests.support.command import PRODUCTION
 
 COMMON = "password123"
-REFUSED = {"password": ["is one of the most common passwords"]}
+REFUSED = {"password": ["This field is one of the most common passwords"]}
 
 ClientIn = Callable[..., AbstractAsyncContextManager[Client]]
 

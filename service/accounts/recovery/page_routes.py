@@ -14,7 +14,7 @@ from quart_schema import DataSource, document_querystring, document_request
 from service.accounts.recovery import html, recovery
 from service.accounts.recovery.routes import replace_password
 from service.accounts.recovery.schemas import LinkToken, PasswordReset
-from service.errors import BadRequest, field_errors
+from service.errors import BadRequest, refusals
 from service.web.client import origin
 from service.web.db_session import db_session
 from service.web.limiter import DEFAULT
@@ -107,20 +107,14 @@ async def submit_reset_page() -> Response:
     except (BadRequest, ValidationError) as error:
         # Only a refused password can be entered again; a refused link cannot.
         again = html.form("reset-password", form.get("token", ""), html.NEW_PASSWORD)
-        return _failed(RESET, error, again if "password" in _refused(error) else "")
+        return _failed(RESET, error, again if "password" in refusals(error) else "")
     return _page(RESET, "<p>Your password is changed. Please sign in with it.</p>")
 
 
-def _refused(error: BadRequest | ValidationError) -> dict[str, list[str]]:
-    if isinstance(error, ValidationError):
-        return field_errors(error)
-    return {field: list(messages) for field, messages in (error.errors or {}).items()}
-
-
 def _failed(title: str, error: BadRequest | ValidationError, content: str = "") -> Response:
-    refused = _refused(error)
+    refused = refusals(error)
     if "password" in refused:
-        message = f"Please choose another password: {'; '.join(refused['password'])}."
+        message = f"Please choose another password: it {'; '.join(refused['password'])}."
     elif isinstance(error, BadRequest):
         message = f"{error.message}."
     else:

@@ -48,7 +48,7 @@ ERROR: Final[Object] = {
         "request_id": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
         "errors": {
             "type": "object",
-            "description": "If validation failed: the messages about each field.",
+            "description": "If validation failed: the sentences about each field.",
             "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         },
     },
@@ -139,6 +139,6 @@ def failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
 
 
 def _show(kind: type[ServiceError]) -> Object:
-    errors = {"field": ["Field required"]} if kind is BadRequest else None
+    errors = {"field": ["is required"]} if kind is BadRequest else None
     value = failure_payload(kind.status, kind.default_message, _EXAMPLE_ID, errors)
     return {"summary": kind.default_message, "value": value}
