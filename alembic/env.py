@@ -14,12 +14,17 @@ import service.web.idempotency  # noqa: F401 - imported for their tables
 from service.cli.database import database_target
 from service.db.base import Base
 from service.db.engine import create_engine
+from service.db.schema_version import encoding_mismatch
 from service.settings import load_settings
 
 # Tables whose schema belongs to a library.
 FOREIGN_TABLES = ("pgqueuer",)
 # An arbitrary constant; every runner takes the advisory lock of this number.
 MIGRATION_LOCK = 7_042_001
+
+
+class EncodingRefused(Exception):
+    """The database cannot hold every text."""
 
 
 def include_object(_object: Any, name: str | None, kind: str, *_: Any) -> bool:
@@ -42,6 +47,8 @@ def run_migrations(connection: Connection) -> None:
         # A migration, and the wait for another's, may take longer than a request may.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+        if problem := encoding_mismatch(connection):
+            raise EncodingRefused(problem)
         context.run_migrations()
 
 

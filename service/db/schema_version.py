@@ -1,4 +1,4 @@
-"""Whether the database's schema is the one that this code needs.
+"""Whether the database's encoding and schema are the ones that this code needs.
 
 Without Alembic, which only migrating needs: 10 MB of memory for every process that serves.
 """
@@ -16,6 +16,7 @@ _IN_WHEEL: Final = PROJECT / "service" / "_migrations"
 MIGRATIONS: Final = _IN_WHEEL if _IN_WHEEL.is_dir() else PROJECT / "alembic"
 UNDEFINED_TABLE: Final = "42P01"
 _VERSIONS: Final = MIGRATIONS / "versions"
+_ENCODING: Final = text("SELECT current_setting('server_encoding')")
 _REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 
 
@@ -25,8 +26,21 @@ def head_revision() -> str:
     return max(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*_*.py"))
 
 
+def encoding_mismatch(connection: Connection) -> str | None:
+    """Return what is wrong with the database's encoding, which must be UTF8, or None."""
+    encoding = connection.scalar(_ENCODING)
+    if encoding == "UTF8":
+        return None
+    return (
+        f"the database's encoding is {encoding}, and must be UTF8: make another database "
+        "(CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0)"
+    )
+
+
 def schema_mismatch(connection: Connection) -> str | None:
-    """Return what the schema lacks for this code; None when the schema is at head."""
+    """Return what the database lacks for this code; None when the schema is at head."""
+    if problem := encoding_mismatch(connection):
+        return problem
     try:
         current = set(connection.scalars(_REVISIONS))
     except ProgrammingError as error:

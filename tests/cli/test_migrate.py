@@ -5,7 +5,10 @@ import threading
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from service.db.schema_version import head_revision
+from service.testing.database import Databases
 from tests.support.command import Invoke, started
 
 
@@ -20,6 +23,18 @@ def test_migrate_lists_what_ran_and_then_that_nothing_is_left(
     assert lines[-1].endswith(f" to {head}.")
     again = invoke("migrate", database_url=empty_url)
     assert (again.exit_code, again.stdout) == (0, "The schema is at head already.\n")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_migrate_refuses_a_database_that_is_not_in_utf8(
+    invoke: Invoke, service_databases: Databases, encoding: str
+) -> None:
+    options = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    with service_databases.database(migrated=False, options=options) as database:
+        refused = invoke("migrate", database_url=database.url)
+    assert refused.exit_code == 1
+    assert "nothing was changed" in refused.output
+    assert f"encoding is {encoding}, and must be UTF8" in refused.output
 
 
 def test_migrate_without_database_url_migrates_the_embedded_database(invoke: Invoke) -> None:

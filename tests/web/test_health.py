@@ -9,6 +9,7 @@ import pytest
 
 from service.db import migrations
 from service.testing.application import make_settings, running
+from service.testing.database import Databases
 from service.web.server.application import Service
 from tests.support.client import Client, refused
 
@@ -30,6 +31,18 @@ async def test_service_is_ready_only_once_migrated(empty_url: str, tmp_path: Pat
         assert (await client.get("/health/live")).status == 200
         await migrations.upgrade(app.database.engine)
         assert (await client.get("/health/ready")).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_service_is_not_ready_on_a_database_that_is_not_in_utf8(
+    service_databases: Databases, tmp_path: Path, encoding: str
+) -> None:
+    options = f"ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+    with service_databases.database(migrated=False, options=options) as database:
+        settings = make_settings(database_url=database.url, data_dir=tmp_path)
+        async with running(settings) as app:
+            answer = await Client(app).get("/health/ready")
+    assert f"encoding is {encoding}" in refused(answer, 503)["message"]
 
 
 async def test_service_is_not_ready_at_another_revision(
