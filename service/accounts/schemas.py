@@ -3,9 +3,10 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from service.auth.password_policy import refuse_common
+from service.canonical import normalize_password
 from service.web.fields import Email, Text
 from service.web.openapi import PartialModel, SchemaKeyword, example
 
@@ -25,7 +26,14 @@ Username = Annotated[
     AfterValidator(_check_username),
     SchemaKeyword("pattern", f"^{_USERNAME}$"),
 ]
-Password = Annotated[Text, Field(min_length=8, max_length=128), AfterValidator(refuse_common)]
+# Its length is that of its normal form, in which it is compared.
+Password = Annotated[
+    Text,
+    Field(min_length=8, max_length=128),
+    AfterValidator(refuse_common),
+    BeforeValidator(lambda value: normalize_password(value) if isinstance(value, str) else value),
+    SchemaKeyword("description", "Compared, and its characters counted, in NFC."),
+]
 # A password that is only verified.
 GivenPassword = Annotated[Text, Field(min_length=1, max_length=1024)]
 

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
 from service.auth.werkzeug_hashes import is_werkzeug, verify_werkzeug
+from service.canonical import normalize_password
 from service.errors import Unavailable
 
 QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 4 s
@@ -31,6 +32,16 @@ REST: Final = 3.0
 HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 T = TypeVar("T")
+
+
+class Match(NamedTuple):
+    """Whether a password is right and, if so, whether another hash of it should be stored."""
+
+    right: bool
+    outdated: bool
+
+
+NO_MATCH: Final = Match(right=False, outdated=False)
 
 
 class Passwords:
@@ -55,16 +66,26 @@ class Passwords:
         return self._waiting
 
     async def hash(self, password: str) -> str:
-        """Return the hash of a password. Raises Unavailable when the queue is full."""
-        return await self._run(lambda: self._hasher.hash(password))
+        """Return the hash of a password in its normal form (RFC 8265).
+
+        Raises Unavailable when the queue is full.
+        """
+        return await self._run(lambda: self._hasher.hash(normalize_password(password)))
 
     async def verify(self, password: str, hashed: str | None) -> bool:
         """Whether a password is right; without a hash False, after the same time.
 
         Raises Unavailable when the queue is full.
         """
-        matches = await self._run(lambda: self._matches(password, hashed or self._dummy))
-        return matches and hashed is not None
+        return (await self.match(password, hashed)).right
+
+    async def match(self, password: str, hashed: str | None) -> Match:
+        """Return how a password matches a hash; without one not at all, after the same time.
+
+        Raises Unavailable when the queue is full.
+        """
+        match = await self._run(lambda: self._match(password, hashed or self._dummy))
+        return NO_MATCH if hashed is None else match
 
     def needs_rehash(self, hashed: str) -> bool:
         """Whether a hash is of another kind or with other parameters than new ones."""
@@ -73,6 +94,15 @@ class Passwords:
     def close(self) -> None:
         """Stop the threads after the hashes that they are computing."""
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _match(self, password: str, hashed: str) -> Match:
+        normal = normalize_password(password)
+        if self._matches(normal, hashed):
+            return Match(right=True, outdated=self.needs_rehash(hashed))
+        # Hashes of older releases and of other services are of the password as it was typed.
+        if normal != password and self._matches(password, hashed):
+            return Match(right=True, outdated=True)
+        return NO_MATCH
 
     def _matches(self, password: str, hashed: str) -> bool:
         if is_werkzeug(hashed):

@@ -60,24 +60,23 @@ async def login(data: schemas.Credentials) -> Response:
     await ratelimit.enforce("LOGIN_ACCOUNT", key, strict=True)
     user = await credentials.find_credentials(db_session(), data.email)
     await release()
-    matches = await passwords().verify(data.password, user.password_hash if user else None)
-    if user is None or not matches:
+    match = await passwords().match(data.password, user.password_hash if user else None)
+    if user is None or not match.right:
         reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
         await record_failure(db_session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
     # Only failures count.
     await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
-    new_hash = await _upgraded_hash(data.password, user.password_hash)
+    new_hash = await _new_hash(data.password) if match.outdated else None
     token = await log_in(db_session(), user, session_policy(), origin(), new_hash=new_hash)
     return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 
 
-async def _upgraded_hash(password: str, hashed: str) -> str | None:
-    """Return a new hash for an outdated one, or None: the login does not depend on it."""
-    if passwords().needs_rehash(hashed):
-        with suppress(Unavailable):
-            return await passwords().hash(password)
+async def _new_hash(password: str) -> str | None:
+    """Return a new hash, or None while hashing is busy: the login does not depend on it."""
+    with suppress(Unavailable):
+        return await passwords().hash(password)
     return None
 
 
