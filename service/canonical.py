@@ -12,6 +12,9 @@ from typing import Final
 import idna
 
 KEY_MAX: Final = 1_024  # bytes; an index takes 2,700
+# Characters; longer texts keep their form, for normalization takes time in the square of the
+# length of a run of combining marks, and no address, name or password is that long.
+NORMALIZED_MAX: Final = 1_024
 _DOMAIN_MAX: Final = 253  # characters (RFC 1035, §2.3.4)
 # Full stops of other scripts, which separate labels, too (RFC 3490, §3.1).
 _STOPS: Final = re.compile("[\u3002\uff0e\uff61]")
@@ -41,27 +44,35 @@ def username_key(username: str) -> str:
 def caseless(text: str) -> str:
     """Return a text in NFKC and case folded, which is the compatibility caseless match.
 
-    The definition is D146 of the Unicode Standard, §3.13.
+    The definition is D146 of the Unicode Standard, §3.13. Beyond NORMALIZED_MAX characters only the
+    case is folded.
     """
     if text.isascii():
         return text.lower()
+    if len(text) > NORMALIZED_MAX:
+        return text.casefold()
     folded = unicodedata.normalize("NFD", text).casefold()
     folded = unicodedata.normalize("NFKD", folded).casefold()
     return unicodedata.normalize("NFKC", folded)
 
 
 def normalize_password(password: str) -> str:
-    """Return a password in NFC with every space as U+0020 (RFC 8265, §4.2.2)."""
+    """Return a password in NFC with every space as U+0020 (RFC 8265, §4.2.2).
+
+    One of more than NORMALIZED_MAX characters, which no account has, is returned as it is.
+    """
+    if len(password) > NORMALIZED_MAX:
+        return password
     return unicodedata.normalize("NFC", _SPACES.sub(" ", password))
 
 
 def _domain_key(domain: str) -> str:
     """Return a domain's labels as A-labels, and what UTS 46 does not allow as `caseless` does."""
-    domain = unicodedata.normalize("NFC", domain)
     try:
-        # Longer ones would cost much: Punycode takes time in the square of the length.
+        # Longer ones would cost much: Punycode, too, takes time in the square of the length.
         if len(domain) > _DOMAIN_MAX:
             raise idna.IDNAError("too long")
+        domain = unicodedata.normalize("NFC", domain)
         mapped = idna.uts46_remap(domain, std3_rules=False)
     except idna.IDNAError:
         return _STOPS.sub(".", caseless(domain))

@@ -1,7 +1,9 @@
 # ruff: noqa: RUF001
 """The keys of emails and usernames, and the normal form of passwords."""
 
+import time
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -78,3 +80,10 @@ def test_password_keeps_case_and_compatibility_letters() -> None:
 
 def test_every_space_of_a_password_is_one_space() -> None:
     assert normalize_password("a\u00a0b\u3000c") == "a b c"
+
+
+@pytest.mark.parametrize("function", [email_key, username_key, normalize_password])
+def test_time_for_a_run_of_combining_marks_is_bounded(function: Callable[[str], str]) -> None:
+    start = time.process_time()
+    function("a" + "\u0301\u0316" * 250_000)
+    assert time.process_time() - start < 1
