@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -15,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from service.settings import PROJECT
 from tests.support.eventsource import EventSource
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, free_port, service_process
-from tests.support.server import RawAnswer, exchange, head
+from tests.support.proxies import balanced, in_use, program, running
+from tests.support.server import RawAnswer
 
 CLIENTS = 64
 # Patient, so that a busy machine does not look like a lost request.
@@ -27,75 +26,6 @@ REPLICA = {"trusted_proxies": 1, "database_pool_size": 5, "database_pool_timeout
 POST = {"title": "written", "content": "while everything restarts"}
 
 pytestmark = pytest.mark.proof
-
-
-def program(name: str) -> str:
-    """A program that Debian packages under the same name."""
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    assert found, f"install {name} first"
-    return found
-
-
-@asynccontextmanager
-async def running(*command: str, port: int) -> AsyncIterator[None]:
-    """A server, from when it listens on the port."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        await until(lambda: listening(port))
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def listening(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-def balancer_config(folder: Path, port: int, statistics: int, replicas: list[int]) -> Path:
-    """deploy/haproxy.cfg, with these replicas instead of those that Docker's DNS knows."""
-    own = {
-        "server-template api": [
-            f"    server api{number} 127.0.0.1:{replica}"
-            for number, replica in enumerate(replicas, 1)
-        ],
-        "bind :8080": [f"    bind 127.0.0.1:{port}"],
-    }
-    lines: list[str] = []
-    for line in (PROJECT / "deploy" / "haproxy.cfg").read_text().splitlines():
-        replaced = [own.pop(start) for start in list(own) if line.strip().startswith(start)]
-        lines += replaced[0] if replaced else [line]
-    assert not own
-    lines += ["frontend stats", f"    bind 127.0.0.1:{statistics}", "    stats enable"]
-    path = folder / "haproxy.cfg"
-    path.write_text("\n".join([*lines, ""]))
-    return path
-
-
-@asynccontextmanager
-async def balanced(folder: Path, *replicas: ServiceProcess) -> AsyncIterator[tuple[int, int]]:
-    """HAProxy in front of these; yields its port, and that of its statistics."""
-    port, statistics = free_port(), free_port()
-    config = balancer_config(folder, port, statistics, [replica.port for replica in replicas])
-    async with running(program("haproxy"), "-db", "-f", str(config), port=port):
-        await until(lambda: in_use(statistics, len(replicas)), 30)
-        yield port, statistics
-
-
-async def in_use(statistics: int, count: int) -> bool:
-    """Whether the balancer sends requests to so many replicas."""
-    answer = await exchange(statistics, head("GET", "/haproxy?stats;csv"))
-    rows = [row.split(",") for row in answer.body.decode().splitlines()]
-    column = next(row.index("status") for row in rows if row[0] == "# pxname")
-    up = [row for row in rows if row[0] == "api" and row[1] != "BACKEND" and row[column] == "UP"]
-    return len(up) == count
 
 
 Request = Callable[[Connection, int], Awaitable[RawAnswer]]
