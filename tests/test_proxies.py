@@ -1,0 +1,262 @@
+"""The service behind the real nginx and Apache, which compress, cache, and speak TLS and HTTP/2."""
+
+import asyncio
+import getpass
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+from service.testing.application import make_settings
+from service.testing.client import PASSWORD
+from service.testing.server import serving
+from tests.support.processes import free_port
+from tests.support.proxies import DEPLOY, configured, make_certificate, program, running
+from tests.support.server import exchange, head
+
+pytestmark = pytest.mark.proof
+
+# Long enough to be compressed.
+POST = {"title": "First", "content": "Words of a post. " * 100}
+NOTHING_LISTENS = 9  # discard
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return make_settings(database_url=database_url, data_dir=tmp_path, trusted_proxies=1)
+
+
+@pytest.fixture
+async def port(settings: Settings) -> AsyncIterator[int]:
+    """The port of the service itself."""
+    app = create_app(settings)
+    async with serving(app) as number:
+        await exchange(number, head("GET", "/health/live"))  # it has started
+        yield number
+        app.shutdown_state.begin()
+
+
+@asynccontextmanager
+async def nginx(folder: Path, upstream: int) -> AsyncIterator[httpx.AsyncClient]:
+    """deploy/nginx.conf, with ports, certificate and folders of this test; yields a client."""
+    secure, plain = free_port(), free_port()
+    certificate = make_certificate(folder)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    own = {
+        "user ": [f"user {getpass.getuser()};"],
+        "pid ": [f"pid {folder}/nginx.pid;"],
+        "access_log ": [
+            "access_log off;",
+            *(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
+        ],
+        "server 127.0.0.1:8001 ": [f"server 127.0.0.1:{upstream} fail_timeout=1s;"],
+        "server 127.0.0.1:8002 ": [f"server 127.0.0.1:{NOTHING_LISTENS} fail_timeout=1s;"],
+        "listen 80": [f"listen 127.0.0.1:{plain};"],
+        "listen 443 ": [f"listen 127.0.0.1:{secure} ssl http2;"],
+        "ssl_certificate ": [f"ssl_certificate {certificate.chain};"],
+        "ssl_certificate_key ": [f"ssl_certificate_key {certificate.key};"],
+    }
+    config = folder / "nginx.conf"
+    config.write_text(configured((DEPLOY / "nginx.conf").read_text(), own))
+    command = (program("nginx"), "-c", str(config), "-g", "daemon off;")
+    async with (
+        running(*command, port=secure),
+        httpx.AsyncClient(
+            http2=True, verify=certificate.context(), base_url=f"https://localhost:{secure}"
+        ) as client,
+    ):
+        yield client
+
+
+APACHE = """
+ServerRoot {folder}
+ServerName localhost
+PidFile {folder}/apache.pid
+Listen 127.0.0.1:{port}
+ErrorLog {folder}/error.log
+DefaultRuntimeDir {folder}
+{modules}
+ProxyPass / http://127.0.0.1:{upstream}/
+AddOutputFilterByType DEFLATE application/json
+"""
+MODULES = ("mpm_event", "authz_core", "filter", "deflate", "proxy", "proxy_http")
+
+
+@asynccontextmanager
+async def apache(folder: Path, upstream: int) -> AsyncIterator[httpx.AsyncClient]:
+    """Apache, which compresses by mod_deflate as Debian sets it up; yields a client."""
+    port = free_port()
+    modules = "\n".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in MODULES
+    )
+    config = folder / "apache.conf"
+    config.write_text(APACHE.format(folder=folder, port=port, modules=modules, upstream=upstream))
+    command = (program("apache2"), "-f", str(config), "-DFOREGROUND")
+    async with (
+        running(*command, port=port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+CACHE = """
+daemon off;
+pid {folder}/cache.pid;
+error_log {folder}/cache.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/cache_body;
+    proxy_cache_path {folder}/cache keys_zone=posts:1m use_temp_path=off;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{upstream};
+            proxy_cache posts;
+            proxy_cache_revalidate on;
+            # Where the service says nothing.
+            proxy_cache_valid any 10m;
+            add_header X-Cache $upstream_cache_status;
+        }}
+    }}
+}}
+"""
+
+
+@asynccontextmanager
+async def cache(folder: Path, upstream: int) -> AsyncIterator[httpx.AsyncClient]:
+    """nginx as a shared cache that keeps everything it may keep; yields a client."""
+    port = free_port()
+    config = folder / "cache.conf"
+    config.write_text(CACHE.format(folder=folder, port=port, upstream=upstream))
+    command = (program("nginx"), "-c", str(config), "-g", f"user {getpass.getuser()};")
+    async with (
+        running(*command, port=port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client
+
+
+async def sign_up(client: httpx.AsyncClient, **headers: str) -> None:
+    """Register, log in, and send the token from now on."""
+    credentials = {"email": "ada@example.com", "password": PASSWORD}
+    assert (await client.post("/auth/register", json=credentials)).status_code == 201
+    answer = await client.post("/auth/login", json=credentials, headers=headers)
+    client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+async def assert_conditional_requests_work(client: httpx.AsyncClient, form: str) -> None:
+    """Write with the tag of what was read, which the proxy has compressed, and read with it."""
+    path = (await client.post("/api/posts", json=POST)).headers["Location"]
+    read = await client.get(path)
+    assert read.headers["Content-Encoding"] == "gzip"
+    tag = read.headers["ETag"]
+    assert tag.startswith(form.partition("…")[0])
+    assert tag.endswith(form.partition("…")[2])
+    condition = {"If-Match": tag}
+    again = await client.get(path, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    changed = await client.put(path, json={"title": "Second"}, headers=condition)
+    assert (changed.status_code, changed.json()["version"]) == (200, 2)
+    assert (await client.patch(path, json=POST, headers=condition)).status_code == 412
+    assert (await client.delete(path, headers=condition)).status_code == 412
+    condition = {"If-Match": (await client.get(path)).headers["ETag"]}
+    refused = await client.patch(path, json=POST, headers={"If-None-Match": condition["If-Match"]})
+    assert refused.status_code == 412
+    assert (await client.delete(path, headers=condition)).status_code == 204
+
+
+async def test_conditional_requests_work_behind_nginx_that_compresses(
+    port: int, tmp_path: Path
+) -> None:
+    async with nginx(tmp_path, port) as client:
+        await sign_up(client)
+        await assert_conditional_requests_work(client, 'W/"…"')
+
+
+async def test_conditional_requests_work_behind_apache_that_compresses(
+    port: int, tmp_path: Path
+) -> None:
+    async with apache(tmp_path, port) as client:
+        await sign_up(client)
+        await assert_conditional_requests_work(client, '"…-gzip"')
+
+
+async def test_shared_cache_shows_a_restored_post_at_once(port: int, tmp_path: Path) -> None:
+    async with cache(tmp_path, port) as writer, httpx.AsyncClient(base_url=writer.base_url) as all_:
+        await sign_up(writer)
+        path = (await writer.post("/api/posts", json=POST)).headers["Location"]
+        seen = [(await all_.get(path)).status_code]
+        assert (await writer.delete(path)).status_code == 204
+        seen += [(await all_.get(path)).status_code for _ in range(2)]
+        assert (await writer.post(f"{path}/restore")).status_code == 200
+        seen.append((await all_.get(path)).status_code)
+        assert seen == [200, 404, 404, 200]
+        # It is a cache: what may be kept is kept.
+        kept = [(await all_.get("/.well-known/jwks.json")).headers["X-Cache"] for _ in range(2)]
+        assert kept == ["MISS", "HIT"]
+
+
+async def test_nginx_offers_http2_and_hides_the_metrics(port: int, tmp_path: Path) -> None:
+    async with nginx(tmp_path, port) as client:
+        answer = await client.get("/api/posts")
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+        for path in ("/metrics", "/metrics/", "/%6detrics", "//metrics", "/x/../metrics?x=1"):
+            url = httpx.URL(client.base_url, raw_path=path.encode())
+            assert (await client.get(url)).status_code == 403, path
+
+
+async def test_client_of_nginx_cannot_forge_its_address(port: int, tmp_path: Path) -> None:
+    forged = {"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1"}
+    async with nginx(tmp_path, port) as client:
+        await sign_up(client, **forged)
+        (session,) = (await client.get("/auth/sessions")).json()["sessions"]
+        assert session["ip"] == "127.0.0.1"
+
+
+async def test_nginx_passes_no_upgrade_on(port: int, tmp_path: Path) -> None:
+    upgrade = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AAMAAABkAAQAAP__",
+    }
+    async with (
+        nginx(tmp_path, port) as client,
+        httpx.AsyncClient(
+            base_url=client.base_url,
+            verify=ssl.create_default_context(cafile=tmp_path / "chain.pem"),
+        ) as old,
+    ):
+        answer = await old.get("/api/posts", headers=upgrade)
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/1.1")
+
+
+async def test_nginx_sends_events_on_at_once(port: int, tmp_path: Path) -> None:
+    async with nginx(tmp_path, port) as client:
+        await sign_up(client)
+        async with asyncio.timeout(15), client.stream("GET", "/api/posts/stream") as stream:
+            assert stream.headers["Content-Type"] == "text/event-stream"
+            lines = stream.aiter_lines()
+            assert await anext(lines) == "retry: 2000"
+            await client.post("/api/posts", json=POST)
+            async for line in lines:
+                if line.startswith("event: "):
+                    assert line == "event: post.created"
+                    break
+
+
+async def test_nginx_answers_in_the_service_s_shape_when_no_replica_does(tmp_path: Path) -> None:
+    async with nginx(tmp_path, NOTHING_LISTENS) as client:
+        answer = await client.get("/api/posts")
+        body: dict[str, Any] = answer.json()
+        assert (answer.status_code, body["code"]) == (503, 503)
+        assert body.keys() == {"error", "message", "code", "request_id"}
+        assert body["request_id"] == answer.headers["X-Request-ID"]
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert int(answer.headers["Retry-After"]) > 0
