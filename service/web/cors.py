@@ -18,6 +18,8 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_HEADERS: Final = (
     "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
     "Last-Event-ID", "X-CSRF-Token", "X-Request-ID", "X-Token-Transport",
+    # W3C Trace Context and Baggage: pages with OpenTelemetry put them on every request.
+    "traceparent", "tracestate", "baggage",
 )  # fmt: skip
 EXPOSED_HEADERS: Final = (
     "Allow", "ETag", "Idempotency-Replayed", "Link", "Location", "RateLimit-Limit",

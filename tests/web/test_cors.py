@@ -106,6 +106,14 @@ async def test_preflight_grants_only_known_headers(client: Client) -> None:
     assert names(cors_headers(answer)["access-control-allow-headers"]) == {"content-type"}
 
 
+@pytest.mark.parametrize("name", ["traceparent", "tracestate", "baggage"])
+async def test_preflight_grants_the_headers_that_continue_a_trace(
+    client: Client, name: str
+) -> None:
+    answer = await preflight(client, "/api/posts", "GET", f"authorization,{name}")
+    assert names(cors_headers(answer)["access-control-allow-headers"]) == {"authorization", name}
+
+
 async def test_options_without_preflight_lists_the_methods(client: Client) -> None:
     answer = await client.request("OPTIONS", "/api/posts", headers={"Origin": APP})
     assert names(answer.headers["Allow"]) == {"get", "head", "options", "post"}
