@@ -1,19 +1,14 @@
 """Mail: what a message is made of, and how it reaches a real SMTP server."""
 
-import datetime
 import ssl
 from email.message import EmailMessage
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import aiosmtplib
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
@@ -21,6 +16,7 @@ from service.mail import MailMessage, Undeliverable, compose, make_mailer, refus
 from service.settings import SettingsError
 from service.testing.application import make_settings
 from service.testing.mails import part
+from tests.support.certificates import UNTRUSTED, make_certificate, server_context
 from tests.support.smtp import SmtpServer, smtp_server
 
 SENDER = "The service <hello@service.example>"
@@ -93,41 +89,6 @@ def certificate(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return make_certificate(tmp_path, **getattr(request, "param", {}))
 
 
-def make_certificate(folder: Path, host: str = "127.0.0.1", days: int = 1) -> Path:
-    """A key and a self-signed certificate for this host and so many days, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=9))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(host))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "server.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-def context(certificate: Path) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(certificate)
-    return made
-
-
 class TestSending:
     async def test_mail_is_sent_over_plain_smtp(self, smtp: SmtpServer) -> None:
         mail = await deliver(smtp, smtp.url)
@@ -137,7 +98,9 @@ class TestSending:
     async def test_starttls_is_used_when_it_is_offered(
         self, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        async with smtp_server(tls_context=context(certificate), require_starttls=True) as smtp:
+        async with smtp_server(
+            tls_context=server_context(certificate), require_starttls=True
+        ) as smtp:
             with pytest.raises((aiosmtplib.SMTPException, ssl.SSLError)):
                 await deliver(smtp, smtp.url)  # nobody vouches for the certificate
             monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -148,7 +111,7 @@ class TestSending:
         self, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        async with smtp_server(ssl_context=context(certificate)) as smtp:
+        async with smtp_server(ssl_context=server_context(certificate)) as smtp:
             await deliver(smtp, smtp.url.replace("smtp:", "smtps:"))
         assert len(smtp.mails) == 1
 
@@ -201,20 +164,13 @@ def notes(error: BaseException) -> str:
     return "; ".join(getattr(error, "__notes__", ()))
 
 
-UNTRUSTED: dict[str, dict[str, Any]] = {
-    "self-signed": {},
-    "expired": {"days": -1},
-    "of another host": {"host": "127.0.0.2"},
-}
-
-
 class TestTls:
     @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
     @pytest.mark.parametrize("certificate", UNTRUSTED.values(), ids=UNTRUSTED, indirect=True)
     async def test_untrusted_certificate_is_taken_where_tls_is_opportunistic(
         self, certificate: Path, scheme: str
     ) -> None:
-        made = context(certificate)
+        made = server_context(certificate)
         options = {"ssl_context": made} if scheme == "smtps" else {"tls_context": made}
         async with smtp_server(**options, require_starttls=scheme == "smtp") as smtp:
             url = f"{scheme}://127.0.0.1:{smtp.port}"
@@ -233,10 +189,12 @@ class TestTls:
     async def test_starttls_that_is_offered_is_not_used_where_it_is_off(
         self, certificate: Path
     ) -> None:
-        async with smtp_server(tls_context=context(certificate)) as smtp:
+        async with smtp_server(tls_context=server_context(certificate)) as smtp:
             await deliver(smtp, smtp.url, smtp_tls="off")
         assert len(smtp.mails) == 1
-        async with smtp_server(tls_context=context(certificate), require_starttls=True) as smtp:
+        async with smtp_server(
+            tls_context=server_context(certificate), require_starttls=True
+        ) as smtp:
             with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
                 await deliver(smtp, smtp.url, smtp_tls="off")
 

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import click
 
+from service.db.failures import failure_reason
 from service.embedded_postgres.errors import EmbeddedError
-from service.errors import ServiceError
+from service.errors import ServiceError, Unavailable
 from service.importing.report import ReportError
 from service.importing.source import SourceError
 from service.settings import SettingsError
@@ -37,6 +38,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except SettingsError as error:
             raise click.ClickException(f"The settings are wrong. {error}") from error
+        except Unavailable as error:
+            raise click.ClickException(f"{error}: {failure_reason(error)}.") from error
         except (EmbeddedError, ReportError, ServiceError, SourceError) as error:
             raise click.ClickException(str(error)) from error
 

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli.messages import connection_failure, database_address
 from service.db import migrations
-from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine
+from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine, open_connection
 from service.db.errors import DRIVER_ERRORS
+from service.db.failures import tls_fault
 from service.errors import Unavailable
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
@@ -74,8 +75,8 @@ def run_with_database(
 async def connected(settings: Settings) -> AsyncIterator[Connection]:
     """Connect to the settings' database for the block. Raises ClickException saying why not."""
     try:
-        connection = await asyncpg.connect(
-            settings.database_dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0
+        connection = await open_connection(
+            settings, timeout=CONNECT_TIMEOUT, statement_cache_size=0
         )
     except (ValueError, *DRIVER_ERRORS) as error:
         raise connection_failure(settings, error) from error
@@ -113,7 +114,8 @@ async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None
                 return
         except Unavailable as error:
             remaining = deadline - monotonic()
-            if remaining <= 0 or not isinstance(error.__cause__, _MAY_COME):
+            may_come = isinstance(error.__cause__, _MAY_COME) and not tls_fault(error.__cause__)
+            if remaining <= 0 or not may_come:
                 raise
             logger.info("waiting for the database at %s", database_address(settings))
             await asyncio.sleep(min(RETRY_PAUSE, remaining))

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import click
 
+from service.db.failures import tls_fault
 from service.settings import Settings
 
 
@@ -21,8 +22,13 @@ def database_address(settings: Settings) -> str:
 def connection_failure(settings: Settings, error: BaseException | None) -> click.ClickException:
     """Return why there is no connection to the database; `error` is what asyncpg raised."""
     address = database_address(settings)
+    if fault := tls_fault(error):
+        return click.ClickException(
+            f"TLS with the database at {address} fails: {fault}. DATABASE_URL says how it is used "
+            "(sslmode, sslrootcert, sslcert, sslkey)."
+        )
     match error:
-        case asyncpg.InvalidAuthorizationSpecificationError():
+        case asyncpg.InvalidPasswordError():
             problem = f"The database at {address} refuses the user or the password of DATABASE_URL."
         case asyncpg.InvalidCatalogNameError():
             problem = f"There is no such database: {address}. Create it, or change DATABASE_URL."

@@ -20,6 +20,7 @@ from service.db import pool
 from service.db.batching import BATCH_MAX, BatchLoader
 from service.db.engine import create_engine, pin_server
 from service.db.errors import DRIVER_ERRORS, ends_connection, to_unavailable
+from service.db.failures import failure_reason
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.read_session import ReadSession
 from service.errors import Unavailable
@@ -112,7 +113,7 @@ class Database:
                 raise
             if ends_connection(error):
                 pooled.invalidate(error)
-            log.warning("database unavailable", reason=type(error).__name__)
+            log.warning("database unavailable", reason=failure_reason(error))
             raise unavailable from error
         finally:
             pooled.close()
@@ -157,7 +158,7 @@ class Database:
             async with self._beside.connect() as connection:
                 return await read(connection)
         except (SQLAlchemyError, Unavailable, OSError) as error:
-            log.warning("database not observed", reason=type(error).__name__)
+            log.warning("database not observed", reason=failure_reason(error))
             raise Unavailable("The database does not answer") from error
 
     def _on_probe_done(self, task: asyncio.Task[Any]) -> None:

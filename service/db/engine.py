@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from service.db import pool
 from service.db.errors import unavailable_on_driver_error
+from service.db.failures import naming_tls_files
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -77,8 +78,6 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
 
     With `statement_timeout` statements end with a TimeoutError when the server is silent.
     """
-    # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
-    dsn = settings.database_dsn
     longest = settings.database_statement_timeout + SILENCE if statement_timeout else None
     options: dict[str, Any] = {
         "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
@@ -94,9 +93,17 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT),
         }
 
-    async def connect() -> "asyncpg.Connection[Any]":
+    async def connect() -> Connection:
         with unavailable_on_driver_error():
-            connection: asyncpg.Connection[Any] = await asyncpg.connect(dsn, **options)
-        return connection
+            return await open_connection(settings, **options)
 
     return connect
+
+
+async def open_connection(settings: Settings, **options: Any) -> Connection:
+    """Open a connection; `options` are asyncpg's. Raises what the driver does."""
+    # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
+    dsn = settings.database_dsn
+    with naming_tls_files(dsn):
+        connection: Connection = await asyncpg.connect(dsn, **options)
+    return connection

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from service.db.engine import Connection
+from service.db.failures import naming_tls_files, tls_fault
 from service.importing.source import TABLES, Record, SourceError, check_columns
 
 CONNECT_TIMEOUT: Final = 10  # seconds
@@ -69,15 +70,16 @@ async def open_postgres(dsn: str) -> AsyncIterator[PostgresSource]:
 
 async def _connect(dsn: str) -> Connection:
     try:
-        return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0)
+        with naming_tls_files(dsn):
+            return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0)
     except asyncpg.PostgresError as error:
         reason = f"refuses the connection: {_first_line(error)}"
-    except OSError:  # TimeoutError too
-        reason = "does not answer"
-    except (asyncpg.InterfaceError, ValueError):
-        raise SourceError(
-            "The address can't be read: postgresql://user:password@host:5432/name"
-        ) from None
+    except OSError as error:  # TimeoutError too
+        fault = tls_fault(error)
+        reason = f"has no good TLS: {fault}" if fault else "does not answer"
+    except (asyncpg.InterfaceError, ValueError) as error:
+        fault = tls_fault(error) or "postgresql://user:password@host:5432/name"
+        raise SourceError(f"The address can't be read: {fault}") from None
     raise SourceError(f"The Flask service's database at {_address(dsn)} {reason}.")
 
 

@@ -25,6 +25,7 @@ from service.db.errors import (
     raise_if_cancelled,
     unavailable_on_driver_error,
 )
+from service.db.failures import failure_reason
 from service.errors import Unavailable
 from service.posts.events import CHANNEL, Page, Position, is_known, newest_position, read_page
 from service.web import sse
@@ -179,7 +180,7 @@ class PostStream:
                     retry = FIRST_RETRY
                     await self._follow()
             except (Unavailable, *DRIVER_ERRORS) as error:
-                reason = type(error.__cause__ or error).__name__
+                reason = failure_reason(error)
                 log.warning("stream has lost the database", reason=reason, wait=retry)
             except Exception:  # the next attempt may do better
                 log.exception("stream failed", wait=retry)

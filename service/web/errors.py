@@ -17,14 +17,17 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import HTTP_STATUS_CODES
 
 from service.db.errors import to_unavailable
+from service.db.failures import failure_reason
 from service.errors import (
     BadRequest,
     FieldErrors,
     InternalError,
     RequestTimeout,
     ServiceError,
+    Unavailable,
     field_errors,
 )
+from service.observability import context
 from service.web import db_session
 from service.web.openapi.responses import SHARED_ERRORS
 from service.web.request_id import request_id
@@ -55,6 +58,8 @@ def error_response(
 async def _service_error(error: ServiceError) -> Response:
     if error.keeps_changes:
         db_session.keep_changes()
+    if isinstance(error, Unavailable) and error.__cause__ is not None:
+        context.bind("reason", failure_reason(error))  # in the request's line of the log
     return error_response(error.status, error.message, errors=error.errors, headers=error.headers)
 
 
@@ -81,7 +86,7 @@ async def _database_error(error: Exception) -> Response:
     unavailable = to_unavailable(error)
     if unavailable is None:
         return await _unexpected(error)
-    log.warning("database unavailable", reason=type(error).__name__)
+    log.warning("database unavailable", reason=failure_reason(error))
     return await _service_error(unavailable)
 
 
@@ -89,9 +94,11 @@ async def _internal(error: InternalServerError) -> Response:
     # Hooks after the route, the commit among them, raise through here.
     cause = error.original_exception or error
     failure = to_unavailable(cause) or cause
-    if isinstance(failure, ServiceError):
-        return await _service_error(failure)
-    return await _http_exception(error)
+    if not isinstance(failure, ServiceError):
+        return await _http_exception(error)
+    if failure is not cause:
+        log.warning("database unavailable", reason=failure_reason(cause))
+    return await _service_error(failure)
 
 
 async def _unexpected(error: Exception) -> Response:

@@ -11,8 +11,9 @@ from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.ports.driver import NotifyCallback
 
-from service.db.engine import CONNECT_TIMEOUT, pin_server
+from service.db.engine import CONNECT_TIMEOUT, open_connection, pin_server
 from service.db.errors import DRIVER_ERRORS, raise_if_cancelled, to_unavailable
+from service.db.failures import failure_reason
 from service.settings import Settings
 
 # One connection listens; the others fetch jobs, beat and record, one statement at a time.
@@ -73,7 +74,8 @@ class PatientDriver(AsyncpgPoolDriver):
                 if self._stop.is_set() or to_unavailable(error) is None:
                     raise
                 raise_if_cancelled()
-                log.warning("database away, trying again", reason=type(error).__name__, wait=wait)
+                reason = failure_reason(error)
+                log.warning("database away, trying again", reason=reason, wait=wait)
             await pause(self._stop, wait)
             wait = min(wait * 2, LONGEST_WAIT)
 
@@ -89,7 +91,7 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 async def open_pool(settings: Settings) -> AsyncIterator["asyncpg.Pool[Any]"]:
     """Open a worker's pool, and close it at the end, by force where it must be."""
     pool = await asyncpg.create_pool(
-        settings.database_dsn,
+        connect=lambda *_, **options: open_connection(settings, **options),
         min_size=1,
         max_size=POOL_SIZE,
         timeout=CONNECT_TIMEOUT,

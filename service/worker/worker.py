@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.db.database import Database
 from service.db.errors import DRIVER_ERRORS
+from service.db.failures import failure_reason
 from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.jobs import failed, queue
@@ -86,7 +87,7 @@ async def run_worker(
             except (FailingListenerError, *DATABASE_ERRORS) as error:
                 if stop.is_set():
                     break
-                log.warning("database away, worker starts again", reason=type(error).__name__)
+                log.warning("database away, worker starts again", reason=failure_reason(error))
             await pause(stop, wait)
             wait = min(wait * 2, LONGEST_WAIT)
     finally:

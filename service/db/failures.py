@@ -1,0 +1,91 @@
+"""What went wrong with the database, in words for an operator, without values and secrets."""
+
+import os
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+import asyncpg
+
+from service.errors import Unavailable
+
+# What names a file in DATABASE_URL, and in the environment (libpq's names).
+_TLS_FILES: Final = {
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+}
+# What the driver says, without a type of its own, and what it means.
+_DRIVER_WORDS: Final = {
+    "rejected SSL upgrade": "the server offers no TLS",
+    "during SSL exchange": "the server refuses it, and its log says why",
+    "during TLS handshake": "the server closed the connection",
+}
+_OF_TLS: Final = re.compile(r"sslmode|sslnegotiation|TLS|SSL|root certificate")
+# Of these classes of SQLSTATE the message quotes no value of a statement.
+_QUOTABLE: Final = ("08", "25", "28", "3D", "40", "53", "55", "57")
+
+
+class TlsFileUnreadable(OSError):
+    """A certificate or key that DATABASE_URL names cannot be read."""
+
+
+@contextmanager
+def naming_tls_files(dsn: str) -> Iterator[None]:
+    """Raise TlsFileUnreadable naming the file, where the system's own error names none."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        given = dict(parse_qsl(urlsplit(dsn).query))
+        for name, variable in _TLS_FILES.items():
+            path = given.get(name) or os.environ.get(variable)
+            if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):  # noqa: PTH113
+                raise TlsFileUnreadable(f"{name} can't be read: {path}") from error
+        raise
+
+
+def tls_fault(error: BaseException | None) -> str | None:
+    """Return what is wrong with TLS, where that is why there is no connection; else None."""
+    words = str(error)
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the server's certificate is not trusted ({error.verify_message})"
+        case ssl.SSLError():
+            return f"the handshake failed ({getattr(error, 'reason', None) or 'no details'})"
+        case TlsFileUnreadable():
+            return words
+        case ConnectionError():
+            return next((said for part, said in _DRIVER_WORDS.items() if part in words), None)
+        # The driver's words name parameters and files, never the user and the password.
+        case asyncpg.ClientConfigurationError() if _OF_TLS.search(words):
+            return words.splitlines()[0]
+    return None
+
+
+def failure_reason(error: BaseException) -> str:
+    """Return the cause of a failure for the log: its type, and words that quote no value."""
+    error = _driver_error(error)
+    kind = type(error).__name__
+    if fault := tls_fault(error):
+        return f"{kind}: TLS fails: {fault}"
+    match error:
+        case asyncpg.PostgresError() if (error.sqlstate or "")[:2] in _QUOTABLE:
+            return f"{kind}: {str(error).partition(chr(10))[0]}"
+        case OSError() if error.strerror:
+            return f"{kind}: {error.strerror}"
+    return kind
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """Return the driver's error in what SQLAlchemy or this service made of it."""
+    while True:
+        inner = getattr(getattr(error, "orig", None), "driver_exception", None)
+        if inner is None and isinstance(error, Unavailable):
+            inner = error.__cause__
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
