@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Service:
     posts_routes.init_app(app)
     principal.init_app(app)
     ratelimit.init_app(app, principal.user_key)
-    openapi.init_app(app)
+    openapi.init_app(app, settings.public_url)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     cors.init_app(app, settings.cors_origins)

@@ -7,14 +7,36 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.app import create_app
 from service.settings import PROJECT
+from service.testing.application import make_settings
 from service.testing.client import PASSWORD
-from tests.support.clients.tools import run
+from service.web.openapi import document
+from tests.support.clients.tools import run, run_npm_package
 from tests.support.processes import ask, service_process
 
 HERE = PROJECT / "tests" / "support" / "clients"
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
+
+
+# Of npm's, with their versions: nothing is installed into the project.
+LINTERS = {
+    "redocly": ("@redocly/cli@2.77.0", "lint"),
+    "spectral": (
+        "@stoplight/spectral-cli@6.16.3", "lint", "--fail-severity=error", "--ruleset=rules.yaml"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("linter", LINTERS)
+async def test_linters_find_no_error_in_the_document(tmp_path: Path, linter: str) -> None:
+    settings = make_settings(database_url="postgresql:///", public_url="https://api.example.com")
+    described = document(create_app(settings))
+    (tmp_path / "openapi.json").write_text(json.dumps(described))
+    (tmp_path / "rules.yaml").write_text('extends: ["spectral:oas"]\n')
+    said = await run_npm_package(*LINTERS[linter], "openapi.json", cwd=tmp_path)
+    assert "openapi.json" in said
 
 
 @pytest.fixture

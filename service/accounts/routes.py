@@ -17,7 +17,7 @@ from service.auth.schemas import UserOut, show_user
 from service.web.client import origin
 from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
-from service.web.openapi import answers
+from service.web.openapi import Link, answers
 from service.web.openapi.headers import SET_COOKIE
 from service.web.ratelimit import limit
 from service.web.responses import json_response, no_content
@@ -25,10 +25,13 @@ from service.web.responses import json_response, no_content
 blueprint: Final = Blueprint("accounts", __name__, url_prefix="/auth")
 
 
+LOGIN: Final = Link("Login", "login", "Sends the email and the password that were registered.")
+
+
 @blueprint.post("/register")
 @limit("REGISTER")
 @validate_request(Registration)
-@answers(201, UserOut, errors=[EmailTaken, UsernameTaken])
+@answers(201, UserOut, links=[LOGIN], errors=[EmailTaken, UsernameTaken])
 async def register(data: Registration) -> Response:
     """Register an account."""
     refuse_names(data.password, email=data.email, username=data.username)

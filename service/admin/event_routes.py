@@ -12,7 +12,7 @@ from service.ids import parse_id
 from service.web.db_session import db_session
 from service.web.openapi import answers
 from service.web.openapi.headers import LINK
-from service.web.pagination import InvalidCursor, cursor_links, position
+from service.web.pagination import InvalidCursor, cursor_links, next_page, position
 from service.web.ratelimit import limit
 from service.web.responses import json_response
 
@@ -25,7 +25,7 @@ CURSORS: Final = "events"
 @limit("ADMIN")
 @admin_required
 @validate_querystring(EventQuery)
-@answers(200, EventList, headers=[LINK], errors=[InvalidCursor])
+@answers(200, EventList, headers=[LINK], links=[next_page("list_events")], errors=[InvalidCursor])
 async def list_events(query_args: EventQuery) -> Response:
     """List security events, newest first."""
     page = await events.list_events(

@@ -13,7 +13,7 @@ from service.posts.schemas import PostOut, post_tag, show_post
 from service.web.client import origin
 from service.web.conditional import tagged
 from service.web.db_session import db_session
-from service.web.openapi import answers
+from service.web.openapi import Link, answers
 from service.web.openapi.headers import ETAG
 from service.web.ratelimit import limit
 from service.web.responses import json_response, no_content
@@ -21,10 +21,18 @@ from service.web.responses import json_response, no_content
 blueprint: Final = Blueprint("admin_posts", __name__, url_prefix="/admin/posts")
 
 
+RESTORE_REMOVED: Final = Link(
+    "RestorePost",
+    "restore_removed_post",
+    "Shows the post again.",
+    {"post_id": "$request.path.post_id"},
+)
+
+
 @blueprint.delete("/<id:post_id>")
 @limit("ADMIN")
 @admin_required
-@answers(204, errors=[PostNotFound])
+@answers(204, links=[RESTORE_REMOVED], errors=[PostNotFound])
 async def remove_post(post_id: UUID) -> Response:
     """Remove a post of any author; only operators restore it."""
     await posts.remove_post(db_session(), caller().user_id, post_id, origin())

@@ -13,7 +13,7 @@ from service.auth.schemas import USER_EXAMPLE, UserOut, show_user
 from service.db.base import MappedRow
 from service.ids import parse_id
 from service.web.fields import Text
-from service.web.openapi import PartialModel, example
+from service.web.openapi import PartialModel, SchemaKeyword, example
 from service.web.pagination import CursorQuery
 
 
@@ -26,7 +26,7 @@ def _check_id(text: str) -> str:
 class EventQuery(CursorQuery):
     """The events of an account, of a kind, or all."""
 
-    user: Annotated[str, AfterValidator(_check_id)] | None = None
+    user: Annotated[str, AfterValidator(_check_id), SchemaKeyword("format", "uuid")] | None = None
     kind: Kind | None = None
 
 

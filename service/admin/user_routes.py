@@ -16,7 +16,7 @@ from service.web.client import origin
 from service.web.db_session import db_session
 from service.web.openapi import answers
 from service.web.openapi.headers import LINK
-from service.web.pagination import InvalidCursor, cursor_links, position
+from service.web.pagination import InvalidCursor, cursor_links, next_page, position
 from service.web.ratelimit import limit
 from service.web.responses import json_response
 
@@ -29,7 +29,7 @@ CURSORS: Final = "users"
 @limit("ADMIN")
 @admin_required
 @validate_querystring(AccountQuery)
-@answers(200, AccountList, headers=[LINK], errors=[InvalidCursor])
+@answers(200, AccountList, headers=[LINK], links=[next_page("list_users")], errors=[InvalidCursor])
 async def list_users(query_args: AccountQuery) -> Response:
     """List accounts, newest first."""
     page = await users.list_accounts(

@@ -34,7 +34,7 @@ from service.web import ratelimit
 from service.web.client import origin
 from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
-from service.web.openapi import answers, reads_headers
+from service.web.openapi import Link, answers, reads_headers
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.ratelimit import limit, unlimited
 from service.web.request_state import request_state
@@ -46,13 +46,22 @@ keys_blueprint: Final = Blueprint("keys", __name__)
 KEYS_MAX_AGE: Final = 300  # seconds
 PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
 LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled)
+# A token is no parameter (OpenAPI 3.1, §4.8.12.1): the target's security says how it is sent.
+REFRESH: Final = Link("Refresh", "refresh", "Sends `refresh_token` as Bearer, for a new pair.")
+OWN_ACCOUNT: Final = Link("ReadMe", "read_me", "Sends `access_token` as Bearer.")
 
 
 @blueprint.post("/login")
 @limit("LOGIN")
 @validate_request(schemas.Credentials)
 @reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
-@answers(200, schemas.LoginAnswer, headers=PAIR_HEADERS, errors=LOGIN_ERRORS)
+@answers(
+    200,
+    schemas.LoginAnswer,
+    headers=PAIR_HEADERS,
+    links=[REFRESH, OWN_ACCOUNT],
+    errors=LOGIN_ERRORS,
+)
 async def login(data: schemas.Credentials) -> Response:
     """Open a session with email and password."""
     by_cookie = _wants_cookies()
@@ -84,7 +93,9 @@ async def _new_hash(password: str) -> str | None:
 @limit("REFRESH")
 @refresh_token_required
 @reads_headers(TOKEN_TRANSPORT, errors=[UnknownTransport])
-@answers(200, schemas.RefreshAnswer, headers=PAIR_HEADERS, errors=[AccountDisabled])
+@answers(
+    200, schemas.RefreshAnswer, headers=PAIR_HEADERS, links=[REFRESH], errors=[AccountDisabled]
+)
 async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer or in its cookie, for a new pair."""
     principal = refresh_caller()

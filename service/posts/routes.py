@@ -27,7 +27,7 @@ from service.web.conditional import (
     weak_tag,
 )
 from service.web.db_session import db_session
-from service.web.openapi import answers, headers, reads_headers
+from service.web.openapi import Link, answers, headers, reads_headers
 from service.web.pagination import InvalidCursor, Position, Slice
 from service.web.ratelimit import limit
 from service.web.request_state import request_state
@@ -43,6 +43,17 @@ OWN_ERRORS: Final = (PostNotFound, NotTheAuthor)
 CHANGE_ERRORS: Final = (*OWN_ERRORS, PostContended, AlreadyCurrent)
 RESTORE_ERRORS: Final = (*OWN_ERRORS, RemovedByOperator)
 
+NEXT_PAGE: Final = pagination.next_page("list_posts")
+_CREATED: Final = {"post_id": "$response.body#/id"}
+_CURRENT: Final = {"If-Match": "$response.header.ETag"}
+CREATED_LINKS: Final = (
+    Link("ReadPost", "read_post", "Reads the post.", _CREATED),
+    Link("ChangePost", "change_post", "Changes this version of the post.", _CREATED | _CURRENT),
+    Link("DeletePost", "delete_post", "Deletes this version of the post.", _CREATED | _CURRENT),
+)
+_DELETED: Final = {"post_id": "$request.path.post_id"}
+RESTORE: Final = Link("RestorePost", "restore_post", "Shows the post again.", _DELETED)
+
 
 @blueprint.get("")
 @limit("READ")
@@ -52,6 +63,7 @@ RESTORE_ERRORS: Final = (*OWN_ERRORS, RemovedByOperator)
     200,
     schemas.PostPage,
     headers=LIST_HEADERS,
+    links=[NEXT_PAGE],
     description="A page of posts.",
     errors=[InvalidCursor],
 )
@@ -98,7 +110,13 @@ def _list_response(
 @login_required
 @validate_request(schemas.NewPost)
 @reads_headers(headers.IDEMPOTENCY_KEY)
-@answers(201, PostOut, headers=[headers.ETAG, headers.REPLAYED], errors=idempotency.ERRORS)
+@answers(
+    201,
+    PostOut,
+    headers=[headers.ETAG, headers.REPLAYED],
+    links=CREATED_LINKS,
+    errors=idempotency.ERRORS,
+)
 async def create_post(data: schemas.NewPost) -> Response:
     """Create a post; with an Idempotency-Key, once."""
 
@@ -153,7 +171,7 @@ async def change_post(post_id: UUID, data: schemas.PostChange) -> Response:
 @limit("WRITE")
 @login_required
 @reads_preconditions
-@answers(204, errors=CHANGE_ERRORS)
+@answers(204, links=[RESTORE], errors=CHANGE_ERRORS)
 async def delete_post(post_id: UUID) -> Response:
     """Delete one's own post, which can be restored for a while."""
     await posts.delete_post(db_session(), caller().user_id, post_id, preconditions())

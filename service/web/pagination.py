@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, UnaryExpression, bindparam, tuple_
 
 from service.db.base import AnyRow, Id, UtcDateTime
 from service.errors import BadRequest
+from service.web.openapi import Link
 from service.web.request_state import request_state
 
 PER_PAGE_MAX: Final = 100
@@ -70,6 +71,16 @@ _PAGE: Final = Field(
     # Clients generated from the document would send the default together with a cursor.
     json_schema_extra=_hide_default,
 )
+
+
+def next_page(operation_id: str) -> Link:
+    """Return the link from a list's response to its next page."""
+    return Link(
+        "NextPage",
+        operation_id,
+        "The rows after these; at the end of the list `next_cursor` is null and there are none.",
+        {"cursor": "$response.body#/next_cursor"},
+    )
 
 
 class CursorQuery(BaseModel):

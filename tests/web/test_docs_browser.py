@@ -20,7 +20,8 @@ pytestmark = pytest.mark.proof
 async def test_user_of_the_docs_page_logs_in_and_writes_a_post(
     settings: Settings, browser: BrowserContext
 ) -> None:
-    app = create_app(settings)
+    # The page calls the host that it was opened on, also where the document names another one.
+    app = create_app(settings.model_copy(update={"public_url": "https://service.example"}))
     client = Client(app)
     page = await browser.new_page()
     requested: list[str] = []

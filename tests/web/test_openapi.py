@@ -10,6 +10,8 @@ from openapi_spec_validator import validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from service.app import create_app
+from service.testing.application import make_settings
 from service.web.openapi import document
 from service.web.server.application import Service
 from tests.support.client import Client, refused
@@ -70,7 +72,7 @@ def test_every_operation_has_a_success_and_the_common_failures(described: dict[s
             # A form that is sent as something else is an empty form.
             sent_as_json = "application/json" in operation["requestBody"]["content"]
             assert ("415" in told) is sent_as_json, (path, method)
-        if "security" in operation:
+        if operation["security"]:
             assert "401" in told, (path, method)
         if "{" in path:
             assert "404" in told, (path, method)
@@ -92,7 +94,8 @@ def test_authenticated_routes_name_their_security_scheme(described: dict[str, An
     assert find(described, "create_post")["security"] == [{"accessToken": []}, confirmed]
     confirmed = {"refreshCookie": [], "csrfToken": []}
     assert find(described, "refresh")["security"] == [{"refreshToken": []}, confirmed]
-    assert "security" not in find(described, "list_posts")
+    assert find(described, "list_posts")["security"] == []
+    assert all("security" in operation for _, _, operation in operations(described))
     schemes = described["components"]["securitySchemes"]
     assert {
         name: (scheme["type"], scheme.get("scheme") or (scheme["in"], scheme["name"]))
@@ -191,6 +194,103 @@ def test_partial_changes_document_no_defaults_and_no_null(described: dict[str, A
     for member in change["properties"].values():
         assert "default" not in member
         assert member["type"] == "string"
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a part of the document, itself included."""
+    if isinstance(node, dict):
+        yield node
+    for child in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    ):
+        yield from objects(child)
+
+
+def test_members_that_may_be_left_out_have_no_default(described: dict[str, Any]) -> None:
+    """A client that is generated from the document would take them for required."""
+    assert [part for part in objects(described) if part.get("default", ...) is None] == []
+    for schema in described["components"]["schemas"].values():
+        for part in objects(schema):
+            assert "default" not in part, schema.get("title")
+
+
+@pytest.mark.parametrize(
+    ("public_url", "server"),
+    [
+        (None, "/"),
+        ("https://api.example.com", "https://api.example.com"),
+        ("https://example.com:8443/service/", "https://example.com:8443/service"),
+    ],
+)
+def test_server_of_the_document_is_the_public_url(public_url: str | None, server: str) -> None:
+    settings = make_settings(database_url="postgresql:///", public_url=public_url)
+    assert document(create_app(settings))["servers"] == [{"url": server}]
+
+
+def test_every_id_is_documented_as_a_uuid(described: dict[str, Any]) -> None:
+    members = [
+        (name, schema)
+        for model in described["components"]["schemas"].values()
+        for name, schema in model.get("properties", {}).items()
+    ]
+    parameters = [
+        (parameter["name"], parameter["schema"])
+        for _, _, operation in operations(described)
+        for parameter in operation["parameters"]
+        if parameter.get("in") in {"path", "query"}
+    ]
+    seen = set()
+    for name, schema in (*members, *parameters):
+        if re.fullmatch(r"id|\w+_id|user", name) and name != "request_id" and "$ref" not in schema:
+            seen.add(name)
+            kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+            assert kinds == [{"type": "string", "format": "uuid"}], name
+    assert seen >= {"id", "post_id", "user_id", "session_id", "actor_id", "user"}
+
+
+LINKS = {
+    ("register", "Login"): "login",
+    ("login", "Refresh"): "refresh",
+    ("login", "ReadMe"): "read_me",
+    ("refresh", "Refresh"): "refresh",
+    ("list_posts", "NextPage"): "list_posts",
+    ("list_users", "NextPage"): "list_users",
+    ("list_events", "NextPage"): "list_events",
+    ("create_post", "ReadPost"): "read_post",
+    ("create_post", "ChangePost"): "change_post",
+    ("create_post", "DeletePost"): "delete_post",
+    ("delete_post", "RestorePost"): "restore_post",
+    ("remove_post", "RestorePost"): "restore_removed_post",
+}
+
+
+def test_answers_link_to_the_operations_that_follow(described: dict[str, Any]) -> None:
+    found = {}
+    for _, _, operation in operations(described):
+        for answer in operation["responses"].values():
+            for name, link in answer.get("links", {}).items():
+                found[operation["operationId"], name] = link["operationId"]
+                target = find(described, link["operationId"])
+                taken = {parameter.get("name") for parameter in target["parameters"]}
+                assert set(link.get("parameters", {})) <= taken
+                assert link["description"].endswith(".")
+    assert found == LINKS
+
+
+async def test_links_lead_from_an_answer_to_the_next(
+    member: Client, described: dict[str, Any]
+) -> None:
+    made = await member.post("/api/posts", {"title": "a", "content": "b"})
+    links = find(described, "create_post")["responses"]["201"]["links"]
+    assert links["ChangePost"]["parameters"] == {
+        "post_id": "$response.body#/id",
+        "If-Match": "$response.header.ETag",
+    }
+    current = {"If-Match": made.headers["ETag"]}
+    changed = await member.request(
+        "PATCH", f"/api/posts/{made.json['id']}", json={"title": "c"}, headers=current
+    )
+    assert changed.status == 200
 
 
 def test_answers_have_closed_schemas_and_requests_open_ones(described: dict[str, Any]) -> None:

@@ -1,5 +1,15 @@
 "use strict";
 
+// The service that shows this page is called, whatever address the document has for others.
+function callThisHost(response) {
+  if (new URL(response.url).pathname === "/openapi.json" && response.ok) {
+    const described = JSON.parse(response.text);
+    described.servers = [{ url: location.origin }];
+    response.text = JSON.stringify(described);
+  }
+  return response;
+}
+
 // The tokens of a successful login authenticate all later calls.
 function keepTokens(response) {
   const tokens = response.ok && response.obj;
@@ -21,6 +31,6 @@ const ui = SwaggerUIBundle({
   displayRequestDuration: true,
   persistAuthorization: true,
   tryItOutEnabled: true,
-  responseInterceptor: keepTokens,
+  responseInterceptor: (response) => keepTokens(callThisHost(response)),
   validatorUrl: null,
 });

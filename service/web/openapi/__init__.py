@@ -2,6 +2,7 @@
 
 from service.web.openapi.declarations import (
     Header,
+    Link,
     SecurityScheme,
     answers,
     reads_headers,
@@ -11,6 +12,6 @@ from service.web.openapi.document import document, init_app
 from service.web.openapi.models import PartialModel, SchemaKeyword, example
 
 __all__ = [
-    "Header", "PartialModel", "SchemaKeyword", "SecurityScheme", "answers", "document", "example",
-    "init_app", "reads_headers", "secured_by",
+    "Header", "Link", "PartialModel", "SchemaKeyword", "SecurityScheme", "answers", "document",
+    "example", "init_app", "reads_headers", "secured_by",
 ]  # fmt: skip

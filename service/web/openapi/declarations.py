@@ -50,6 +50,20 @@ class SecurityScheme:
 
 
 @dataclass(frozen=True)
+class Link:
+    """How a value of a response leads to another operation (OpenAPI Link Object).
+
+    `parameters` maps that operation's parameters to runtime expressions such as
+    `$response.body#/id`.
+    """
+
+    name: str
+    operation_id: str
+    description: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Answer:
     """A successful response: a model as JSON, another media type, or no body."""
 
@@ -58,6 +72,7 @@ class Answer:
     media_type: str | None
     headers: Sequence[Header]
     description: str | None
+    links: Sequence[Link]
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,7 @@ def answers(
     media_type: str | None = None,
     headers: Sequence[Header] = (),
     description: str | None = None,
+    links: Sequence[Link] = (),
     errors: Errors = (),
 ) -> Callable[[Route], Route]:
     """Declare a successful response, and errors that the route itself raises; may be repeated.
@@ -104,7 +120,7 @@ def answers(
     The description defaults to the first line of the model's docstring, or the status' phrase.
     """
     media_type = media_type or (JSON if model else None)
-    answer = Answer(status, model, media_type, headers, description)
+    answer = Answer(status, model, media_type, headers, description, links)
     return _declare(RouteSpec(answers=[answer], errors=errors))
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from quart import Quart, Response
 from quart.typing import ResponseReturnValue, ResponseTypes
 from quart_schema import Info, QuartSchema
-from quart_schema.openapi import Contact, License
+from quart_schema.openapi import Contact, License, Server
 from werkzeug.exceptions import HTTPException
 
 from service.web.openapi.models import Object
@@ -22,11 +22,13 @@ with GET supports HEAD, and every path OPTIONS.
 """
 
 
-def init_app(app: Quart) -> None:
-    """Install the generator of the document."""
+def init_app(app: Quart, public_url: str | None = None) -> None:
+    """Install the generator of the document, which is served at the public URL."""
     QuartSchema(
         app,
         openapi_path=None,
+        # Relative to the document's own address, which is all that is known without PUBLIC_URL.
+        servers=[Server(public_url or "/")],
         info=Info(
             title="Service",
             version=version("service"),

@@ -64,6 +64,16 @@ class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Return a schema without the default where clients would take the member for required.
+
+        Generated TypeScript does, of a default that stands for an absent member.
+        """
+        described = super().default_schema(schema)
+        if self.mode == "serialization" or described.get("default", ...) is None:
+            described.pop("default", None)
+        return described
+
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         model = super().model_schema(schema)
         if self.mode == "serialization" and "properties" in model:
@@ -96,6 +106,4 @@ def _without_null(schema: Object) -> Object:
         return dict(schema)
     options = [option for option in schema["anyOf"] if option != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
-    if rest.get("default", ...) is None:
-        del rest["default"]
     return {**rest, **options[0]} if len(options) == 1 else {**rest, "anyOf": options}

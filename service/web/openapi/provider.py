@@ -99,6 +99,8 @@ class Provider(OpenAPIProvider):
             # A declared response wins, because a page shows failures as HTML.
             **responses.successes(spec.answers, self._schemas),
         }
+        # An empty list says that the operation is public; none would say nothing.
+        operation["security"] = []
         if spec.security:
             required = [_required_schemes(scheme, method) for scheme in spec.security]
             self._schemes.update({one.name: one for schemes in required for one in schemes})
@@ -145,24 +147,41 @@ class Provider(OpenAPIProvider):
         view: View = self._app.view_functions[rule.endpoint]
         return view
 
+    def _request_models(self, view: View) -> Iterable[tuple[type[BaseModel], bool]]:
+        """Return the models of a route's requests, and whether each groups parameters."""
+        body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, (None, None))[0]
+        query = getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
+        headers = getattr(view, QUART_SCHEMA_HEADERS_ATTRIBUTE, None)
+        return [
+            (model, model is not body) for model in dict.fromkeys((body, query, headers)) if model
+        ]
+
     def _models(self) -> Iterable[tuple[type[BaseModel], Mode]]:
         for rule in self.generate_rules():
             view = self._view(rule)
-            body = getattr(view, QUART_SCHEMA_REQUEST_ATTRIBUTE, (None, None))[0]
-            query = getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)
-            headers = getattr(view, QUART_SCHEMA_HEADERS_ATTRIBUTE, None)
-            yield from ((model, "validation") for model in (body, query, headers) if model)
+            yield from ((model, "validation") for model, _ in self._request_models(view))
             for answer in route_spec(view).answers:
                 if answer.model:
                     yield answer.model, "serialization"
+
+    def _hidden_schemas(self) -> set[str]:
+        """Return the names of models that only group parameters, which nothing refers to."""
+        names: dict[bool, set[str]] = {True: set(), False: set()}
+        for rule in self.generate_rules():
+            for model, of_parameters in self._request_models(self._view(rule)):
+                reference = self._schemas.ref(model, "validation")["$ref"]
+                names[of_parameters].add(reference.rpartition("/")[2])
+        return names[True] - names[False]
 
     def _tags(self) -> list[str]:
         used = {rule.endpoint.rpartition(".")[0] for rule in self.generate_rules()}
         return [name for name in self._app.blueprints if name in used]
 
     def _components(self) -> Object:
+        schemas = {**self._schemas.components, "Error": responses.ERROR}
+        hidden = self._hidden_schemas()
         return {
-            "schemas": dict(sorted({**self._schemas.components, "Error": responses.ERROR}.items())),
+            "schemas": {name: schemas[name] for name in sorted(schemas) if name not in hidden},
             "parameters": {"RequestID": _header_parameter(SENT_REQUEST_ID)},
             "headers": {
                 name: responses.header_object(header)

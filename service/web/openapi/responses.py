@@ -19,7 +19,7 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.web.openapi import headers
-from service.web.openapi.declarations import JSON, Answer, Header
+from service.web.openapi.declarations import JSON, Answer, Header, Link
 from service.web.openapi.models import Object, Schemas
 from service.web.responses import failure_payload
 
@@ -83,7 +83,16 @@ def success(answer: Answer, schemas: Schemas) -> Object:
     }
     if answer.media_type:
         response["content"] = {answer.media_type: {"schema": _content_schema(answer, schemas)}}
+    if answer.links:
+        response["links"] = {link.name: _link_object(link) for link in answer.links}
     return response
+
+
+def _link_object(link: Link) -> Object:
+    link_object: Object = {"operationId": link.operation_id, "description": link.description}
+    if link.parameters:
+        link_object["parameters"] = dict(link.parameters)
+    return link_object
 
 
 def _content_schema(answer: Answer, schemas: Schemas) -> Object:

@@ -5,6 +5,7 @@ What they need, plugins of pytest among it, would change how the suite itself ru
 
 import asyncio
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,20 @@ PROGRAMS = PROJECT / ".venv-clients" / "bin"
 async def run(program: str, *arguments: str, cwd: Path, **environment: str) -> str:
     """Run one of them to its end, which must be a good one; what it wrote."""
     assert (PROGRAMS / program).exists(), "`make proof` installs what this needs"
+    return await _finish(str(PROGRAMS / program), *arguments, cwd=cwd, **environment)
+
+
+async def run_npm_package(package: str, *arguments: str, cwd: Path) -> str:
+    """Run the program of a package of npm's, named with its version; what it wrote."""
+    assert shutil.which("npx"), "npx is needed (Debian: apt-get install npm)"
+    # Neither reports to its maker nor asks for a newer version.
+    quiet = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    return await _finish("npx", "--yes", package, *arguments, cwd=cwd, **quiet)
+
+
+async def _finish(*command: str, cwd: Path, **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        str(PROGRAMS / program),
-        *arguments,
+        *command,
         cwd=cwd,
         env=os.environ | environment,
         stdin=asyncio.subprocess.DEVNULL,
