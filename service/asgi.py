@@ -14,8 +14,8 @@ from service.settings import load_settings
 from service.web.server.hangup import on_hangup
 from service.web.server.hypercorn_patches import patch_hypercorn
 
-patch_hypercorn()
 settings = load_settings()
+patch_hypercorn(http2_prior_knowledge=settings.http2_prior_knowledge)
 configure_logging(settings)
 app = create_app(settings)
 

@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     cors_origins: Origins = ()
+    http2_prior_knowledge: bool = False
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     redis_url: RedisUrl | None = None
     ratelimit_enabled: bool = True

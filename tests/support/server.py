@@ -43,8 +43,21 @@ async def exchange(port: int, request: bytes) -> RawAnswer:
 
 def head(method: str, path: str, *lines: str) -> bytes:
     """A request's head; the server is asked to close after the answer."""
-    fixed = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close"]
+    return kept_alive(method, path, "Connection: close", *lines)
+
+
+def kept_alive(method: str, path: str, *lines: str) -> bytes:
+    """A request's head; the connection may go on after the answer."""
+    fixed = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     return "\r\n".join([*fixed, *lines, "", ""]).encode("latin-1")
+
+
+async def receive(reader: asyncio.StreamReader) -> RawAnswer:
+    """Read one response, of a declared length or none, from a connection that may go on."""
+    top = await reader.readuntil(b"\r\n\r\n")
+    answer = parse(top)
+    length = int(answer.headers.get("content-length", 0))
+    return parse(top + await reader.readexactly(length))
 
 
 def parse(response: bytes) -> RawAnswer:

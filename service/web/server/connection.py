@@ -46,7 +46,7 @@ class HTTPConnection(ASGIHTTPConnection):
         )
         watcher.start()
         try:
-            await self._handle(RequestState(self.app, request, watcher.abort), send)
+            await self._handle(RequestState(self.app, request, watcher.abort), watcher, send)
         except asyncio.CancelledError:
             if not watcher.has_cancelled():
                 raise
@@ -55,7 +55,9 @@ class HTTPConnection(ASGIHTTPConnection):
             request.body.discard()
             request.routing_exception = None  # its traceback refers to the request
 
-    async def _handle(self, state: RequestState, send: ASGISendCallable) -> None:
+    async def _handle(
+        self, state: RequestState, watcher: DisconnectWatcher, send: ASGISendCallable
+    ) -> None:
         request = state.request
         state.request_id = choose_request_id(request)
         state.client_ip = find_client_ip(request, self.app.settings)
@@ -64,7 +66,7 @@ class HTTPConnection(ASGIHTTPConnection):
         with record_request(state):
             # Always Quart's Response, since error handlers answer whatever is raised.
             response = cast(Response, await self.app.handle_request(request))
-            await self._send(state, response, send)
+            await self._send(state, watcher, response, send)
 
     def _make_request(self) -> ApiRequest:
         scope = self.scope
@@ -75,7 +77,13 @@ class HTTPConnection(ASGIHTTPConnection):
             body_timeout=self.app.config["BODY_TIMEOUT"], send_push_promise=_push_nothing,
         )  # fmt: skip
 
-    async def _send(self, state: RequestState, response: Response, send: ASGISendCallable) -> None:
+    async def _send(
+        self,
+        state: RequestState,
+        watcher: DisconnectWatcher,
+        response: Response,
+        send: ASGISendCallable,
+    ) -> None:
         headers = encode_headers(response.headers)
         headers.append((_REQUEST_ID, state.request_id.encode()))
         # RFC 9112, §9.6; HTTP/2 has no such header (RFC 9113, §8.2.2).
@@ -84,14 +92,17 @@ class HTTPConnection(ASGIHTTPConnection):
         status = response.status_code
         await send({"type": "http.response.start", "status": status, "headers": headers})
         state.status = status
+        cast(ApiRequest, state.request).body.start()
         body = response.response
         if isinstance(body, DataBody):
             data = body.data[body.begin : body.end]
+            watcher.ending = True
             await send({"type": "http.response.body", "body": data, "more_body": False})
         else:
             async with body as chunks:
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            watcher.ending = True
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         state.complete = True
 

@@ -37,15 +37,24 @@ class DisconnectWatcher:
         self._receive_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._aborted = False
+        # Whether the last part of the response is being sent. Then a disconnect is most often the
+        # server's own, at the end of the response, and its task returns at once.
+        self.ending = False
 
     def start(self) -> None:
-        """Start to receive, at once if a body may follow, else after WATCH_DELAY."""
-        if self._request.may_have_body:
-            self._start_receiving()
-        else:
+        """Start to receive: at once if a body may follow, else after WATCH_DELAY.
+
+        To receive is to ask for a body that waits for 100 (Continue), so that is done only when it
+        is read, or the response begun.
+        """
+        if not self._request.may_have_body:
             self._request.body.set_complete()
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(WATCH_DELAY, self._start_receiving)
+        elif self._request.expects_continue:
+            self._request.body.request_body = self._start_receiving
+        else:
+            self._start_receiving()
 
     def _start_receiving(self) -> None:
         self._receive_task = asyncio.get_running_loop().create_task(self._run())
@@ -59,6 +68,8 @@ class DisconnectWatcher:
                     body.set_complete()
             if not self._shutdown.begun:
                 await self._tracker.drain(DISCONNECT_GRACE)
+            if self.ending:
+                await asyncio.sleep(DISCONNECT_GRACE)
         except Exception:
             log.exception("a client was lost sight of")
         self.abort()

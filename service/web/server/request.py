@@ -1,5 +1,6 @@
 """The request: its headers, and JSON bodies, parsed strictly and bounded in memory."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NoReturn, Self, cast
 
@@ -19,6 +20,19 @@ class BoundedBody(Body):
     """
 
     _received = 0
+    # Asks the client for the body (100-continue), until it is called.
+    request_body: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Have the body sent by a client that waits to be asked for it."""
+        if self.request_body is not None:
+            self.request_body()
+            self.request_body = None
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the declared or received length is over the limit."""
+        return self._must_raise is not None
 
     async def feed(self, data: bytes) -> None:
         """Add a chunk."""
@@ -36,6 +50,7 @@ class BoundedBody(Body):
 
     def discard(self) -> None:
         """Drop the buffer and its error, whose traceback refers to this body."""
+        self.request_body = None
         self._must_raise = None
         self.clear()
 
@@ -99,6 +114,19 @@ class ApiRequest(Request):
             or self.headers.get("content-length") is not None
             or self.headers.get("transfer-encoding") is not None
         )
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client sends no body before it is asked for it (RFC 9110, §10.1.1)."""
+        return self.headers.get("expect", "").lower() == "100-continue"
+
+    async def get_data(  # type: ignore[override]  # its overloads
+        self, cache: bool = True, as_text: bool = False, parse_form_data: bool = False
+    ) -> bytes | str:
+        """Return the body. Raises RequestEntityTooLarge (413)."""
+        if not self.body.too_large:
+            self.body.start()
+        return await super().get_data(cache, as_text, parse_form_data)
 
     async def get_json(
         self, force: bool = False, silent: bool = False, cache: bool = True

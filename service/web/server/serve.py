@@ -21,7 +21,7 @@ async def serve(app: Service, config: Config) -> None:
     They have `graceful_timeout` seconds from the beginning of the shutdown; then their connections
     are aborted. Raises what prevents the start, such as OSError for a port in use.
     """
-    patch_hypercorn()
+    patch_hypercorn(http2_prior_knowledge=app.settings.http2_prior_knowledge)
     config.workers = 1  # this process, or Hypercorn warns
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle | None = None

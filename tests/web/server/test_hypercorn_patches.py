@@ -15,6 +15,8 @@ from hypercorn.config import Config
 
 KEEP_ALIVE, GRACEFUL = 1.0, 0.2
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+EARLY = REQUEST.replace(b"GET", b"PUT").replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n")
+UPGRADE = REQUEST.replace(b"\r\n\r\n", b"\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n")
 
 
 async def app(scope, receive, send):
@@ -22,6 +24,10 @@ async def app(scope, receive, send):
         for stage in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{stage}.complete"})
+        return
+    if scope["path"] == "/slow":
+        while (await receive())["type"] == "http.request":
+            pass
         return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     large = scope["path"] == "/large"
@@ -61,6 +67,18 @@ async def main():
         found["seconds_until_closed"] = time.monotonic() - start
         found["servers_left"] = sum(isinstance(one, TCPServer) for one in gc.get_objects())
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(EARLY)
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(b"x" + REQUEST)
+        found["next_request"] = (await reader.read(8)).decode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(UPGRADE)
+        found["upgrade"] = (await reader.readline()).decode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(REQUEST.replace(b" / ", b" /slow "))
+        writer.write_eof()
+        found["half_closed"] = (await reader.read(8)).decode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST.replace(b" / ", b" /large "))
         await reader.readexactly(1)
         stop.set()
@@ -83,4 +101,7 @@ def test_hypercorn_still_needs_each_of_the_patches() -> None:
     found = json.loads(done.stdout)
     assert found["seconds_until_closed"] > 0.5, "sockets close at once: drop the idle task's patch"
     assert found["servers_left"] > 0, "connections leave no cycle: drop the patch of run()"
+    assert found["next_request"] == "", "an early response loses no request: drop http1.py"
+    assert "101" in found["upgrade"], "h2c is not taken up: http1.py may use Hypercorn's loop"
+    assert found["half_closed"] == "", "half-closed clients get responses: drop HALF_CLOSE_GRACE"
     assert not found["ends_in_time"], "graceful_timeout holds: drop abort_connections()"

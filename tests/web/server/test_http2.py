@@ -1,0 +1,118 @@
+"""HTTP/2: responses before the end of their requests, and what follows on their connection."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from h2.errors import ErrorCodes
+
+from service.testing.application import make_app, make_settings
+from service.testing.database import Databases
+from service.testing.server import serving
+from service.web.server import http2
+from tests.support.http2 import Http2Client
+from tests.support.server import exchange, kept_alive
+
+
+@pytest.fixture(scope="module")
+async def port(
+    service_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[int]:
+    """The port of an application that takes HTTP/2 without TLS."""
+    with service_databases.database() as database:
+        settings = make_settings(
+            database_url=database.url,
+            data_dir=tmp_path_factory.mktemp("http2"),
+            http2_prior_knowledge=True,
+        )
+        async with serving(make_app(settings)) as number:
+            yield number
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PUT", "/auth/password", 401),
+        ("POST", "/nowhere", 404),
+        ("PUT", "/health/live", 405),
+        ("POST", "/auth/login", 415),
+        ("GET", "/health/live", 200),
+    ],
+)
+async def test_next_stream_is_answered_after_an_early_response(
+    port: int, method: str, path: str, status: int, size: int
+) -> None:
+    async with Http2Client.connected(port) as client:
+        early = client.send(method, path, ("content-length", str(size)), end=False)
+        assert (await client.answer(early)).status == status
+        await client.upload(early, size)
+        assert (await client.answer(client.send("GET", "/health/live"))).status == 200
+        assert not client.resets
+
+
+async def test_upload_beyond_what_is_discarded_is_stopped_without_an_error(port: int) -> None:
+    async with Http2Client.connected(port) as client:
+        early = client.send("PUT", "/auth/password", end=False)
+        assert (await client.answer(early)).status == 401
+        await client.upload(early, 64 * 2**20)
+        assert client.resets == {early: ErrorCodes.NO_ERROR}
+        assert (await client.answer(client.send("GET", "/health/live"))).status == 200
+
+
+async def test_stream_of_a_client_that_stops_sending_ends_alone(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2, "DISCARD_TIME", 0.05)
+    async with Http2Client.connected(port) as client, asyncio.timeout(5):
+        early = client.send("PUT", "/auth/password", end=False)
+        while early not in client.resets:
+            await client.read()
+        assert client.answers[early].status == 401
+        assert (await client.answer(client.send("GET", "/health/live"))).status == 200
+
+
+EXPECT = ("expect", "100-continue")
+
+
+async def test_expectation_of_a_refused_request_is_answered_by_the_refusal(port: int) -> None:
+    async with Http2Client.connected(port) as client:
+        early = client.send("PUT", "/auth/password", EXPECT, end=False)
+        assert (await client.answer(early)).status == 401
+        assert not client.informational
+
+
+async def test_body_of_an_expectation_is_asked_for_once_it_is_read(port: int) -> None:
+    json = ("content-type", "application/json")
+    async with Http2Client.connected(port) as client:
+        stream = client.send("POST", "/auth/login", EXPECT, json, end=False)
+        while not client.informational:
+            await client.read()
+        await client.upload(stream, 10)
+        assert (await client.answer(stream)).status == 400
+        assert client.informational == [stream]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/\u00e9"), ("G\u00c9T", "/")])
+async def test_request_outside_of_ascii_ends_its_stream_alone(
+    port: int, method: str, path: str
+) -> None:
+    async with Http2Client.connected(port) as client:
+        odd = client.send(method, path)
+        while odd not in client.resets and odd not in client.ended:
+            await client.read()
+        assert (await client.answer(client.send("GET", "/health/live"))).status == 200
+
+
+async def test_connect_is_refused_alone(port: int) -> None:
+    async with Http2Client.connected(port) as client:
+        stream = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, [(":method", "CONNECT"), (":authority", "x:443")])
+        client.flush()
+        assert (await client.answer(stream)).status in {404, 405}
+        assert (await client.answer(client.send("GET", "/health/live"))).status == 200
+
+
+async def test_http_1_1_is_served_beside_http_2(port: int) -> None:
+    answer = await exchange(port, kept_alive("GET", "/health/live", "Connection: close"))
+    assert answer.status == 200
