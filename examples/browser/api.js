@@ -53,11 +53,6 @@ export class Api {
     }
   }
 
-  // Changes of posts as they happen; the browser connects again by itself and misses none.
-  stream() {
-    return new EventSource(`${this.origin}/api/posts/stream`);
-  }
-
   async #send(method, path, body, headers) {
     const sent = { ...headers };
     if (body !== undefined) sent["Content-Type"] = "application/json";

@@ -1,13 +1,14 @@
 // The page: signing in, an endless list, writing, editing, and live updates.
 
 import { Api } from "./api.js";
+import { follow } from "./stream.js";
 
 const PER_PAGE = 20;
 const $ = (id) => document.getElementById(id);
 
 let api = null;
 let user = null;
-let stream = null;
+let leaveStream = null;
 let nextCursor = null;
 let loading = null;
 const shown = new Map(); // post id → { post, element }
@@ -134,7 +135,10 @@ async function readOn() {
 }
 
 async function reload() {
-  for (const id of [...shown.keys()]) hide(id);
+  for (const [id, { element }] of [...shown]) {
+    // A text that is being written stays.
+    if (!element.querySelector("form")) hide(id);
+  }
   nextCursor = null;
   await loadMore();
 }
@@ -217,23 +221,39 @@ async function remove(id) {
 
 // ---- The live stream
 
-function follow() {
-  stream?.close();
-  stream = api.stream();
-  stream.addEventListener("open", () => ($("live").textContent = "live"));
-  stream.addEventListener("error", () => ($("live").textContent = "connecting again …"));
-  for (const kind of ["post.created", "post.updated", "post.restored"]) {
-    stream.addEventListener(kind, (event) => show(JSON.parse(event.data)));
-  }
-  stream.addEventListener("post.deleted", (event) => hide(JSON.parse(event.data).id));
-  stream.addEventListener("reset", () => attempt(reload));
+// Follow the stream, and return once it is known whether it is open: a list that is read then has
+// all that the stream does not send.
+function followPosts() {
+  leaveStream?.();
+  return new Promise((known) => {
+    let first = true;
+    leaveStream = follow(api.origin, ({ kind, data, fresh }) => {
+      if (kind === "open" || kind === "lost") {
+        $("live").textContent = kind === "open" ? "live" : "connecting again …";
+        if (fresh && !first) attempt(reload);
+        first = false;
+        known();
+      } else if (kind === "reset") {
+        attempt(reload);
+      } else if (kind === "post.deleted") {
+        hide(JSON.parse(data).id);
+      } else {
+        show(JSON.parse(data));
+      }
+    });
+  });
 }
+
+addEventListener("pagehide", () => leaveStream?.());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) attempt(() => connect(api.origin));
+});
 
 // ---- Start
 
 async function connect(address) {
   api = new Api(address);
-  follow();
+  await followPosts();
   await reload();
   await showUser(await api.whoAmI());
 }

@@ -148,6 +148,8 @@ async def in_use(statistics: int, count: int) -> bool:
 async def read_statistics(port: int) -> list[dict[str, str]]:
     """HAProxy's statistics, a row for each of its frontends, backends and servers."""
     answer = await exchange(port, head("GET", "/haproxy?stats;csv"))
-    names, *rows = [row.split(",") for row in answer.body.decode().splitlines()]
-    names = [name.removeprefix("# ") for name in names]
-    return [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
+    # Among the rows are the lengths of the body's chunks.
+    rows = [row.split(",") for row in answer.body.decode().splitlines()]
+    names = next(row for row in rows if row[0] == "# pxname")
+    named = [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
+    return [{"pxname": row["# pxname"], **row} for row in named]

@@ -1,4 +1,4 @@
-"""A browser for the tests of pages."""
+"""A browser for the tests of pages, and the example page."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -6,6 +6,14 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, async_playwright
+
+from service.app import create_app
+from service.settings import Environment
+from service.testing.application import make_settings
+from service.testing.server import serving
+from tests.support.client import Client
+from tests.support.pages import EXAMPLE, Site, serving_files
+from tests.support.server import exchange, head
 
 _FLAGS = (
     "--no-sandbox",
@@ -29,3 +37,19 @@ async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
         )
         yield context
         await context.close()
+
+
+@pytest.fixture
+async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+    with serving_files(EXAMPLE) as page_port:
+        page = f"http://localhost:{page_port}"
+        settings = make_settings(
+            database_url=database_url,
+            data_dir=tmp_path,
+            service_env=Environment.DEVELOPMENT,
+            cors_origins=page,
+        )
+        app = create_app(settings)
+        async with serving(app) as port:
+            await exchange(port, head("GET", "/health/live"))  # it has started
+            yield Site(Client(app), f"http://localhost:{port}", page)

@@ -1,81 +1,18 @@
 """The example page in a real browser, from another origin: cookies, CSRF, CORS and the stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import BrowserContext, Page, expect
 
-from service.app import create_app
-from service.settings import PROJECT, Environment
-from service.testing.application import make_settings
 from service.testing.client import PASSWORD
-from service.testing.server import serving
-from tests.support.client import Client
-from tests.support.server import exchange, head
+from tests.support.pages import Site, post, serving_files
 
 pytestmark = pytest.mark.proof
 
-EXAMPLE = PROJECT / "examples" / "browser"
 EMAIL = "ada@example.com"
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving_files(folder: Path) -> Iterator[int]:
-    """Serve a folder as `python3 -m http.server` does; yields the port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@dataclass
-class Site:
-    """The service and the page, each with an origin of its own."""
-
-    client: Client
-    api: str
-    page: str
-
-    async def open(self, browser: BrowserContext) -> Page:
-        """Open the page in a new tab."""
-        tab = await browser.new_page()
-        await tab.goto(f"{self.page}/?api={self.api}")
-        await expect(tab.locator("#live")).to_have_text("live")
-        return tab
-
-
-@pytest.fixture
-async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
-    with serving_files(EXAMPLE) as page_port:
-        page = f"http://localhost:{page_port}"
-        settings = make_settings(
-            database_url=database_url,
-            data_dir=tmp_path,
-            service_env=Environment.DEVELOPMENT,
-            cors_origins=page,
-        )
-        app = create_app(settings)
-        async with serving(app) as port:
-            await exchange(port, head("GET", "/health/live"))  # it has started
-            yield Site(Client(app), f"http://localhost:{port}", page)
 
 
 async def sign_in(tab: Page, action: str) -> None:
@@ -89,10 +26,6 @@ async def write(tab: Page, title: str) -> None:
     await tab.fill("#title", title)
     await tab.fill("#content", "Words & <b>signs</b>")
     await tab.get_by_role("button", name="Publish").click()
-
-
-def post(tab: Page, title: str) -> Locator:
-    return tab.get_by_role("article", name=title, exact=True)
 
 
 async def rename(tab: Page, old: str, new: str) -> None:
