@@ -88,11 +88,19 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The next events; if `full`, more can be read now, and if some are `held_back`, later."""
+    """The next events; if `full`, more can be read now, and if some are `held_back`, later.
+
+    `oldest_held` is the first of those that are held back.
+    """
 
     messages: Sequence[Message]
     full: bool
-    held_back: bool
+    oldest_held: Position | None
+
+    @property
+    def held_back(self) -> bool:
+        """Whether a transaction that has not ended keeps events back."""
+        return self.oldest_held is not None
 
 
 async def newest_position(connection: Connection) -> Position:
@@ -110,11 +118,12 @@ async def read_page(connection: Connection, after: Position) -> Page:
     """Return the events after a position whose order is settled."""
     rows = await connection.fetch(_READ, *after)
     settled = [row for row in rows if row["settled"]]
+    held = next((row for row in rows if not row["settled"]), None)
     size = sum(len(row["data"].encode()) for row in settled if row["data"])
     return Page(
         [_message(row) for row in settled],
         full=len(settled) == PAGE_EVENTS or size >= PAGE_BYTES,
-        held_back=len(settled) < len(rows),
+        oldest_held=Position(held["horizon"], held["id"]) if held else None,
     )
 
 

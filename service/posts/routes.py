@@ -198,5 +198,10 @@ def init_app(app: Service) -> None:
     app.add_component(TotalsCache())
     app.add_component(stream)
     app.metrics.add_gauge("streams_open", "Event streams that are open.", lambda: stream.clients)
+    app.metrics.add_gauge(
+        "stream_lag_seconds",
+        "Wait of the oldest event that an open transaction keeps back.",
+        lambda: stream.lag,
+    )
     app.shutdown_state.on_begin(stream.end)
     app.after_serving(stream.close)

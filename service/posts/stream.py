@@ -6,7 +6,8 @@ the connection was lost. Through a PgBouncer in transaction mode none comes, bec
 is shared by transactions, so the reader does not listen.
 
 A transaction that stays open, also in another database of the same server, holds back the events
-of all transactions that began after it. Sessions of this service are ended when they idle.
+of all transactions that began after it. Sessions of this service are ended when they idle; another
+one is named in the log after some seconds.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from service.db.errors import (
 from service.db.failures import failure_reason
 from service.errors import Unavailable
 from service.posts.events import CHANNEL, Page, Position, is_known, newest_position, read_page
+from service.posts.stream_lag import StreamLag
 from service.web import sse
 from service.web.broadcast import Broadcast, Client, Message
 
@@ -68,11 +70,17 @@ class PostStream:
         self._news = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = False
+        self._lag = StreamLag()
 
     @property
     def clients(self) -> int:
         """The number of open streams in this process."""
         return len(self._clients)
+
+    @property
+    def lag(self) -> float:
+        """The seconds that the oldest event has waited for a transaction to end; 0: none does."""
+        return self._lag.seconds
 
     async def open(
         self, last_event_id: str | None, abort: Callable[[], None]
@@ -200,6 +208,7 @@ class PostStream:
         finally:
             self._ready.clear()
             self._connection = None
+            self._lag.note(None)
             with suppress(*DRIVER_ERRORS):
                 await connection.close(timeout=CLOSE_TIMEOUT)
 
@@ -230,6 +239,8 @@ class PostStream:
             self._news.clear()
             async with self._reading() as connection:
                 page = await read_page(connection, self._position or Position(0, 0))
+                if self._lag.note(page.oldest_held):
+                    await self._lag.warn(connection)
             if page.messages:
                 # Clients that become live from here on find these events in the table.
                 self._position = page.messages[-1].position
