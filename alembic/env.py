@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 import service.accounts.models
 import service.audit.models
@@ -21,6 +21,14 @@ from service.settings import load_settings
 FOREIGN_TABLES = ("pgqueuer",)
 # An arbitrary constant; every runner takes the advisory lock of this number.
 MIGRATION_LOCK = 7_042_001
+# What a script has in place of `encoding_mismatch`.
+REFUSE_ENCODING = """
+DO $$ BEGIN
+    IF current_setting('server_encoding') <> 'UTF8' THEN
+        RAISE 'the database is not in UTF8, so it cannot hold every text';
+    END IF;
+END $$
+"""
 
 
 class EncodingRefused(Exception):
@@ -41,13 +49,32 @@ def run_migrations(connection: Connection) -> None:
         include_object=include_object,
         on_version_apply=context.config.attributes.get("on_version_apply"),
     )
+    run_in_transaction()
+
+
+def write_script() -> None:
+    """Write the SQL of the migrations, for `alembic upgrade … --sql`."""
+    context.configure(
+        dialect_name="postgresql",
+        # Any other style would double the percent signs of the triggers.
+        dialect_opts={"paramstyle": "named"},
+        target_metadata=Base.metadata,
+        literal_binds=True,
+    )
+    run_in_transaction()
+
+
+def run_in_transaction() -> None:
+    """Run one runner at a time, scripts included."""
     with context.begin_transaction():
         # Inside the transaction: a statement before it would begin one of its own, and everything
         # that follows would be rolled back in silence.
         # A migration, and the wait for another's, may take longer than a request may.
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-        if problem := encoding_mismatch(connection):
+        context.execute("SET LOCAL statement_timeout = 0")
+        context.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        if context.is_offline_mode():
+            context.execute(REFUSE_ENCODING)
+        elif problem := encoding_mismatch(context.get_bind()):
             raise EncodingRefused(problem)
         context.run_migrations()
 
@@ -64,9 +91,7 @@ async def run_with_own_engine() -> None:
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", target_metadata=Base.metadata, literal_binds=True)
-    with context.begin_transaction():
-        context.run_migrations()
+    write_script()
 elif (connection := context.config.attributes.get("connection")) is not None:
     run_migrations(connection)
 else:

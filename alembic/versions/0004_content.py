@@ -8,6 +8,7 @@ Revises: 0003
 """
 
 import os
+import re
 
 import sqlalchemy as sa
 from alembic import op
@@ -110,6 +111,11 @@ def upgrade() -> None:
 def search_language() -> str:
     """Name the text search configuration, which must exist."""
     language = os.environ.get("SEARCH_LANGUAGE", "simple")
+    if op.get_context().as_sql:
+        # The database that the script is for refuses an unknown one.
+        if not re.fullmatch("[A-Za-z0-9_]+", language):
+            raise ValueError(f"SEARCH_LANGUAGE: {language!r} is no name")
+        return language
     known = sa.text("SELECT cfgname FROM pg_ts_config WHERE cfgname = :name")
     if op.get_bind().execute(known, {"name": language}).first() is None:
         raise ValueError(
