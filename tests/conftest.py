@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 import pytest
@@ -15,15 +16,19 @@ from click.testing import CliRunner, Result
 
 from service.cli import main
 from service.db.database import Database
+from service.embedded_postgres import EmbeddedPostgres
 from service.settings import Settings
 from service.testing.application import make_settings, running, working
+from service.testing.background import BackgroundLoop
 from service.testing.clock import Clock
 from service.testing.database import Databases, ServiceDatabase
 from service.web.server.application import Service
 from tests.support.client import Client
 from tests.support.command import FROM_OUTSIDE, Invoke
+from tests.support.locales import LOCALES
 from tests.support.round_trips import Trips
 from tests.support.smtp import SmtpServer, smtp_server
+from tests.support.system_postgres import system_postgres
 
 # As in the service: the prettier tracebacks show local variables, which takes seconds for many.
 structlog.configure(
@@ -32,6 +37,28 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(scope="session")
+def icu_databases(_service_loop: BackgroundLoop) -> Iterator[Databases]:
+    """Databases on the system's PostgreSQL."""
+    with system_postgres() as server:
+        databases = Databases(cast(EmbeddedPostgres, server), _service_loop)
+        yield databases
+        databases.close()
+
+
+@pytest.fixture(scope="session", params=LOCALES)
+async def anywhere(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Client]:
+    """A client of an application on a database of some locale."""
+    server, options = request.param
+    databases: Databases = request.getfixturevalue(server)
+    data_dir = tmp_path_factory.mktemp("locale")
+    with databases.database(options=options) as database:
+        async with running(make_settings(database_url=database.url, data_dir=data_dir)) as app:
+            yield Client(app)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from service.accounts.recovery import emails, links
 from service.auth import sessions
 from service.jobs import queue
 from service.jobs.context import Handler
-from service.posts import events, posts
+from service.posts import events, posts, word_refresh
 from service.settings import Settings
 from service.web import idempotency
 
@@ -22,6 +22,7 @@ Cleanup = Callable[[AsyncSession, datetime], Awaitable[int]]
 HANDLERS: Final[Mapping[str, Handler]] = {
     links.LINK_MAIL_JOB: emails.send_link,
     links.RESET_REQUEST_JOB: emails.answer_reset_request,
+    word_refresh.REFRESH_JOB: word_refresh.refresh_words,
 }
 
 

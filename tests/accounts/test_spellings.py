@@ -35,24 +35,6 @@ OTHER_SPELLINGS = (
     "victim@ⓔxample.com", "victim@exam\u00adple.com",
 )  # fmt: skip
 LIMITS = {"ratelimit_login": "", "ratelimit_login_account": "3/hour", "ratelimit_mail": "2/hour"}
-LOCALES = {
-    "C": "LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0",
-    "C.UTF-8": "LOCALE_PROVIDER libc LOCALE 'C.UTF-8' TEMPLATE template0",
-    "C.UTF-8 builtin": "",
-}
-
-
-@pytest.fixture(scope="module", params=list(LOCALES.values()), ids=list(LOCALES))
-async def anywhere(
-    request: pytest.FixtureRequest,
-    service_databases: Databases,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Client]:
-    """A client of an application on a database of some locale."""
-    with service_databases.database(options=request.param) as database:
-        data_dir = tmp_path_factory.mktemp("locale")
-        async with running(make_settings(database_url=database.url, data_dir=data_dir)) as app:
-            yield Client(app)
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
-"""The keys of emails and usernames, which make them unique and find them.
+"""Emails, usernames and words are the same whatever the database's locale.
 
-The indexes on lower(email) and lower(username) depended on the database's locale. The keys are made
-by Python, and are compared byte by byte (collation "C"), so that they are the same everywhere.
+Keys make emails and usernames unique and find them, because the indexes on lower(email) and
+lower(username) depended on the locale. They are made by Python, and compared byte by byte
+(collation "C").
 
 Names in ASCII are their own keys in lower case. So SQL makes these, also for processes of an older
 release that still write while this one is being rolled out, and for those who write by hand. An
 account written so with other letters is refused.
 
 Accounts wait from the beginning to the end, for about half a minute per million.
+
+Words are searched for without regard to case and to the form in which Unicode writes them (NFKC).
+The functions are replaced, and posts are not touched: a job makes the words of those that are there
+anew, a batch at a time, so that neither reads nor writes wait for it.
 
 Revision ID: 0010
 Revises: 0009
@@ -76,6 +81,87 @@ DO $$ BEGIN
     END IF;
 END $$
 """
+# The words of a text as search compares them. Of the collations, pg_c_utf8 is PostgreSQL's own from
+# 17 on, und-x-icu that of its builds with ICU; two letters they lower differently: a Σ at the end
+# of a word, and İ. PostgreSQL's parser takes signs beyond ASCII for parts of words or not as the
+# locale says, so they become spaces. In PL/pgSQL, which keeps its plans.
+SEARCHABLE = r"""
+CREATE FUNCTION searchable(words text) RETURNS text IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
+BEGIN
+    IF octet_length(words) = char_length(words) THEN
+        RETURN lower(words COLLATE "C");
+    END IF;
+    -- Conditions, because most texts need only their case changed, which costs a third.
+    IF words IS NOT NFKC NORMALIZED THEN
+        -- PostgreSQL sorts the marks of a letter in the square of their number: 20,000 took 15 s.
+        words := regexp_replace(words, '([^{unmarked}]{64})', '\1 ', 'g');
+        words := normalize(words, NFKC);
+    END IF;
+    words := lower(words COLLATE {collation});
+    IF words ~ '[\u0307\u00df\u03c2{unseen}{signs}]' THEN
+        words := replace(replace(words, U&'i\0307', 'i'), U&'\00DF', 'ss');
+        words := regexp_replace(replace(words, U&'\03C2', U&'\03C3'), '[{unseen}]+', '', 'g');
+        words := regexp_replace(words, '[{signs}]+', ' ', 'g');
+    END IF;
+    RETURN words;
+END $$
+"""
+# ASCII, the scripts of China, Japan and Korea, and Thai, in which words may be long, without marks.
+UNMARKED = (
+    r"\u0001-\u007f\u0e01-\u0e37\u0e3f-\u0e47\u1100-\u11ff\u3000-\u3029\u3030-\u3098\u309b-\u9fff"
+)
+UNSEEN = r"\u00ad\u200c-\u200f\u2060\ufe00-\ufe0f\ufeff"
+SIGNS = (
+    r"\u0080-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05f3\u05f4"
+    r"\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u1360-\u1368\u17d4-\u17da"
+    r"\u2000-\u206f\u20a0-\u20cf\u2100-\u214f\u2190-\u2bff\u2e00-\u2e7f"
+    r"\u3000-\u3004\u3008-\u3020\u3030\u303d\u30fb\ufe10-\ufe6f\ufffc\ufffd"
+    r"\U0001f000-\U0001faff\U000e0020-\U000e007f"
+)
+FUNCTIONS = """
+DO $do$ DECLARE
+    -- The language of the search is known from the function that is there.
+    language text := substring(
+        pg_get_function_sqlbody('post_words(text, text)'::regprocedure)
+        FROM '''([^'']+)''::regconfig'
+    );
+    collation_name text := coalesce(
+        (SELECT 'pg_catalog.pg_c_utf8' FROM pg_collation WHERE collname = 'pg_c_utf8'),
+        (SELECT 'pg_catalog."und-x-icu"' FROM pg_collation WHERE collname = 'und-x-icu'),
+        'pg_catalog."default"'
+    );
+BEGIN
+    EXECUTE replace($function${searchable}$function$, '{{collation}}', collation_name);
+    EXECUTE format($function$
+        CREATE OR REPLACE FUNCTION post_words(title text, content text) RETURNS tsvector
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        RETURN to_tsvector(%L::regconfig, {text})
+    $function$, language);
+    EXECUTE format($function$
+        CREATE OR REPLACE FUNCTION post_query(words text) RETURNS tsquery
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        RETURN websearch_to_tsquery(%L::regconfig, {words})
+    $function$, language);
+END $do$
+"""
+SEARCH = {
+    "searchable": SEARCHABLE.replace("{unmarked}", UNMARKED)
+    .replace("{unseen}", UNSEEN)
+    .replace("{signs}", SIGNS),
+    "text": "searchable(title || ' ' || content)",
+    "words": "searchable(words)",
+}
+SEARCH_0004 = {
+    "searchable": "SELECT",  # it is dropped once nothing uses it
+    "text": "title || ' ' || content",
+    "words": "words",
+}
+# As enqueue() writes it; an empty database needs none.
+REFRESH_JOB = """
+INSERT INTO pgqueuer (priority, entrypoint, payload, status)
+SELECT 0, 'refresh post words', convert_to('{"after": null}', 'UTF8'), 'queued'
+WHERE EXISTS (SELECT FROM posts)
+"""
 
 
 class SameKey(Exception):
@@ -108,6 +194,8 @@ def upgrade() -> None:
             f"CREATE TRIGGER {trigger} BEFORE {event} ON {table} FOR EACH ROW "
             f"WHEN ({when}) EXECUTE FUNCTION fill_keys()"
         )
+    op.execute(FUNCTIONS.format(**SEARCH))
+    op.execute(REFRESH_JOB)
 
 
 def fill(table: str, name: str, key_of: Callable[[str], str]) -> None:
@@ -138,6 +226,9 @@ def refuse_same(name: str) -> None:
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM pgqueuer WHERE entrypoint = 'refresh post words'")
+    op.execute(FUNCTIONS.format(**SEARCH_0004))
+    op.execute("DROP FUNCTION searchable(text)")
     for table, trigger, _, _ in TRIGGERS:
         op.execute(f"DROP TRIGGER {trigger} ON {table}")
     op.execute("DROP FUNCTION fill_keys()")
