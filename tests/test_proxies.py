@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,17 @@ from service.app import create_app
 from service.settings import Settings
 from service.testing.application import make_settings
 from service.testing.client import PASSWORD
-from service.testing.server import serving
+from service.testing.server import Server, serving
 from tests.support.processes import free_port
-from tests.support.proxies import DEPLOY, configured, make_certificate, program, running
+from tests.support.proxies import (
+    DEPLOY,
+    SECURE,
+    balanced,
+    configured,
+    make_certificate,
+    program,
+    running,
+)
 from tests.support.server import exchange, head
 
 pytestmark = pytest.mark.proof
@@ -260,3 +268,32 @@ async def test_nginx_answers_in_the_service_s_shape_when_no_replica_does(tmp_pat
         assert body["request_id"] == answer.headers["X-Request-ID"]
         assert answer.headers["Cache-Control"] == "no-store"
         assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_haproxy_offers_http2_whose_streams_leave_room_for_requests(
+    port: int, tmp_path: Path
+) -> None:
+    secure, certificate = free_port(), make_certificate(tmp_path)
+    documented = next(
+        line.strip()
+        for line in (DEPLOY / "haproxy.cfg").read_text().splitlines()
+        if line.strip().startswith(SECURE)
+    )
+    path = documented.split()[documented.split().index("crt") + 1]
+    line = documented.removeprefix("# ").replace(path, str(certificate.both))
+    line = line.replace(":8443", f"127.0.0.1:{secure}")
+    async with (
+        balanced(tmp_path, Server(port), tls=line),
+        httpx.AsyncClient(
+            http2=True,
+            verify=certificate.context(),
+            base_url=f"https://localhost:{secure}",
+            limits=httpx.Limits(max_connections=1),
+        ) as client,
+        AsyncExitStack() as streams,
+    ):
+        for _ in range(8):
+            stream = await streams.enter_async_context(client.stream("GET", "/api/posts/stream"))
+            assert (stream.status_code, stream.http_version) == (200, "HTTP/2")
+        answer = await client.get("/api/posts")
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2")

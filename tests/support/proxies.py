@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,10 +19,12 @@ from cryptography.x509.oid import NameOID
 
 from service.settings import PROJECT
 from tests.support.polling import until
-from tests.support.processes import ServiceProcess, free_port
+from tests.support.processes import free_port
 from tests.support.server import exchange, head
 
 DEPLOY: Final = PROJECT / "deploy"
+# How the line of deploy/haproxy.cfg with TLS begins.
+SECURE: Final = "# bind :8443 ssl crt "
 
 
 def program(name: str) -> str:
@@ -74,6 +76,14 @@ def configured(text: str, own: Mapping[str, list[str]]) -> str:
     return "\n".join([*lines, ""])
 
 
+class Replica(Protocol):
+    """A service behind a proxy."""
+
+    @property
+    def port(self) -> int:
+        """Its port on loopback."""
+
+
 @dataclass(frozen=True)
 class Certificate:
     """A certificate of localhost that signs itself, with its key: apart, and in one file."""
@@ -112,15 +122,19 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 def balancer_config(
-    folder: Path, port: int, statistics: int, replicas: list[int], tls: list[str] | None = None
+    folder: Path, port: int, statistics: int, replicas: list[int], tls: str | None = None
 ) -> Path:
-    """deploy/haproxy.cfg, with these replicas instead of those that Docker's DNS knows."""
+    """deploy/haproxy.cfg, with these replicas instead of those that Docker's DNS knows.
+
+    `tls` takes the place of the line with TLS that is switched off there.
+    """
     servers = [
         f"    server api{number} 127.0.0.1:{replica}" for number, replica in enumerate(replicas, 1)
     ]
     own = {
         "server-template api": servers,
-        "bind :8080": [f"    bind 127.0.0.1:{port}", *(tls or [])],
+        "bind :8080": [f"    bind 127.0.0.1:{port}"],
+        SECURE: [f"    {tls}"] if tls else [],
     }
     text = configured((DEPLOY / "haproxy.cfg").read_text(), own)
     path = folder / "haproxy.cfg"
@@ -129,10 +143,13 @@ def balancer_config(
 
 
 @asynccontextmanager
-async def balanced(folder: Path, *replicas: ServiceProcess) -> AsyncIterator[tuple[int, int]]:
+async def balanced(
+    folder: Path, *replicas: Replica, tls: str | None = None
+) -> AsyncIterator[tuple[int, int]]:
     """HAProxy in front of these; yields its port, and that of its statistics."""
     port, statistics = free_port(), free_port()
-    config = balancer_config(folder, port, statistics, [replica.port for replica in replicas])
+    ports = [replica.port for replica in replicas]
+    config = balancer_config(folder, port, statistics, ports, tls)
     async with running(program("haproxy"), "-db", "-f", str(config), port=port):
         await until(lambda: in_use(statistics, len(replicas)), 30)
         yield port, statistics
