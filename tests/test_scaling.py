@@ -152,7 +152,9 @@ async def test_balancer_hides_the_metrics(database_url: str, tmp_path: Path) -> 
     ):
         await until(lambda: answers(port))
         for path in ("/metrics", "/metrics/", "/%6detrics", "//metrics", "/metrics?x=1"):
-            assert (await ask(port, "GET", path)).status == 403
+            refused = await ask(port, "GET", path)
+            assert (refused.status, refused.json["code"]) == (403, 403)
+            assert refused.headers["cache-control"] == "no-store"
         await replica.kill()
         await until(lambda: unavailable(port))
 
