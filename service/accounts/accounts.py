@@ -2,17 +2,17 @@
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, case, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.accounts.recovery import links
+from service.accounts.recovery import links, notices
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, record_own
 from service.auth import sessions
@@ -112,23 +112,34 @@ def _username_candidates(email: str) -> Iterator[str]:
         yield f"{base[: USERNAME_MAX - len(suffix) - 1]}-{suffix}"
 
 
+# Made from the row itself, which another request may have changed since it was read.
+_was_verified: Final = User.email_verified_at.is_not(None)
+_UNVERIFIED: Final[Mapping[str, object]] = {
+    "verified_email": case((_was_verified, User.email), else_=User.verified_email),
+    "verified_email_key": case((_was_verified, User.email_key), else_=User.verified_email_key),
+    "email_verified_at": None,
+    "email_changed_at": func.now(),
+}
+
+
 async def change_profile(
     session: AsyncSession, before: UserRow, change: ProfileChange, origin: Origin
 ) -> UserRow:
     """Change username or email, and return the account; `before` is the account as it was.
 
-    A new email must be verified again, but not another spelling of the same. Raises EmailTaken or
-    UsernameTaken.
+    A new email must be verified again, but not another spelling of the same, and the old one is
+    informed if it was verified. Raises EmailTaken or UsernameTaken.
     """
     columns = before._mapping
-    values = {name: value for name, value in change.given().items() if columns[name] != value}
-    if not values:
+    given = {name: value for name, value in change.given().items() if columns[name] != value}
+    if not given:
         return before
-    new_email = "email" in values and email_key(values["email"]) != email_key(before.email)
-    values |= key_columns(values)
+    new_email = "email" in given and email_key(given["email"]) != email_key(before.email)
+    values: dict[str, object] = {**given, **key_columns(given)}
     if new_email:
-        values["email_verified_at"] = None
-    statement = update(User).where(User.id == before.id, NOT_DELETED).returning(*COLUMNS)
+        values |= _UNVERIFIED
+    statement = update(User).where(User.id == before.id, NOT_DELETED)
+    statement = statement.returning(*COLUMNS, User.verified_email, User.verified_email_key)
     try:
         user = (await session.execute(statement.values(**values, updated_at=func.now()))).one()
     except IntegrityError as error:
@@ -136,6 +147,8 @@ async def change_profile(
     if new_email:
         await links.void_links(session, user.id)
         await links.send_verification(session, user)
+        if user.verified_email_key == email_key(before.email):
+            await notices.report_email_change(session, user.verified_email, user.email)
         detail = {"from": before.email, "to": user.email}
         await record_own(session, Kind.EMAIL_CHANGED, user.id, origin, detail)
     return user

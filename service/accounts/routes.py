@@ -55,7 +55,11 @@ async def read_me() -> Response:
 @validate_request(ProfileChange)
 @answers(200, UserOut, errors=[EmailTaken, UsernameTaken])
 async def change_me(data: ProfileChange) -> Response:
-    """Change one's own username or email; a new email must be verified again."""
+    """Change one's own username or email; a new email must be verified again.
+
+    The old email, if it was verified, is informed by mail. Until the new one is verified, it alone
+    gets links to reset the password.
+    """
     user = await accounts.change_profile(db_session(), caller().account, data, origin())
     return json_response(show_user(user))
 

@@ -33,6 +33,10 @@ class User(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     # When the owner proved that mail reaches the current address.
     email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # While an email that replaced another is not verified: the last verified one, if there was any.
+    verified_email: Mapped[str | None] = mapped_column(String(EMAIL_MAX))
+    verified_email_key: Mapped[str | None] = mapped_column(Text(collation="C"))
+    email_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Another hash of the same password leaves this as it is.
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -41,6 +45,11 @@ class User(Base):
         Index("uq_users_email_key", email_key, unique=True, postgresql_where=_KEPT),
         Index("uq_users_username_key", username_key, unique=True, postgresql_where=_KEPT),
         Index("ix_users_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
+        Index(
+            "ix_users_verified_email_key",
+            verified_email_key,
+            postgresql_where=verified_email_key.is_not(None),
+        ),
         # Newest first, as operators list them.
         Index("ix_users_newest", created_at.desc(), id.desc()),
         # Locked and counted before one of them is demoted, disabled or deleted.

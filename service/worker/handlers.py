@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts import accounts
-from service.accounts.recovery import emails, links
+from service.accounts.recovery import emails, links, notices
 from service.auth import sessions
 from service.jobs import queue
 from service.jobs.context import Handler
@@ -23,6 +23,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     links.LINK_MAIL_JOB: emails.send_link,
     links.RESET_REQUEST_JOB: emails.answer_reset_request,
     word_refresh.REFRESH_JOB: word_refresh.refresh_words,
+    notices.EMAIL_CHANGE_JOB: notices.send_email_change,
 }
 
 

@@ -1,13 +1,14 @@
 """The mails that carry links, and the jobs that send them."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from service.accounts.recovery import links
+from service.accounts.recovery.html_mail import html_mail
 from service.accounts.recovery.links import OpenLink, Purpose
+from service.canonical import email_key
 from service.jobs.context import JobContext
 from service.mail import MailMessage
 
@@ -29,17 +30,11 @@ _TEXTS: Final = {
         "your password stays as it is.",
     ),
 }
-_HTML: Final = """\
-<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>{subject}</title></head>
-<body>
-{before}
-<p><a href="{url}">{url}</a></p>
-{after}
-</body>
-</html>
-"""
+# The link went to the last verified address, because the account's own is new and not verified.
+_OTHER_ADDRESS: Final = (
+    "Your account's address was changed to {account}, which is not confirmed. Sign in with that "
+    "address and the new password; if somebody else changed it, change it back."
+)
 
 
 def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: str) -> MailMessage:
@@ -47,14 +42,12 @@ def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: s
     url = f"{public_address}/{purpose.value}?token={link.token}"
     host = urlsplit(public_address).netloc
     before, after = (text.format(host=host) for text in _TEXTS[purpose])
-    subject, text = _SUBJECTS[purpose], f"{before}\n\n{url}\n\n{after}\n"
-    parts = {"before": _paragraphs(before), "after": _paragraphs(after)}
-    html = _HTML.format(subject=escape(subject), url=escape(url), **parts)
-    return MailMessage(id=str(link_id), to=link.email, subject=subject, text=text, html=html)
-
-
-def _paragraphs(text: str) -> str:
-    return "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in text.split("\n\n"))
+    paragraphs = [before, url, after]
+    if email_key(link.email) != email_key(link.account_email):
+        paragraphs.append(_OTHER_ADDRESS.format(account=link.account_email))
+    subject, text = _SUBJECTS[purpose], "\n\n".join(paragraphs)
+    html = html_mail(subject, text)
+    return MailMessage(id=str(link_id), to=link.email, subject=subject, text=f"{text}\n", html=html)
 
 
 async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:

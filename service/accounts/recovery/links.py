@@ -6,6 +6,9 @@ has the same valid link twice; the database has only the token's SHA-256.
 
 Several links of one purpose may be open at a time, so that either of two mails works. Any change of
 the password or the address ends them all.
+
+Who has an access token can change an account's address. So links that reset the password go to a
+new address only once it is verified, and until then to the last verified one, if there was any.
 """
 
 import hashlib
@@ -15,9 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 
-from sqlalchemy import ColumnExpressionArgument, delete, select, update
+from sqlalchemy import ColumnExpressionArgument, and_, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -47,8 +50,13 @@ class Purpose(StrEnum):
 
 # From the sending of the mail.
 LIFE: Final = {Purpose.VERIFY_EMAIL: timedelta(days=3), Purpose.RESET_PASSWORD: timedelta(hours=1)}
-# The link's account is as it was when the mail was asked for.
-_MAILABLE: Final = (User.email_key == MailLink.email_key, User.is_active, NOT_DELETED)
+# The reset links of one account in an hour that are asked for by another address than they go to.
+DIVERTED_MAX: Final = 5
+# The account's own address may get its reset links: it is verified, or the one it registered with.
+_UNCHANGED: Final = or_(User.email_verified_at.is_not(None), User.email_changed_at.is_(None))
+# The address of an account's reset links; NULL when there is none.
+_RESET_ADDRESS: Final = case((_UNCHANGED, User.email), else_=User.verified_email)
+RESET_KEY: Final = case((_UNCHANGED, User.email_key), else_=User.verified_email_key)
 
 
 class InvalidLink(BadRequest):
@@ -63,6 +71,7 @@ class OpenLink:
 
     email: str
     token: str
+    account_email: str
 
 
 async def mail_link(
@@ -95,11 +104,33 @@ async def request_reset(session: AsyncSession, email: str) -> None:
 
 
 async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID) -> None:
-    """Enqueue the mail of the requested link, if an active account has the address."""
-    statement = select(User.id, User.email).where(has_email(email), User.is_active, NOT_DELETED)
-    account = (await session.execute(statement)).one_or_none()
-    if account is not None:
-        await mail_link(session, Purpose.RESET_PASSWORD, account.id, account.email, link_id)
+    """Enqueue the mail of a link for each active account that the address belongs to.
+
+    It belongs to its account, and to those whose last verified address it is.
+    """
+    key = email_key(email)
+    last_verified = and_(User.verified_email_key == key, ~_UNCHANGED)
+    statement = select(User.id, _RESET_ADDRESS.label("address")).where(
+        or_(has_email(email), last_verified),
+        _RESET_ADDRESS.is_not(None),
+        User.is_active,
+        NOT_DELETED,
+    )
+    for user_id, address in (await session.execute(statement)).all():
+        if email_key(address) == key or await _count_resets(session, user_id) < DIVERTED_MAX:
+            # The same one when the job runs again.
+            account_link = uuid5(link_id, str(user_id))
+            await mail_link(session, Purpose.RESET_PASSWORD, user_id, address, account_link)
+
+
+async def _count_resets(session: AsyncSession, user_id: UUID) -> int:
+    """Return the number of an account's reset links in the last hour."""
+    statement = select(func.count()).where(
+        MailLink.user_id == user_id,
+        MailLink.purpose == Purpose.RESET_PASSWORD.value,
+        MailLink.created_at > clock.now() - timedelta(hours=1),
+    )
+    return (await session.execute(statement)).scalar_one()
 
 
 async def open_link(
@@ -107,7 +138,7 @@ async def open_link(
 ) -> OpenLink | None:
     """Return a link with its token, whose life begins now.
 
-    None when the link has ended, or its account is disabled or deleted or has another address.
+    None when the link has ended, or its account is disabled or deleted or its mails go elsewhere.
     """
     token = _derive_token(link_id, secret)
     statement = (
@@ -116,13 +147,13 @@ async def open_link(
             MailLink.id == link_id,
             MailLink.used_at.is_(None),
             User.id == MailLink.user_id,
-            *_MAILABLE,
+            *_mailable(purpose),
         )
         .values(token_hash=_hash(token), expires_at=clock.now() + LIFE[purpose])
-        .returning(User.email)
+        .returning(MailLink.email, User.email.label("account_email"))
     )
-    email = (await session.execute(statement)).scalar_one_or_none()
-    return None if email is None else OpenLink(email, token)
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else OpenLink(row.email, token, row.account_email)
 
 
 async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> AccountNames:
@@ -176,8 +207,14 @@ def _valid(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool]
         MailLink.purpose == purpose.value,
         MailLink.used_at.is_(None),
         MailLink.expires_at > clock.now(),
-        *_MAILABLE,
+        *_mailable(purpose),
     )
+
+
+def _mailable(purpose: Purpose) -> tuple[ColumnExpressionArgument[bool], ...]:
+    """Return the conditions that the link's account is as it was when the mail was asked for."""
+    key = RESET_KEY if purpose is Purpose.RESET_PASSWORD else User.email_key
+    return key == MailLink.email_key, User.is_active, NOT_DELETED
 
 
 def _derive_token(link_id: UUID, secret: str) -> str:

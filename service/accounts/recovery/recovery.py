@@ -1,8 +1,9 @@
 """The verification of an address and the reset of a password, by mailed links."""
 
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
@@ -13,6 +14,9 @@ from service.audit.events import Kind, record_own
 from service.auth.models import User
 from service.auth.sessions import revoke_sessions
 from service.web.client import Origin
+
+# The account's reset links go to its own address.
+_MAILED_THERE: Final = User.email_key == links.RESET_KEY
 
 
 async def verify_email(session: AsyncSession, token: str, origin: Origin) -> None:
@@ -26,20 +30,28 @@ async def reset_password(
 ) -> None:
     """Replace the password, and end all sessions and links. Raises InvalidLink.
 
-    Following the link also verifies the address, because its owner has read the mail.
+    Following the link also verifies the account's address, if the mail went there: its owner has
+    read it.
     """
     account = await links.follow(session, Purpose.RESET_PASSWORD, token)
     await accounts.set_password(session, account, password_hash)
     await record_own(session, Kind.PASSWORD_RESET, account.id, origin)
-    await _mark_verified(session, account.id, origin)
+    await _mark_verified(session, account.id, origin, _MAILED_THERE)
     await revoke_sessions(session, account.id, origin)
 
 
-async def _mark_verified(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+async def _mark_verified(
+    session: AsyncSession, user_id: UUID, origin: Origin, *conditions: ColumnElement[bool]
+) -> None:
     statement = (
         update(User)
-        .where(User.id == user_id, User.email_verified_at.is_(None))
-        .values(email_verified_at=clock.now())
+        .where(User.id == user_id, User.email_verified_at.is_(None), *conditions)
+        .values(
+            email_verified_at=clock.now(),
+            verified_email=None,
+            verified_email_key=None,
+            email_changed_at=None,
+        )
         .returning(User.id)
     )
     if (await session.execute(statement)).scalar_one_or_none() is not None:

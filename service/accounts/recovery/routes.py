@@ -27,7 +27,11 @@ blueprint: Final = Blueprint("recovery", __name__, url_prefix="/auth")
 @validate_request(ResetRequest)
 @answers(202, MailRequested)
 async def forgot_password(data: ResetRequest) -> Response:
-    """Request a link by mail to reset the password; the response is the same for any address."""
+    """Request a link by mail to reset the password; the response is the same for any address.
+
+    The mail of an account whose email was changed, and is not verified since, goes to the last
+    verified one.
+    """
     # Beyond the limit no mail is sent, with the same response.
     if await try_hit("MAIL", email_key(data.email)):
         await links.request_reset(db_session(), data.email)
