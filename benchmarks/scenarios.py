@@ -9,6 +9,7 @@ from functools import partial
 from itertools import cycle
 from random import Random
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -33,7 +34,7 @@ class Target:
         self.turns = cycle(self.ports)
 
     def call(self, method: str, path: str, body: object = None, port: int | None = None) -> Any:
-        """The answer's JSON. Raises urllib.error.URLError: HTTPError for any failure status."""
+        """The answer's JSON. Raises urllib.error.URLError: HTTPError, closed, for any failure."""
         data = None if body is None else json.dumps(body).encode()
         request = Request(
             f"http://127.0.0.1:{port or next(self.turns)}{path}",
@@ -41,8 +42,12 @@ class Target:
             {"Content-Type": "application/json"} if data else {},
             method=method,
         )
-        with urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        try:
+            with urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            with error:
+                raise
 
     def credentials(self) -> list[dict[str, str]]:
         """Accounts of the peer's own kind of password hash, registered at the first call."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from click.testing import Result
@@ -103,8 +104,13 @@ def started(*arguments: str, **options: Any) -> Iterator[Process]:
 
 
 def fetch(url: str, body: bytes | None = None) -> bytes:
-    """Read a JSON resource, or post to it."""
+    """Read a JSON resource, or post to it. Raises HTTPError, closed, for a failure."""
     request = Request(url, body, {"Content-Type": "application/json"})
-    with urlopen(request, timeout=20) as response:
-        answer: bytes = response.read()
-        return answer
+    try:
+        with urlopen(request, timeout=20) as response:
+            answer: bytes = response.read()
+            return answer
+    except HTTPError as error:
+        # An HTTPError is the response, too: from Python 3.14 on an unclosed one warns.
+        with error:
+            raise

@@ -21,7 +21,8 @@ def main() -> None:
         with urlopen(Request(given.url, data, headers), timeout=30) as answer:
             body = answer.read()
     except HTTPError as error:
-        body = error.read()
+        with error:
+            body = error.read()
     sys.stdout.buffer.write(body + given.w.encode().decode("unicode_escape").encode())
 
 

@@ -1,6 +1,7 @@
 """The plugin's fixtures: a service for the test, and nothing for suites that do without."""
 
 import asyncio
+import json
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -17,6 +18,7 @@ from service.testing.database import Databases, run_databases
 from service.testing.mails import Mails, link, part, token
 from service.testing.server import Server
 from service.web.server.application import Service
+from tests.support.command import fetch
 from tests.support.suites import run_suites
 
 # What a suite that uses none of the fixtures must not pay for.
@@ -131,7 +133,7 @@ class TestServer:
         ann = await service_client.sign_up()
         post = (await ann.post("/api/posts", {"title": "a", "content": "b"})).json
         url = f"{service_server.url}/api/posts/{post['id']}"
-        assert (await asyncio.to_thread(lambda: urlopen(url).status)) == 200
+        assert json.loads(await asyncio.to_thread(fetch, url)) == post
 
 
 class TestMails:
