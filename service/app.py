@@ -24,6 +24,7 @@ from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.metrics import blueprint as metrics_blueprint
+from service.web.server import host
 from service.web.server.application import Service
 
 BLUEPRINTS: Final = (
@@ -46,9 +47,11 @@ def create_app(settings: Settings | None = None) -> Service:
     # No time limit for sending a body, which would cost a task per request.
     app.config["RESPONSE_TIMEOUT"] = None
     app.url_map.converters["id"] = IdConverter
-    app.url_map.strict_slashes = False
+    # One spelling for each path, so that a proxy's rule about a path holds for all of it.
+    app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
 
+    host.init_app(app)
     errors.init_app(app)
     responses.init_app(app)
     db_session.init_app(app)

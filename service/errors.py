@@ -122,6 +122,15 @@ class UnsupportedMediaType(ServiceError):
     default_message = "Send the body as application/json"
 
 
+class ContentCodingRefused(UnsupportedMediaType):
+    """The body has a content coding, such as gzip (RFC 9110, §15.5.16)."""
+
+    default_message = "Send the body without a content coding"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Accept-Encoding": "identity"})
+
+
 class InternalError(ServiceError):
     """The service failed; its log has the cause under the same request id."""
 

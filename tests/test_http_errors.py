@@ -27,8 +27,11 @@ def unclosed(path: Path) -> Iterator[str]:
         item.context_expr for node in nodes if isinstance(node, ast.With) for item in node.items
     }
     for node in nodes:
-        opens = isinstance(node, ast.Call) and ast.unparse(node.func).endswith("urlopen")
-        if opens and node not in closed:
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).endswith("urlopen")
+            and node not in closed
+        ):
             yield f"{path.relative_to(PROJECT)}:{node.lineno}"
         if isinstance(node, ast.ExceptHandler) and "HTTPError" in ast.unparse(node.type or node):
             names = {one.id for one in closed if isinstance(one, ast.Name)}

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,7 +19,7 @@ from tests.support.eventsource import EventSource
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, free_port, service_process
 from tests.support.proxies import balanced, in_use, program, running
-from tests.support.server import RawAnswer
+from tests.support.server import RawAnswer, connected, head, kept_alive, receive
 
 CLIENTS = 64
 # Patient, so that a busy machine does not look like a lost request.
@@ -26,6 +27,13 @@ REPLICA = {"trusted_proxies": 1, "database_pool_size": 5, "database_pool_timeout
 POST = {"title": "written", "content": "while everything restarts"}
 
 pytestmark = pytest.mark.proof
+
+
+@dataclass
+class Listener:
+    """A replica that is no service."""
+
+    port: int
 
 
 Request = Callable[[Connection, int], Awaitable[RawAnswer]]
@@ -157,6 +165,43 @@ async def test_balancer_hides_the_metrics(database_url: str, tmp_path: Path) -> 
             assert refused.headers["cache-control"] == "no-store"
         await replica.kill()
         await until(lambda: unavailable(port))
+
+
+async def test_balancer_passes_on_no_upgrade(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    replica = Listener(free_port())
+    lines = ["Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"]
+    request = head("GET", "/health/live", *lines).replace(b"close", b"Upgrade, HTTP2-Settings")
+    async with (
+        await asyncio.start_server(answer, "127.0.0.1", replica.port),
+        balanced(tmp_path, replica) as (port, _),
+        connected(port) as (reader, writer),
+    ):
+        writer.write(request)
+        assert (await receive(reader)).status == 200
+    (sent,) = [each for each in heads if b"/health/live" in each]
+    assert b"upgrade:" not in sent.lower()
+    assert b"http2-settings:" not in sent.lower()
+
+
+async def test_responses_to_uploads_that_are_refused_pass_through_the_balancer(
+    database_url: str, tmp_path: Path
+) -> None:
+    upload = kept_alive("PUT", "/auth/password", "Content-Length: 3000000") + b"x" * 3_000_000
+    async with (
+        service_process(database_url, tmp_path) as service,
+        balanced(tmp_path, service) as (port, _),
+        connected(port) as (reader, writer),
+    ):
+        for _ in range(12):
+            writer.write(upload)
+            assert (await receive(reader)).status == 401
 
 
 async def unavailable(port: int) -> bool:

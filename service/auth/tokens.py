@@ -5,6 +5,7 @@ read by this service alone and are always signed with its secret: HS256 gives th
 same claims, and a change of the access tokens' keys logs nobody out.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 import jwt
+from jwt.utils import base64url_decode, base64url_encode
 
 from service import clock
 from service.auth.key_ring import KeyRing
@@ -22,6 +24,8 @@ from service.ids import new_id, parse_id
 from service.settings import Settings
 
 REQUIRED_CLAIMS: Final = ["iss", "aud", "sub", "sid", "jti", "iat", "exp"]
+# Three parts in base64url without padding (RFC 7515, §3.1).
+_FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # The access tokens verified last, whose signatures are not verified again: 10 MB at most.
 CACHED_TOKENS: Final = 10_000
 # How far another machine's clock may be ahead. RFC 7519, §4.1.6, asks for no check of `iat`; this
@@ -121,6 +125,7 @@ class Tokens:
     def _read(self, kind: TokenType, token: str) -> Verified:
         """Verify all but the times, which do not depend on the token alone."""
         try:
+            _check_form(token)
             key = self._key(kind, jwt.get_unverified_header(token))
             payload = jwt.decode(
                 token,
@@ -148,6 +153,18 @@ class Tokens:
         if key is None:
             raise InvalidToken
         return key
+
+
+def _check_form(token: str) -> None:
+    """Raise InvalidToken for a text that base64 decodes to a token, but is not that token.
+
+    PyJWT skips characters that are not of base64's alphabet, and bits after the signature's last.
+    """
+    if _FORM.fullmatch(token) is None:
+        raise InvalidToken
+    signature = token.rpartition(".")[2].encode()
+    if base64url_encode(base64url_decode(signature)) != signature:
+        raise InvalidToken
 
 
 def _read_claims(payload: Mapping[str, object]) -> Claims:

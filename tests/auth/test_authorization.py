@@ -100,12 +100,44 @@ async def test_other_scheme_than_bearer_is_no_token(member: Client, header: str)
 
 
 @pytest.mark.parametrize(
-    "header", ["Bearer x", "Bearer {} x", "Bearer {},", 'Bearer "{}"', "Bearer ü"]
+    "header",
+    [
+        "Bearer x",
+        "Bearer {} x",
+        "Bearer {},",
+        'Bearer "{}"',
+        "Bearer ü",
+        "Bearer {}=",
+        "Bearer {}==",
+        "Bearer {}!",
+        "Bearer {};",
+        "Bearer {}%",
+        "Bearer {}.",
+        "Bearer {}.x",
+        "Bearer {}\t",
+        "Bearer {}+",
+        "Bearer {}/",
+        "Bearer {}A",
+        "Bearer {}AA",
+        "Bearer {}AAAA",
+        "Bearer .{}",
+        "Bearer !{}",
+        "Bearer {}\u00a0",
+    ],
 )
 async def test_bearer_that_is_no_token_is_invalid(member: Client, header: str) -> None:
     answer = await me(member, header.format(member.token))
     refused(answer, 401, "The token is invalid")
     assert answer.headers["WWW-Authenticate"] == INVALID
+
+
+@pytest.mark.parametrize("ending", ["=", "!", ";", "%00", "A", "AAAA", " x"])
+async def test_refresh_token_with_characters_after_its_end_is_invalid(
+    anyone: Client, ending: str
+) -> None:
+    caller = await anyone.sign_up()
+    answer = await anyone.post("/auth/refresh", token=caller.refresh_token + ending)
+    refused(answer, 401, "The token is invalid")
 
 
 async def test_two_authorization_headers_are_refused(member: Client) -> None:

@@ -40,6 +40,15 @@ async def test_only_the_docs_page_s_own_files_are_served(client: Client, name: s
     assert (answer.status, answer.json["message"]) == (404, "Not found")
 
 
+async def test_favicon_is_the_page_s_icon(client: Client) -> None:
+    page = (await client.get("/docs")).body.decode()
+    (name,) = re.findall(r'rel="icon" type="image/png" href="([^"]+)"', page)
+    answer = await client.get("/favicon.ico")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/png")
+    assert answer.body == (await client.get(name)).body
+    assert answer.headers["Cache-Control"] == "public, max-age=86400"
+
+
 async def test_docs_page_needs_no_login(client: Client) -> None:
     for path in ("/docs", "/openapi.json"):
         assert (await client.get(path, token="not a token")).status == 200

@@ -75,6 +75,11 @@ async def test_requests_are_counted_by_route_and_status(client: Client) -> None:
     assert 0 < found.value("http_request_duration_seconds_sum", route="/api/posts") < 30
 
 
+async def test_no_series_says_when_a_metric_was_made(client: Client) -> None:
+    await client.get("/api/posts")
+    assert "_created" not in (await scrape(client)).text
+
+
 @pytest.fixture
 async def port(settings: Settings) -> AsyncIterator[int]:
     """The port of an application that is served for real."""

@@ -52,6 +52,11 @@ def load_assets() -> dict[str, Asset]:
     return {asset.name: asset for asset in _load_all().values()}
 
 
+def load_icon() -> Asset:
+    """Return the page's icon."""
+    return _load_all()["icon"]
+
+
 @cache
 def load_page() -> str:
     """Return the page with the names of its files."""

@@ -9,7 +9,7 @@ from quart import Blueprint, Quart, Response
 
 from service.errors import NotFound
 from service.web.conditional import EntityTag, reads_preconditions, tagged
-from service.web.docs.assets import load_assets, load_page
+from service.web.docs.assets import load_assets, load_icon, load_page
 from service.web.openapi import Header, answers, document
 from service.web.openapi.headers import ETAG
 from service.web.ratelimit import unlimited
@@ -35,6 +35,9 @@ _ASSET_HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+_ICON_HEADERS: Final = _ASSET_HEADERS | {"Cache-Control": "public, max-age=86400"}
 
 
 class AssetNotFound(NotFound):
@@ -74,6 +77,15 @@ async def read_docs_asset(name: str) -> Response:
     if asset is None:
         raise AssetNotFound
     return Response(asset.content, content_type=asset.content_type, headers=_ASSET_HEADERS)
+
+
+@blueprint.get("/favicon.ico")
+@unlimited
+@answers(200, media_type="image/png", description="The icon.")
+async def read_icon() -> Response:
+    """Read the icon, which browsers ask for whatever page they show."""
+    icon = await asyncio.to_thread(load_icon)
+    return Response(icon.content, content_type=icon.content_type, headers=_ICON_HEADERS)
 
 
 @cache

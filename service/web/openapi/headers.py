@@ -21,6 +21,9 @@ CHALLENGE: Final = Header("WWW-Authenticate", "How to authenticate (RFC 6750, §
 _COUNT: Final = {"type": "integer", "minimum": 0}
 RETRY_AFTER: Final = Header("Retry-After", "Seconds until the request may be repeated.", _COUNT)
 ALLOW: Final = Header("Allow", "The methods that the path supports.")
+ACCEPT_ENCODING: Final = Header(
+    "Accept-Encoding", "`identity`, when the body had a content coding.", required=False
+)
 # An entity tag, weak after W/ (RFC 9110, §8.8.3). If-Match and If-None-Match are `*` or a list.
 ENTITY_TAG: Final = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 _ENTITY_TAGS: Final = {

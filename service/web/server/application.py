@@ -78,6 +78,8 @@ class Service(Quart):
         """Return a router that ignores the host, which Quart would parse three times."""
         if request is None:
             return super().create_url_adapter(None)
+        # Methods differ by case (RFC 9110, §9.1), but werkzeug looks for them in capitals.
+        method = request.method if request.method.isupper() else f"{request.method} in lower case"
         return self.url_map.bind(
-            "", url_scheme=request.scheme, default_method=request.method, path_info=request.path
+            "", url_scheme=request.scheme, default_method=method, path_info=request.path
         )

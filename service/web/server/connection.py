@@ -1,6 +1,7 @@
 """One request and its response, between the server and Quart."""
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Final, cast
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # A path that no route matches.
 _UNROUTABLE: Final = " "
+# The absolute form of a request's target, without its query (RFC 9112, §3.2.2).
+_ABSOLUTE: Final = re.compile(r"https?://[^/]+(/.*)?", re.IGNORECASE | re.DOTALL)
 _REQUEST_ID: Final = HEADER.lower().encode()
 
 
@@ -70,12 +73,14 @@ class HTTPConnection(ASGIHTTPConnection):
 
     def _make_request(self) -> ApiRequest:
         scope = self.scope
-        return ApiRequest(
+        request = ApiRequest(
             scope["method"], scope["scheme"], _find_path(scope), scope["query_string"],
             RequestHeaders.from_scope(scope), scope.get("root_path", ""), scope["http_version"],
             scope, max_content_length=self.app.config["MAX_CONTENT_LENGTH"],
             body_timeout=self.app.config["BODY_TIMEOUT"], send_push_promise=_push_nothing,
         )  # fmt: skip
+        request.method = scope["method"]  # not in capitals, if it was not sent in capitals
+        return request
 
     async def _send(
         self,
@@ -128,10 +133,21 @@ class WebsocketConnection(ASGIWebsocketConnection):
 
 
 def _find_path(scope: HTTPScope) -> str:
-    """Return the path below `root_path`, or one that matches no route."""
+    """Return the path below `root_path`, or one that matches no route.
+
+    No route has characters that must be encoded, so a path with encoded ones is another spelling,
+    which a proxy's rule about the path may not know.
+    """
+    if b"%" in scope.get("raw_path", b""):
+        return _UNROUTABLE
     path = scope["path"]
-    if not path.startswith("/"):  # the absolute form (RFC 9112, §3.2.2)
-        path = "/" + path.partition("://")[2].partition("/")[2]
+    if not path.startswith("/"):
+        absolute = _ABSOLUTE.fullmatch(path)
+        if absolute is None:
+            return _UNROUTABLE
+        path = absolute[1] or "/"
+    if path.startswith("//"):  # werkzeug ignores the first of two slashes
+        return _UNROUTABLE
     root_path = scope.get("root_path", "")
     if not root_path:
         return path

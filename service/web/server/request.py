@@ -10,7 +10,7 @@ from quart.wrappers.request import Body
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service.errors import BadRequest, UnsupportedMediaType
+from service.errors import BadRequest, ContentCodingRefused, UnsupportedMediaType
 
 
 class BoundedBody(Body):
@@ -56,6 +56,7 @@ class BoundedBody(Body):
 
 
 _JSON: Final = "application/json"
+_NO_CODING: Final = frozenset({"", "identity"})
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -135,6 +136,8 @@ class ApiRequest(Request):
 
         Raises UnsupportedMediaType (415), RequestEntityTooLarge (413) or BadRequest (400).
         """
+        if self.headers.get("content-encoding", "").strip().lower() not in _NO_CODING:
+            raise ContentCodingRefused
         if self.mimetype != _JSON:
             raise UnsupportedMediaType
         data = cast(bytes, await self.get_data(cache=cache, as_text=False))

@@ -1,9 +1,14 @@
 """Hypercorn for the tests of connections."""
 
+from collections.abc import AsyncIterator
+
 import hypercorn.protocol
 import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
 
+from service.testing.application import make_app, make_settings
+from service.testing.database import Databases
+from service.testing.server import serving
 from service.web.server.hypercorn_patches import patch_hypercorn
 
 
@@ -16,3 +21,15 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("H11Protocol", "H2Protocol"):
         monkeypatch.setattr(hypercorn.protocol, name, getattr(hypercorn.protocol, name))
     patch_hypercorn()
+
+
+@pytest.fixture(scope="session")
+async def shared_port(
+    service_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[int]:
+    """The port of one application for the tests that write nothing."""
+    data_dir = tmp_path_factory.mktemp("served")
+    with service_databases.database() as database:
+        settings = make_settings(database_url=database.url, data_dir=data_dir)
+        async with serving(make_app(settings)) as port:
+            yield port

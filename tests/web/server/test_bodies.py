@@ -1,5 +1,6 @@
 """Bodies: JSON objects in UTF-8 of a bounded size, and nothing else."""
 
+import gzip
 import json
 from typing import Any
 
@@ -54,6 +55,27 @@ async def test_json_media_types_are_read(member: Client, content_type: str) -> N
 async def test_body_of_another_media_type_is_415(member: Client, content_type: str | None) -> None:
     answer = await send(member, json.dumps(NEW).encode(), content_type)
     refused(answer, 415, "Send the body as application/json")
+    assert "Accept-Encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate", "gzip, br", "x", "GZIP"])
+async def test_body_with_a_content_coding_is_415_and_says_what_is_taken(
+    member: Client, coding: str
+) -> None:
+    body = gzip.compress(json.dumps(NEW).encode())
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    answer = await member.request("POST", "/api/posts", data=body, headers=headers)
+    refused(answer, 415, "Send the body without a content coding")
+    assert answer.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+async def test_body_in_the_identity_coding_is_read(member: Client, coding: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    answer = await member.request(
+        "POST", "/api/posts", data=json.dumps(NEW).encode(), headers=headers
+    )
+    assert answer.status == 201
 
 
 @pytest.mark.parametrize(

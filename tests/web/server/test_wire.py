@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.testing.application import SECRET
 from service.testing.client import PASSWORD
 from service.testing.server import serving
-from tests.support.server import RawAnswer, connected, exchange, head, kept_alive, parse, receive
+from tests.support.server import RawAnswer, connected, exchange, head, parse
 
 LIMIT = 2_097_152
 JSON = "Content-Type: application/json"
@@ -197,24 +197,6 @@ async def read_into(answer: bytearray, reader: asyncio.StreamReader) -> None:
             answer += data
 
 
-@pytest.mark.parametrize(
-    ("target", "status"),
-    [
-        ("http://localhost/health/live", 200),
-        ("http://[x/health/live", 200),
-        ("http://[x/nowhere", 404),
-        ("nowhere", 404),
-    ],
-)
-async def test_request_target_in_absolute_form_is_served(
-    port: int, target: str, status: int
-) -> None:
-    answer = await exchange(port, head("GET", target))
-    assert answer.status == status
-    assert answer.headers["x-request-id"]
-    assert answer.json.get("code", 200) == status
-
-
 async def test_websocket_handshake_is_refused(port: int) -> None:
     upgrade = [
         "Upgrade: websocket",
@@ -228,37 +210,6 @@ async def test_websocket_handshake_is_refused(port: int) -> None:
         length = int(re.search(rb"content-length: (\d+)", top)[1])  # type: ignore[index]
         answer = parse(top + await reader.readexactly(length))
     assert_refused(answer, 404)
-
-
-@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"],
-        ["Upgrade: h2c"],
-        ["Connection: upgrade", "Upgrade: H2C"],
-        ["Connection: upgrade", "Upgrade: h2c, websocket"],
-        ["Connection: upgrade", "Upgrade: h2"],
-    ],
-)
-async def test_upgrade_to_http_2_is_ignored(port: int, lines: list[str], version: bytes) -> None:
-    request = kept_alive("GET", "/health/live", *lines, "HTTP2-Settings: AAMAAABkAAQAAP__")
-    async with connected(port) as (reader, writer):
-        writer.write(request.replace(b"HTTP/1.1", b"HTTP/" + version))
-        answer = await receive(reader)
-        assert (answer.status, answer.json) == (200, {"status": "ok"})
-        assert "upgrade" not in answer.headers
-        if version == b"1.1":
-            writer.write(kept_alive("GET", "/health/live"))
-            assert (await receive(reader)).status == 200
-
-
-@pytest.mark.parametrize(
-    "line", ["PRI * HTTP/2.0", "GET /health/live HTTP/2.0", "GET / HTTP/3.0", "GET / HTTP/0.9"]
-)
-async def test_other_versions_of_http_are_refused_without_tls(port: int, line: str) -> None:
-    answer = await exchange(port, line.encode() + b"\r\nHost: x\r\n\r\nSM\r\n\r\n" + b"x" * 9)
-    assert (answer.status, answer.headers["connection"]) == (505, "close")
 
 
 async def test_client_cannot_forge_its_address(port: int) -> None:

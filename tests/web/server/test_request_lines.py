@@ -1,0 +1,141 @@
+"""Request lines and Host headers: one spelling of each, HTTP/1 and no other version."""
+
+import pytest
+
+from tests.support.server import RawAnswer, connected, exchange, head, kept_alive, receive
+
+
+def assert_refused(answer: RawAnswer, status: int) -> None:
+    assert (answer.status, answer.json["code"]) == (status, status)
+    assert answer.json["request_id"] == answer.headers["x-request-id"]
+
+
+OTHER_SPELLINGS = [
+    template.format(path)
+    for path in ("/metrics", "/api/posts", "/health/live", "/auth/me", "/docs")
+    for template in ("{}/", "/{}", "//{}", "{}//", "{}%2F", "/.{}", "/x/..{}", "{}%20", "{};x")
+]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *OTHER_SPELLINGS, "/%6detrics", "/%6Detrics", "/METRICS", "/api%2fposts", "/%61pi/posts",
+        "/metrics%00", "/metrics#", "/api/posts/0190000%30-0000-7000-8000-000000000000",
+    ],
+)  # fmt: skip
+async def test_path_in_another_spelling_is_404(shared_port: int, path: str) -> None:
+    answer = await exchange(shared_port, head("GET", path))
+    assert_refused(answer, 404)
+    assert answer.json["message"] == "Not found"
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://localhost/health/live", 200),
+        ("http://[x/health/live", 200),
+        ("HTTPS://x/health/live?x=1", 200),
+        ("http://[x/nowhere", 404),
+        ("http://x//health/live", 404),
+        ("http://x/%68ealth/live", 404),
+        ("http:///health/live", 404),
+        ("x://x/health/live", 404),
+        ("nowhere", 404),
+        ("nowhere://x/health/live/", 404),
+    ],
+)
+async def test_request_target_in_absolute_form_is_served(
+    shared_port: int, target: str, status: int
+) -> None:
+    answer = await exchange(shared_port, head("GET", target))
+    assert answer.status == status
+    assert answer.headers["x-request-id"]
+    assert answer.json.get("code", 200) == status
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"],
+        ["Upgrade: h2c"],
+        ["Connection: upgrade", "Upgrade: H2C"],
+        ["Connection: upgrade", "Upgrade: h2c, websocket"],
+        ["Connection: upgrade", "Upgrade: h2"],
+    ],
+)
+async def test_upgrade_to_http_2_is_ignored(
+    shared_port: int, lines: list[str], version: bytes
+) -> None:
+    request = kept_alive("GET", "/health/live", *lines, "HTTP2-Settings: AAMAAABkAAQAAP__")
+    async with connected(shared_port) as (reader, writer):
+        writer.write(request.replace(b"HTTP/1.1", b"HTTP/" + version))
+        answer = await receive(reader)
+        assert (answer.status, answer.json) == (200, {"status": "ok"})
+        assert "upgrade" not in answer.headers
+        if version == b"1.1":
+            writer.write(kept_alive("GET", "/health/live"))
+            assert (await receive(reader)).status == 200
+
+
+@pytest.mark.parametrize(
+    "line", ["PRI * HTTP/2.0", "GET /health/live HTTP/2.0", "GET / HTTP/3.0", "GET / HTTP/0.9"]
+)
+async def test_other_versions_of_http_are_refused_without_tls(shared_port: int, line: str) -> None:
+    answer = await exchange(
+        shared_port, line.encode() + b"\r\nHost: x\r\n\r\nSM\r\n\r\n" + b"x" * 9
+    )
+    assert (answer.status, answer.headers["connection"]) == (505, "close")
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "gET"])
+async def test_method_in_lower_case_is_not_allowed(shared_port: int, method: str) -> None:
+    answer = await exchange(shared_port, head(method, "/health/live"))
+    assert_refused(answer, 405)
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+HOST_LINES = {
+    "blank": "a b", "slash": "a/b", "user": "user@host", "two ports": "host:1:2", "word": "host:x",
+    "long port": "host:123456", "empty": "", "port alone": ":80", "query": "host?x",
+    "comma": "a,b c", "not ASCII": "h\u00f6st", "bracket": "[::1", "brackets": "[]",
+    "percent": "%zz", "backslash": "a\\b", "fragment": "a#b", "angle": "<a>", "quote": '"a"',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HOST_LINES.values(), ids=HOST_LINES)
+async def test_invalid_host_is_400(shared_port: int, host: str) -> None:
+    request = head("GET", "/health/live").replace(b"localhost", host.encode("latin-1"))
+    answer = await exchange(shared_port, request)
+    assert_refused(answer, 400)
+    assert answer.json["message"] == "The Host header names no host"
+
+
+@pytest.mark.parametrize(
+    "host", ["x", "x:", "x:80", "127.0.0.1:8000", "[::1]:8000", "xn--bcher-kva.example", "a_b.c."]
+)
+async def test_valid_host_is_served(shared_port: int, host: str) -> None:
+    request = head("GET", "/health/live").replace(b"localhost", host.encode())
+    assert (await exchange(shared_port, request)).status == 200
+
+
+@pytest.mark.parametrize("lines", [[], ["Host: a", "Host: b"], ["Host: a", "Host: a"]])
+async def test_request_without_one_host_is_400(shared_port: int, lines: list[str]) -> None:
+    request = "\r\n".join(["GET /health/live HTTP/1.1", *lines, "", ""]).encode()
+    assert (await exchange(shared_port, request)).status == 400
+
+
+@pytest.mark.parametrize("length", ["0", "5", "44"])
+@pytest.mark.parametrize("first", ["Content-Length", "Transfer-Encoding"])
+async def test_request_with_two_lengths_ends_the_connection(
+    shared_port: int, length: str, first: str
+) -> None:
+    lines = [f"Content-Length: {length}", "Transfer-Encoding: chunked"]
+    lines.sort(reverse=first == "Transfer-Encoding")
+    smuggled = kept_alive("GET", "/health/live")
+    async with connected(shared_port) as (reader, writer):
+        writer.write(kept_alive("GET", "/health/live", *lines) + b"0\r\n\r\n" + smuggled)
+        answer = await receive(reader)
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        assert await reader.read() == b""
