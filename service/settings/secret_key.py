@@ -27,16 +27,18 @@ PUBLISHED_SECRETS: Final = frozenset({
 # The words of placeholders such as dev-secret-key-change-in-production. A secret of one's own has
 # others, too.
 PLACEHOLDER_WORDS: Final = """
-    1234567890 0123456789 abcdef a an any api app application as at auth backend bad be before bits
-    bytes change changed characters chars csrf default demo deploy deployment dev development
-    django do dummy encryption example fake fastapi flask for from generate generated goes guess
-    hard here hmac if in insecure is it json jwt key keys least local long me min minimum must my
-    never not of on only or our password placeholder please precious private prod production put
-    python quart random real replace sample secret secrets secure server service session set should
-    signing some something string strong super temp temporary test testing than that the this to
-    token top unsafe use value very web will with you your
+    1234567890 0123456789 abcdef a add admin an any anyone api app application as at auth
+    backend bad be before bit bits byte bytes change changed char characters chars csrf custom
+    default demo deploy deployment dev development django do dont dummy encryption enter example
+    fake fallback fastapi flask for from generate generated goes guess hard here hmac if in
+    insecure insert is it json jwt keep key keys knowing knows least local long me min minimum
+    must my never new nobody not now of on only or our own password placeholder please precious
+    private prod production put python quart random real replace safe sample secret secrets
+    secure server service session set should signing some something string strong super tell
+    temp temporary test testing than that the this to token top unsafe use value very web will
+    with you your
 """
-_PLACEHOLDER: Final = re.compile(rf"(({'|'.join(PLACEHOLDER_WORDS.split())})\d{{0,4}})+")
+_PLACEHOLDER: Final = re.compile(rf"(({'|'.join(PLACEHOLDER_WORDS.split())})\d{{0,8}})+")
 
 
 def check_production_secret(name: str, secret: SecretStr) -> None:

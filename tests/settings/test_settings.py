@@ -162,6 +162,8 @@ def test_secret_s_length_is_counted_in_bytes(monkeypatch: pytest.MonkeyPatch) ->
         "secret",
         "this is a super-secret key, please change me",
         "your-secret-key-here-change-it-2026",
+        "generate-a-new-256-bit-secret-key-12345",
+        "insecure fallback secret: don't use this in production",
         "YOUR_SECRET_KEY_f3a9c07d51b8e264a0c9d17e",
         "your–super—secret·jwt·key·goes·here·now",
         "\N{FULLWIDTH LATIN SMALL LETTER Y}our-secret-key-change-in-production",
