@@ -1,8 +1,11 @@
 """The setup of OpenTelemetry, imported only when tracing is on."""
 
 import logging
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -15,10 +18,27 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Span, SpanKind, Status, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 EXPORT_TIMEOUT: Final = 3  # seconds
 # Statements that only frame a transaction.
 _TRANSACTION_STATEMENTS: Final = ("BEGIN", "COMMIT", "ROLLBACK")
+
+# Literals of PostgreSQL's SQL, beside what only looks like one: quoted names, names with digits,
+# and parameters such as $1.
+_LITERAL: Final = re.compile(
+    r"""
+    (?P<kept> --[^\n]* | /\*.*?\*/ | "(?:[^"]|"")*" | \$\d+ | [^\W\d][\w$]*(?!\w|'|&') )
+    | [Ee]'(?:[^'\\]|''|\\.)*'
+    | (?: [BbNnXx] | [Uu]& )? '(?:[^']|'')*'
+    | \$(?P<tag>\w*)\$ .*? \$(?P=tag)\$
+    | 0[xXoObB][0-9a-fA-F_]+
+    | \d[\d_]* (?:\.\d*)? (?:[eE][+-]?\d+)?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# After blanks and comments.
+_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
 
 
 class Tracing:
@@ -32,6 +52,8 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(_RedactingExporter(exporter)))
         self._tracer = self._provider.get_tracer("service")
         self._propagator = TraceContextTextMapPropagator()
+        # The stable conventions for databases: the instrumentation reads nothing but this.
+        os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "database"
         # The driver instead of SQLAlchemy, because some statements bypass SQLAlchemy.
         self._statements = AsyncPGInstrumentor()  # type: ignore[no-untyped-call,unused-ignore]
         self._statements.instrument(tracer_provider=self._provider)
@@ -44,7 +66,7 @@ class Tracing:
     def statement(self, text: str) -> AbstractContextManager[Span]:
         """Trace a block as an SQL statement, with the attributes that the driver's spans have."""
         name, _, _ = text.partition(" ")
-        attributes = {"db.system": "postgresql", "db.statement": text}
+        attributes = {"db.system.name": "postgresql", "db.query.text": text}
         return self._tracer.start_as_current_span(name, None, SpanKind.CLIENT, attributes)
 
     def headers(self) -> dict[str, str]:
@@ -96,7 +118,10 @@ class _CausedStatementSampler(Sampler):
 
 
 class _RedactingExporter(SpanExporter):
-    """An exporter without error messages, because those of PostgreSQL quote whole rows."""
+    """An exporter without values: those of statements, and those of error messages.
+
+    PostgreSQL's messages quote whole rows.
+    """
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -114,7 +139,23 @@ class _RedactingExporter(SpanExporter):
 def _redact(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
         name=span.name, context=span.context, parent=span.parent, resource=span.resource,
-        attributes=span.attributes, links=span.links, kind=span.kind,
+        attributes=_attributes(span), links=span.links, kind=span.kind,
         status=Status(span.status.status_code), start_time=span.start_time, end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )  # fmt: skip
+
+
+def _attributes(span: ReadableSpan) -> Mapping[str, AttributeValue]:
+    attributes = dict(span.attributes or {})
+    text = attributes.get("db.query.text")
+    if isinstance(text, str):
+        attributes["db.query.text"], attributes["db.operation.name"] = _without_values(text)
+    return attributes
+
+
+@lru_cache(1_000)
+def _without_values(text: str) -> tuple[str, str]:
+    """Return a statement with `?` for each literal, and its first word in capitals."""
+    query = _LITERAL.sub(lambda found: found["kept"] or "?", text)
+    word = _FIRST_WORD.match(query)
+    return query, word[1].upper() if word else ""

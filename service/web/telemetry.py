@@ -4,11 +4,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 
 from service.observability import context, tracing
-from service.web.request_state import ROUTINE, RequestState
+from service.settings.types import DEFAULT_PORTS
+from service.web.request_state import OTHER, ROUTINE, UNMATCHED, RequestState
+
+_OTHER_METHOD: Final = "_OTHER"
+# Methods that HTTP defines and no route has.
+_UNROUTED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
+_ROUTE_NAMES: Final = ("http.route", "url.path")
 
 log: Final = structlog.get_logger(__name__)
 
@@ -41,24 +48,47 @@ class _Recorder:
 
 @contextmanager
 def _traced(state: RequestState) -> Iterator[None]:
-    with tracing.span(state.method, "SERVER", state.request.headers) as span:
+    method = _known_method(state)
+    with tracing.span(method, "SERVER", state.request.headers) as span:
         try:
             with _Recorder(state):
                 yield
         finally:
             if span:
-                span.update_name(f"{state.method} {state.route}")
-                span.set_attributes(_attributes(state))
+                span.update_name(_span_name(state, method))
+                span.set_attributes(_attributes(state, method))
                 if state.status >= 500:
                     tracing.fail(span)
 
 
-def _attributes(state: RequestState) -> dict[str, str | int]:
+def _known_method(state: RequestState) -> str:
+    """Return the method, or `_OTHER` for one that HTTP does not define (RFC 9110, §9; RFC 5789)."""
+    method = state.request.method
+    return method if state.method != OTHER or method in _UNROUTED_METHODS else _OTHER_METHOD
+
+
+def _span_name(state: RequestState, method: str) -> str:
+    name = "HTTP" if method == _OTHER_METHOD else method
+    return name if state.route == UNMATCHED else f"{name} {state.route}"
+
+
+def _attributes(state: RequestState, method: str) -> dict[str, str | int]:
+    """Return the attributes of a server's span, by OpenTelemetry's stable conventions for HTTP.
+
+    Nothing has text that the client chose: the path is the route's template, and the address is
+    the one that the settings name.
+    """
     values = context.current()
+    settings = state.app.settings
+    address = urlsplit(settings.public_address)
     return {
-        "http.request.method": state.method,
-        "http.route": state.route,
+        "http.request.method": method,
         "http.response.status_code": state.status,
+        "url.scheme": address.scheme if settings.public_url else state.request.scheme,
+        "server.address": address.hostname or "",
+        "server.port": address.port or DEFAULT_PORTS[address.scheme],
+        **({} if state.route == UNMATCHED else dict.fromkeys(_ROUTE_NAMES, state.route)),
+        **({"error.type": str(state.status)} if state.status >= 500 else {}),
         **{name: values[name] for name in ("request_id", "user_id") if name in values},
     }
 

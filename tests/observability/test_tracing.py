@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from service.observability import propagation, tracing
 from service.observability.context import bound, current
 from service.observability.otel import Tracing
+from service.testing.application import make_settings, running
 from tests.support.client import Client
 from tests.support.processes import ask, service_process
 
@@ -74,6 +76,10 @@ async def test_request_s_span_continues_the_caller_s_trace(traces: Traces, clien
         "http.request.method": "GET",
         "http.route": "/api/posts/<id:post_id>",
         "http.response.status_code": 404,
+        "url.path": "/api/posts/<id:post_id>",
+        "url.scheme": "http",
+        "server.address": "127.0.0.1",
+        "server.port": 8000,
         "request_id": answer.headers["X-Request-ID"],
     }
     assert span.resource.attributes["service.name"] == "service"
@@ -86,7 +92,7 @@ async def test_statements_are_spans_without_frame_or_values(traces: Traces, clie
     assert {span.name for span in statements} >= {"INSERT"}
     assert not {"BEGIN;", "COMMIT;", "ROLLBACK;"} & {span.name for span in statements}
     assert {trace_id(span) for span in statements} == {trace_id(request)}
-    texts = [str(attributes(span)["db.statement"]) for span in statements]
+    texts = [str(attributes(span)["db.query.text"]) for span in statements]
     assert any("INSERT INTO users" in text for text in texts)
     assert "ada@example.com" not in "".join(texts)
 
@@ -99,7 +105,9 @@ async def test_batched_lookup_is_a_span_of_each_request(traces: Traces, client: 
     assert {trace_id(span) for span in statements} == {trace_id(span) for span in requests}
     assert {span.name for span in statements} == {"SELECT"}
     for span in statements:
-        assert "FROM posts" in str(attributes(span)["db.statement"])
+        assert "FROM posts" in str(attributes(span)["db.query.text"])
+        assert attributes(span)["db.system.name"] == "postgresql"
+        assert attributes(span)["db.operation.name"] == "SELECT"
 
 
 async def test_error_spans_hold_no_values(traces: Traces, client: Client) -> None:
@@ -116,6 +124,7 @@ async def test_failed_request_s_span_is_an_error(traces: Traces, client: Client,
     span = traces.one("GET /api/posts/<id:post_id>")
     assert span.status.status_code is StatusCode.ERROR
     assert attributes(span)["http.response.status_code"] == 500
+    assert attributes(span)["error.type"] == "500"
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
@@ -126,10 +135,71 @@ async def test_health_and_metrics_requests_leave_no_span(
     assert traces.spans() == []
 
 
-async def test_unmatched_paths_share_one_span_name(traces: Traces, client: Client) -> None:
-    await client.get("/nothing/1")
-    await client.request("BREW", "/nothing/2")
-    assert {span.name for span in traces.spans()} == {"GET unmatched", "other unmatched"}
+@pytest.mark.parametrize(
+    ("method", "path", "name", "known"),
+    [
+        ("GET", "/nothing/1", "GET", "GET"),
+        ("BREW", "/nothing/2", "HTTP", "_OTHER"),
+        ("TRACE", "/nothing/4", "TRACE", "TRACE"),
+    ],
+)
+async def test_span_has_nothing_of_an_unknown_path_or_method(
+    traces: Traces, client: Client, method: str, path: str, name: str, known: str
+) -> None:
+    await client.request(method, path, headers={"Host": "client.example"})
+    (span,) = traces.spans()
+    assert (span.name, attributes(span)["http.request.method"]) == (name, known)
+    assert not {"http.route", "url.path"} & attributes(span).keys()
+    assert not re.search(r"nothing|BREW|client\.example", span.to_json())
+
+
+async def test_span_has_the_public_address(database_url: str, traces: Traces) -> None:
+    address = "https://api.example.com/service"
+    settings = make_settings(database_url=database_url, public_url=address)
+    async with running(settings) as app:
+        await Client(app).get(NO_POST, headers={"Host": "client.example"})
+    found = attributes(traces.one("GET /api/posts/<id:post_id>"))
+    assert found["url.scheme"] == "https"
+    assert (found["server.address"], found["server.port"]) == ("api.example.com", 443)
+
+
+async def test_spans_have_only_names_of_the_stable_conventions(
+    traces: Traces, client: Client, db: Any
+) -> None:
+    await client.register("ada@example.com")
+    await client.get(NO_POST)
+    for span in traces.spans():
+        names = attributes(span).keys()
+        if span.kind is SpanKind.CLIENT:
+            assert names >= {"db.system.name", "db.query.text", "db.operation.name"}
+            assert span.name.upper() == attributes(span)["db.operation.name"]
+        assert not {"db.system", "db.statement", "db.name", "db.user", "net.peer.name"} & names
+        assert not {"http.method", "http.status_code", "http.target"} & names
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "operation"),
+    [
+        ("SELECT * FROM t1 WHERE a = $1 LIMIT 20", "SELECT * FROM t1 WHERE a = $1 LIMIT ?",
+         "SELECT"),
+        ("insert into t values ('it''s', 1.5e3, 0xFF)", "insert into t values (?, ?, ?)", "INSERT"),
+        (r"SELECT 'a\', E'it\'s', N'x', U&'x', b'1'", "SELECT ?, ?, ?, ?, ?", "SELECT"),
+        ("SELECT $$ it's $$, $a$ $$ $a$", "SELECT ?, ?", "SELECT"),
+        ('SELECT "it\'s 1" -- it\'s\nFROM t', 'SELECT "it\'s 1" -- it\'s\nFROM t', "SELECT"),
+        ("/* why */ -- really\n UPDATE t SET a = -1", "/* why */ -- really\n UPDATE t SET a = -?",
+         "UPDATE"),
+        ("SELECT int4 '7'::bigint", "SELECT int4 ?::bigint", "SELECT"),
+        ("", "", ""),
+    ],
+)  # fmt: skip
+async def test_query_text_of_a_span_has_no_literals(
+    traces: Traces, text: str, shown: str, operation: str
+) -> None:
+    with tracing.span("GET", "SERVER", {}), tracing.statement(text):
+        pass
+    (span,) = [one for one in traces.spans() if one.kind is SpanKind.CLIENT]
+    assert attributes(span)["db.query.text"] == shown
+    assert attributes(span)["db.operation.name"] == operation
 
 
 async def test_job_continues_the_trace_of_its_request(traces: Traces) -> None:
