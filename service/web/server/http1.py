@@ -2,9 +2,9 @@
 
 Hypercorn 0.18 closes the connection without a word when an application answers before it has read
 the body (pgjones/hypercorn issue 314), so that the client's next request is lost; here what is left
-of the body is discarded. It
-also takes up `Upgrade: h2c`, which leads requests past the rules of a proxy in front, cancels a
-request whose client has closed its own half of the connection, and serves methods in lower case.
+of the body is discarded. It also takes up `Upgrade: h2c`, which leads requests past the rules of a
+proxy in front, cancels a request whose client has closed its own half of the connection, and serves
+methods in lower case.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protoco
 from hypercorn.protocol.http_stream import HTTPStream
 
 from service.web.server.discarding import DISCARD_TIME, MAX_DISCARDED
-from service.web.server.expectation import EXPECTED, ContinuingApp
+from service.web.server.expectation import ContinuingApp
+from service.web.server.head import Head
 
 # Seconds for which a request goes on after its client has closed at least its half of the
 # connection: which of both it was shows only when something is sent.
@@ -60,45 +61,6 @@ class DiscardingStream:
     async def handle(self, event: stream_events.Event) -> None:
         if isinstance(event, stream_events.EndBody):
             await self._at_end()
-
-
-class Head:
-    """What a request's head says of its body (RFC 9112, §6), its expectation and its upgrade."""
-
-    __slots__ = ("expects_continue", "length", "transfer_coded", "websocket")
-
-    def __init__(self, request: h11.Request) -> None:
-        self.length: int | None = None
-        self.transfer_coded = self.expects_continue = False
-        connection = upgrade = b""
-        for name, value in request.headers:
-            if name == b"content-length":
-                self.length = int(value)
-            elif name == b"transfer-encoding":
-                self.transfer_coded = True
-            elif name == b"connection":
-                connection += b"," + value.lower()
-            elif name == b"upgrade":
-                upgrade = value.lower()
-            elif name == b"expect":
-                # HTTP/1.0 has no expectations (RFC 9110, §10.1.1).
-                known = value.lower() == EXPECTED and request.http_version != b"1.0"
-                self.expects_continue = known
-        self.websocket = (
-            upgrade == b"websocket"
-            and request.method == b"GET"
-            and b"upgrade" in {token.strip() for token in connection.split(b",")}
-        )
-
-    @property
-    def ambiguous(self) -> bool:
-        """Whether two headers frame the body, as in request smuggling (RFC 9112, §6.3)."""
-        return self.transfer_coded and self.length is not None
-
-    @property
-    def discardable(self) -> bool:
-        """Whether the body is known to be short enough to be discarded."""
-        return not self.transfer_coded and (self.length or 0) <= MAX_DISCARDED
 
 
 class Http1Protocol(H11Protocol):
