@@ -3,6 +3,7 @@
 import asyncio
 import re
 from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import quote
 
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 from quart import Response
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _UNROUTABLE: Final = " "
 # The absolute form of a request's target, without its query (RFC 9112, §3.2.2).
 _ABSOLUTE: Final = re.compile(r"https?://[^/]+(/.*)?", re.IGNORECASE | re.DOTALL)
+# What stands in a path as it is, beside letters and digits (RFC 3986, §3.3).
+_UNENCODED: Final = "/:@!$&'()*+,;=-._~"
 _REQUEST_ID: Final = HEADER.lower().encode()
 
 
@@ -135,12 +138,12 @@ class WebsocketConnection(ASGIWebsocketConnection):
 def _find_path(scope: HTTPScope) -> str:
     """Return the path below `root_path`, or one that matches no route.
 
-    No route has characters that must be encoded, so a path with encoded ones is another spelling,
-    which a proxy's rule about the path may not know.
+    A path that encodes what needs no encoding is another spelling, which a proxy's rule about the
+    path may not know.
     """
-    if b"%" in scope.get("raw_path", b""):
+    path, raw = scope["path"], scope.get("raw_path", b"")
+    if b"%" in raw and quote(path, safe=_UNENCODED).encode() != raw:
         return _UNROUTABLE
-    path = scope["path"]
     if not path.startswith("/"):
         absolute = _ABSOLUTE.fullmatch(path)
         if absolute is None:
