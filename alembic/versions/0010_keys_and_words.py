@@ -14,6 +14,8 @@ Words are searched for without regard to case and to the form in which Unicode w
 The functions are replaced, and posts are not touched: a job makes the words of those that are there
 anew, a batch at a time, so that neither reads nor writes wait for it.
 
+An index lists the methods of hashes that another service made, for as long as there are such.
+
 Revision ID: 0010
 Revises: 0009
 """
@@ -196,6 +198,12 @@ def upgrade() -> None:
         )
     op.execute(FUNCTIONS.format(**SEARCH))
     op.execute(REFRESH_JOB)
+    op.create_index(
+        "ix_users_hash_methods",
+        "users",
+        [sa.text("split_part(password_hash, '$', 1)")],
+        postgresql_where=sa.text("password_hash NOT LIKE '$argon2%' AND deleted_at IS NULL"),
+    )
 
 
 def fill(table: str, name: str, key_of: Callable[[str], str]) -> None:
@@ -226,6 +234,7 @@ def refuse_same(name: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_users_hash_methods", "users")
     op.execute("DELETE FROM pgqueuer WHERE entrypoint = 'refresh post words'")
     op.execute(FUNCTIONS.format(**SEARCH_0004))
     op.execute("DROP FUNCTION searchable(text)")

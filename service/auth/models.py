@@ -12,6 +12,9 @@ from service.web.fields import EMAIL_MAX
 USERNAME_MAX = 80
 ACTIVE_ADMIN = "is_admin AND is_active AND deleted_at IS NULL"
 _KEPT = text("deleted_at IS NULL")
+# The hashes that the service did not make, and what names the method of one.
+FOREIGN_HASH = "password_hash NOT LIKE '$argon2%' AND deleted_at IS NULL"
+HASH_METHOD = "split_part(password_hash, '$', 1)"
 
 
 class User(Base):
@@ -44,6 +47,8 @@ class User(Base):
     __table_args__ = (
         Index("uq_users_email_key", email_key, unique=True, postgresql_where=_KEPT),
         Index("uq_users_username_key", username_key, unique=True, postgresql_where=_KEPT),
+        # Read for the methods in use, and empty once every hash is the service's own.
+        Index("ix_users_hash_methods", text(HASH_METHOD), postgresql_where=text(FOREIGN_HASH)),
         Index("ix_users_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
         Index(
             "ix_users_verified_email_key",

@@ -10,13 +10,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 from argon2.low_level import ARGON2_VERSION
 
 from service.auth.werkzeug_hashes import is_werkzeug, verify_werkzeug
@@ -29,19 +30,27 @@ QUEUE_PER_THREAD: Final = 32  # beyond it a caller would wait longer than about 
 # as long as the last one took: logins that wait long wait longer, and reads do not.
 CROWD_PER_THREAD: Final = 16
 REST: Final = 3.0
+MEMORY: Final = 0.8  # the share of the durations before in what is usual
 HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 T = TypeVar("T")
 
 
+OWN: Final = "argon2"
+
+
 class Match(NamedTuple):
-    """Whether a password is right and, if so, whether another hash of it should be stored."""
+    """Whether a password is right and, if so, whether another hash of it should be stored.
+
+    It took `seconds` for `derivations`, one or two, by the `method` of another service, or
+    by "", the own.
+    """
 
     right: bool
     outdated: bool
-
-
-NO_MATCH: Final = Match(right=False, outdated=False)
+    derivations: int
+    seconds: float
+    method: str
 
 
 class Passwords:
@@ -57,6 +66,7 @@ class Passwords:
         self._capacity = threads * (1 + QUEUE_PER_THREAD)
         self._crowd = threads * (1 + CROWD_PER_THREAD)
         self._duration = 0.0  # of the last hash, in seconds
+        self._usual: dict[str, float] = {}  # by method, seconds
         self._waiting = 0
         self._dummy = hash_of_nothing(hasher)
 
@@ -85,7 +95,20 @@ class Passwords:
         Raises Unavailable when the queue is full.
         """
         match = await self._run(lambda: self._match(password, hashed or self._dummy))
-        return NO_MATCH if hashed is None else match
+        return match._replace(right=False) if hashed is None else match
+
+    async def measure(self, methods: Iterable[str]) -> None:
+        """Find out how long verification takes by each of Werkzeug's methods not met so far.
+
+        Raises Unavailable when the queue is full.
+        """
+        for method in {OWN, *filter(is_werkzeug, methods)} - self._usual.keys():
+            hashed = self._dummy if method == OWN else f"{method}$salt$00"
+            await self._run(partial(self._matches, "", hashed))
+
+    def slowest(self, methods: Iterable[str]) -> float:
+        """Return the usual duration, in seconds, of the slowest of some methods and the own."""
+        return max(self._usual.get(method, 0.0) for method in (OWN, *methods))
 
     def needs_rehash(self, hashed: str) -> bool:
         """Whether a hash is of another kind or with other parameters than new ones."""
@@ -96,21 +119,36 @@ class Passwords:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _match(self, password: str, hashed: str) -> Match:
+        started = time.perf_counter()
         normal = normalize_password(password)
-        if self._matches(normal, hashed):
-            return Match(right=True, outdated=self.needs_rehash(hashed))
         # Hashes of older releases and of other services are of the password as it was typed.
-        if normal != password and self._matches(password, hashed):
-            return Match(right=True, outdated=True)
-        return NO_MATCH
+        forms = (normal,) if normal == password else (normal, password)
+        right = outdated = False
+        for number, form in enumerate(forms, 1):
+            right = self._matches(form, hashed)
+            if right:
+                outdated = number > 1 or self.needs_rehash(hashed)
+                break
+        seconds, method = time.perf_counter() - started, hashed.partition("$")[0]
+        return Match(right, outdated, number, seconds, method)
 
     def _matches(self, password: str, hashed: str) -> bool:
+        started = time.perf_counter()
+        matches = self._verify(password, hashed)
+        method = hashed.partition("$")[0] if is_werkzeug(hashed) else OWN
+        last = time.perf_counter() - started
+        self._usual[method] = last + (self._usual.get(method, last) - last) * MEMORY
+        return matches
+
+    def _verify(self, password: str, hashed: str) -> bool:
         if is_werkzeug(hashed):
             return verify_werkzeug(password, hashed)
         try:
             return self._hasher.verify(hashed, password)
-        except (VerificationError, InvalidHashError):
+        except VerifyMismatchError:
             return False
+        except (VerificationError, InvalidHashError):  # it can't be read: after the same time
+            return hashed != self._dummy and self._verify(password, self._dummy)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= self._capacity:

@@ -21,6 +21,7 @@ from service.auth.callers import find_caller
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
 from service.auth.errors import AccountDisabled
+from service.auth.login_times import LoginTimes
 from service.auth.passwords import Passwords
 from service.auth.rows import UserRow
 from service.auth.tokens import (
@@ -227,7 +228,7 @@ def init_app(app: Service) -> None:
     """
     auth = TokenAuth(Tokens(app.settings))
     auth.init_app(app)
-    for component in (auth, auth.tokens, CsrfTokens(app.settings), Passwords()):
+    for component in (auth, auth.tokens, CsrfTokens(app.settings), Passwords(), LoginTimes()):
         app.add_component(component)
     app.metrics.add_gauge(
         "password_hashes_pending",

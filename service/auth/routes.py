@@ -18,6 +18,7 @@ from service.auth.errors import (
 )
 from service.auth.guards import login_required, refresh_token_required
 from service.auth.login import UNKNOWN_EMAIL, WRONG_PASSWORD, log_in, record_failure
+from service.auth.login_times import LoginTimes
 from service.auth.principal import (
     caller,
     clear_cookies,
@@ -73,6 +74,7 @@ async def login(data: schemas.Credentials) -> Response:
     if user is None or not match.right:
         reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
+        await login_times().wait(db_session(), passwords(), match)
         await record_failure(db_session(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
     # Only failures count.
@@ -157,6 +159,11 @@ async def list_keys() -> Response:
     """List the public keys that verify access tokens; none when a shared secret signs them."""
     caching = {"Cache-Control": f"public, max-age={KEYS_MAX_AGE}"}
     return json_response(tokens().keys.current.public, headers=caching)
+
+
+def login_times() -> LoginTimes:
+    """Return the application's times of failed logins."""
+    return request_state().app.component(LoginTimes)
 
 
 def session_policy() -> SessionPolicy:
