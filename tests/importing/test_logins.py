@@ -11,7 +11,7 @@ from service.settings import Settings
 from tests.support.client import Client, refused
 from tests.support.command import Invoke
 from tests.support.flask_import import run_import
-from tests.support.flask_service import PASSWORD, fill, post, user
+from tests.support.flask_service import PASSWORD, an_id, fill, post, user
 
 HASH = "SELECT password_hash FROM users"
 
@@ -63,6 +63,26 @@ async def test_imported_address_in_another_normal_form_logs_in(
     assert (await run_import(invoke, settings, sqlite_url)).code == 0
     assert (await client.login(decomposed, PASSWORD)).status == 200
     assert (await client.login("zo\u00eb@example.com", PASSWORD)).status == 200
+
+
+async def test_email_in_two_spellings_is_imported_once(
+    invoke: Invoke, settings: Settings, client: Client, sqlite_url: str
+) -> None:
+    users = [
+        user(1, email="ida@ex\u00e4mple.de", username="ida"),
+        user(2, email="IDA@xn--exmple-cua.de"),
+        user(3, username="IDA"),
+    ]
+    await asyncio.to_thread(fill, sqlite_url, users, [])
+    first = an_id("user", 1)
+    refused_rows = {
+        ("users", an_id("user", 2)): f"email: the account {first} has it",
+        ("users", an_id("user", 3)): f"username: the account {first} has it",
+    }
+    assert (await run_import(invoke, settings, sqlite_url, "--dry-run")).refused == refused_rows
+    assert (await run_import(invoke, settings, sqlite_url)).refused == refused_rows
+    assert (await client.login("ida@xn--exmple-cua.de", PASSWORD)).status == 200
+    assert client.user["email"] == "ida@ex\u00e4mple.de"
 
 
 async def test_import_sends_no_mail(
