@@ -232,6 +232,5 @@ def _count(number: int, detail: ErrorDetails) -> str:
 
 
 def _show(value: object) -> str:
-    if isinstance(value, int | float):
-        return f"{int(value):,}" if value == int(value) else f"{value:,}"
-    return str(value)
+    """Return a bound as it could be sent: without commas, and without a fraction of 0."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -74,7 +74,7 @@ BODIES: list[tuple[str, str, dict[str, Any], str, str]] = [
 ]  # fmt: skip
 QUERIES = [
     ("page=0", "page", "This field must be at least 1"),
-    ("page=1000001", "page", "This field must be at most 1,000,000"),
+    ("page=1000001", "page", "This field must be at most 1000000"),
     ("page=one", "page", "This field must be a positive integer"),
     ("per_page=101", "per_page", "This field must be at most 100"),
     ("page=1&cursor=a", "page", "This field must not be sent together with a cursor"),
@@ -110,7 +110,7 @@ async def test_refused_parameter_has_a_sentence_for_people(
         (EventQuery, {"user": "1"}, "must be an id"),
         (EventQuery, {"kind": "login"}, f"must be {EXPECTED_KINDS}"),
         (Settings, {"port": "http"}, "must be a whole number"),
-        (Settings, {"port": "65536"}, "must be at most 65,535"),
+        (Settings, {"port": "65536"}, "must be at most 65535"),
         (Settings, {"database_pool_size": "0"}, "must be at least 1"),
         (Settings, {"database_pool_timeout": "soon"}, "must be a number"),
         (Settings, {"database_pool_timeout": "0"}, "must be more than 0"),
