@@ -73,9 +73,17 @@ class Preconditions:
         return self.if_none_match is not None and self.if_none_match.matches(current)
 
 
+# Most requests: with one object for them, a search through their headers is all that they cost.
+UNCONDITIONAL: Final = Preconditions()
+_HEADERS: Final = frozenset({"if-match", "if-none-match"})
+
+
 def preconditions() -> Preconditions:
     """Return the request's preconditions. Raises InvalidEntityTag."""
-    return Preconditions(_read("If-Match"), _read("If-None-Match"))
+    for name, _ in request_state().request.headers:
+        if name.lower() in _HEADERS:
+            return Preconditions(_read("If-Match"), _read("If-None-Match"))
+    return UNCONDITIONAL
 
 
 def weak_tag(body: bytes) -> EntityTag:
@@ -92,6 +100,8 @@ def tagged(response: Response, tag: EntityTag) -> Response:
     if request_state().method not in {"GET", "HEAD"}:
         return response
     conditions = preconditions()
+    if conditions is UNCONDITIONAL:
+        return response
     # If-Match comes first (RFC 9110, §13.2.2).
     if conditions.if_match is not None and not conditions.if_match.matches(tag):
         raise PreconditionFailed
@@ -105,10 +115,10 @@ def tagged(response: Response, tag: EntityTag) -> Response:
 
 
 def _read(header: str) -> TagCondition | None:
-    headers = request_state().request.headers
-    if headers.get(header) is None:
+    lines = request_state().request.headers.getlist(header)
+    if not lines:
         return None
-    text = ",".join(headers.getlist(header)).strip(" \t")
+    text = ",".join(lines).strip(" \t")
     if text == "*":
         return TagCondition(frozenset(), anything=True)
     matches = [_TAG.fullmatch(part) for part in _split(text)]
