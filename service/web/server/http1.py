@@ -2,13 +2,12 @@
 
 Hypercorn 0.18 closes the connection without a word when an application answers before it has read
 the body (pgjones/hypercorn issue 314), so that the client's next request is lost; here what is left
-of the body is discarded. It also takes up `Upgrade: h2c`, which leads requests past the rules of a
-proxy in front, cancels a request whose client has closed its own half of the connection, and serves
-methods in lower case.
+of the body is discarded. It
+also takes up `Upgrade: h2c`, which leads requests past the rules of a proxy in front, cancels a
+request whose client has closed its own half of the connection, and serves methods in lower case.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
@@ -18,7 +17,7 @@ from hypercorn.protocol import events as stream_events
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-from service.web.server.discarding import DISCARD_TIME, MAX_DISCARDED
+from service.web.server.discarding import DISCARD_TIME, MAX_DISCARDED, DiscardingStream, Sink
 from service.web.server.expectation import ContinuingApp
 from service.web.server.head import Head
 
@@ -30,37 +29,6 @@ _CLOSE: Final = (b"connection", b"close")
 
 class HalfClosed(Event):
     """The service sends nothing more on this connection, but goes on reading."""
-
-
-class Sink:
-    """What takes h11's place on a connection that ends: what comes is counted and discarded."""
-
-    our_state = their_state = None
-    they_are_waiting_for_100_continue = False
-    trailing_data = (b"", False)
-
-    def __init__(self) -> None:
-        self.received = 0
-
-    def receive_data(self, data: bytes) -> None:
-        self.received += len(data)
-
-    def next_event(self) -> type[h11.NEED_DATA]:
-        return h11.NEED_DATA
-
-    def send(self, _event: object) -> bytes:
-        return b""
-
-
-class DiscardingStream:
-    """What takes an answered request's place until the end of its body."""
-
-    def __init__(self, at_end: Callable[[], Awaitable[None]]) -> None:
-        self._at_end = at_end
-
-    async def handle(self, event: stream_events.Event) -> None:
-        if isinstance(event, stream_events.EndBody):
-            await self._at_end()
 
 
 class Http1Protocol(H11Protocol):
@@ -123,6 +91,7 @@ class Http1Protocol(H11Protocol):
             self._continue_awaited = False
             await self.stream.handle(stream_events.Body(stream_id=STREAM_ID, data=event.data))
         elif isinstance(event, h11.EndOfMessage):
+            self._continue_awaited = False
             await self.stream.handle(stream_events.EndBody(stream_id=STREAM_ID))
         else:
             await self.stream.handle(event)  # of a WebSocket
@@ -263,6 +232,7 @@ class Http1Protocol(H11Protocol):
             pass
 
     def _start_timer(self) -> None:
+        self._stop_timer()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(DISCARD_TIME, self.task_group.spawn, self.send, Closed())
 

@@ -108,7 +108,7 @@ class Http2Protocol(H2Protocol):
             await super()._create_stream(request)
             return
         app: Any = self.app
-        if headers.get(b"expect", b"").lower() == EXPECTED:
+        if headers.get(b"expect", b"").lower() == EXPECTED and request.stream_ended is None:
             app = ContinuingApp(app, partial(self._send_continue, stream_id))
         self.streams[stream_id] = stream = HTTPStream(
             app, self.config, self.context, self.task_group, self.ssl, self.client, self.server,

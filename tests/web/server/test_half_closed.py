@@ -80,12 +80,13 @@ async def port(app_served: Service, handler: Handler) -> AsyncIterator[int]:
         (kept_alive("GET", "/health/live"), [200]),
         (kept_alive("GET", "/api/posts").replace(b"1.1", b"1.0"), [200]),
         (REGISTER, [201]),
+        (kept_alive("GET", "/slow", "Expect: 100-continue"), [200]),
         (kept_alive("POST", "/slow", "Content-Length: 3") + b"abc", [200]),
         (kept_alive("POST", "/slow", "Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n\r\n", [200]),
         (kept_alive("GET", "/slow") + REGISTER + kept_alive("GET", "/slow"), [200, 201, 200]),
         (kept_alive("POST", "/slow", "Content-Length: 3", "Expect: 100-continue") + b"abc", [200]),
     ],
-    ids=["GET", "HTTP/1.0", "POST", "slow", "chunked", "pipelined", "expectation"],
+    ids=["GET", "HTTP/1.0", "POST", "no body", "slow", "chunked", "pipelined", "expectation"],
 )
 async def test_client_that_half_closes_gets_its_responses(
     port: int, sent: bytes, statuses: list[int]
