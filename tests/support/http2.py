@@ -44,10 +44,12 @@ class Http2Client:
     def flush(self) -> None:
         self._writer.write(self.h2.data_to_send())
 
-    def send(self, method: str, path: str, *headers: tuple[str, str], end: bool = True) -> int:
+    def send(
+        self, method: str, path: str, *headers: tuple[str, str], end: bool = True, host: str = "x"
+    ) -> int:
         """Send a request's head; returns the id of its stream."""
         stream_id = self.h2.get_next_available_stream_id()
-        pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "x")]
+        pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", host)]
         self.h2.send_headers(stream_id, [*pseudo, *headers], end_stream=end)
         self.flush()
         return stream_id

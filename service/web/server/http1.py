@@ -134,7 +134,7 @@ class Http1Protocol(H11Protocol):
     async def stream_send(self, event: stream_events.Event) -> None:
         """Send a part of the response."""
         if isinstance(event, stream_events.Response):
-            if self._ends_with_response() and _CLOSE not in event.headers:
+            if self._ends_with(event) and _CLOSE not in event.headers:
                 event = replace(event, headers=[*event.headers, _CLOSE])
             self._response = event
             self._continue_awaited = False
@@ -144,11 +144,13 @@ class Http1Protocol(H11Protocol):
         ):
             self._response_over.set()
 
-    def _ends_with_response(self) -> bool:
-        """Whether the response that is about to be sent is the last on the connection."""
+    def _ends_with(self, response: stream_events.Response) -> bool:
+        """Whether the response, which is about to be sent, is the last on the connection."""
         head = self._head
         if head is None or self.connection.their_state is not h11.SEND_BODY:
             return False
+        if response.status_code == 408:  # the client sends no more (RFC 9110, §15.5.9)
+            return True
         return self._continue_awaited or not head.discardable
 
     async def _maybe_recycle(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from quart import Response
 
 from service.errors import Unavailable
+from service.settings import Settings
 from service.testing.application import make_app, make_settings
 from service.testing.client import PASSWORD
 from service.testing.database import Databases
@@ -142,6 +143,18 @@ async def test_connection_of_a_client_that_stops_sending_ends(
     async with connected(port) as (reader, writer), asyncio.timeout(5):
         writer.write(kept_alive("PUT", "/auth/password", "Content-Length: 100") + b"x")
         assert (await receive(reader)).status == 401
+        assert await reader.read() == b""
+
+
+async def test_response_to_a_body_that_does_not_come_announces_the_close(
+    settings: Settings,
+) -> None:
+    app = make_app(settings)
+    app.config["BODY_TIMEOUT"] = 0.05
+    async with serving(app) as port, connected(port) as (reader, writer):
+        writer.write(kept_alive("POST", "/auth/login", JSON, "Content-Length: 100") + b"{")
+        answer = await receive(reader)
+        assert (answer.status, answer.headers["connection"]) == (408, "close")
         assert await reader.read() == b""
 
 

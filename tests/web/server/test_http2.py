@@ -104,6 +104,17 @@ async def test_request_outside_of_ascii_ends_its_stream_alone(
         assert (await client.answer(client.send("GET", "/health/live"))).status == 200
 
 
+@pytest.mark.parametrize("host", ["a b", "user@x", "x:y", "x/y"])
+async def test_invalid_authority_is_400(port: int, host: str) -> None:
+    async with Http2Client.connected(port) as client:
+        assert (await client.answer(client.send("GET", "/health/live", host=host))).status == 400
+
+
+async def test_method_in_lower_case_is_405(port: int) -> None:
+    async with Http2Client.connected(port) as client:
+        assert (await client.answer(client.send("get", "/health/live"))).status == 405
+
+
 async def test_connect_is_refused_alone(port: int) -> None:
     async with Http2Client.connected(port) as client:
         stream = client.h2.get_next_available_stream_id()
