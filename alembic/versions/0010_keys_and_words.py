@@ -89,6 +89,8 @@ END $$
 # locale says, so they become spaces. In PL/pgSQL, which keeps its plans.
 SEARCHABLE = r"""
 CREATE FUNCTION searchable(words text) RETURNS text IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
+DECLARE
+    normal text;
 BEGIN
     IF octet_length(words) = char_length(words) THEN
         RETURN lower(words COLLATE "C");
@@ -97,7 +99,11 @@ BEGIN
     IF words IS NOT NFKC NORMALIZED THEN
         -- PostgreSQL sorts the marks of a letter in the square of their number: 20,000 took 15 s.
         words := regexp_replace(words, '([^{unmarked}]{64})', '\1 ', 'g');
-        words := normalize(words, NFKC);
+        normal := normalize(words, NFKC);
+        -- Some signs become many letters, and a tsvector holds no more than a megabyte.
+        IF octet_length(normal) <= 400000 THEN
+            words := normal;
+        END IF;
     END IF;
     words := lower(words COLLATE {collation});
     IF words ~ '[\u0307\u00df\u03c2{unseen}{signs}]' THEN

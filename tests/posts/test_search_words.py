@@ -2,6 +2,8 @@
 """Words are found in any case and normal form, whatever the database's locale."""
 
 import unicodedata
+from itertools import islice, product
+from string import ascii_lowercase
 from uuid import uuid4
 
 import asyncpg
@@ -75,6 +77,16 @@ async def test_words_of_a_post_take_bounded_time_whatever_their_marks(
     for marks in ("\u0301\u0316", "\u3099\u0301", "\U0001d165\u0316"):
         words = await db.fetchval("SELECT searchable($1)", "a" + marks * 50_000, timeout=10)
         assert len(words) > 50_000
+
+
+async def test_post_whose_words_grow_by_normalization_is_taken(anywhere: Client) -> None:
+    # Each sign becomes six letters, and a tsvector holds one megabyte of different words.
+    words = ("㌖" * 5 + "".join(pair) for pair in product(ascii_lowercase, repeat=3))
+    content = " ".join(islice(words, 11_000))
+    assert len(content) < 100_000
+    author = await anywhere.sign_up()
+    answer = await author.post("/api/posts", {"title": "Kilometres", "content": content})
+    assert answer.status == 201
 
 
 async def old_posts(url: str, *contents: str) -> "asyncpg.Connection[asyncpg.Record]":
