@@ -14,11 +14,13 @@ import service.web.idempotency  # noqa: F401 - imported for their tables
 from service.cli.database import database_target
 from service.db.base import Base
 from service.db.engine import create_engine
-from service.db.schema_version import encoding_mismatch
-from service.settings import load_settings
+from service.db.own_schema import enter_schema, quoted, refuse_occupied
+from service.db.schema_version import encoding_mismatch, wanted_schema
+from service.ids import new_token
+from service.settings import Environment, load_settings
 
 # Tables whose schema belongs to a library.
-FOREIGN_TABLES = ("pgqueuer",)
+FOREIGN_TABLES = ("pgqueuer", "alembic_version")
 # An arbitrary constant; every runner takes the advisory lock of this number.
 MIGRATION_LOCK = 7_042_001
 # What a script has in place of `encoding_mismatch`.
@@ -47,6 +49,7 @@ def run_migrations(connection: Connection) -> None:
         target_metadata=Base.metadata,
         compare_server_default=True,
         include_object=include_object,
+        version_table_schema=wanted_schema(connection),
         on_version_apply=context.config.attributes.get("on_version_apply"),
     )
     run_in_transaction()
@@ -60,8 +63,15 @@ def write_script() -> None:
         dialect_opts={"paramstyle": "named"},
         target_metadata=Base.metadata,
         literal_binds=True,
+        version_table_schema=script_schema(),
     )
     run_in_transaction()
+
+
+def script_schema() -> str | None:
+    """Return DATABASE_SCHEMA; a script connects to nothing and signs nothing."""
+    settings = load_settings(service_env=Environment.TESTING, secret_key=new_token())
+    return settings.database_schema
 
 
 def run_in_transaction() -> None:
@@ -74,9 +84,20 @@ def run_in_transaction() -> None:
         context.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         if context.is_offline_mode():
             context.execute(REFUSE_ENCODING)
-        elif problem := encoding_mismatch(context.get_bind()):
-            raise EncodingRefused(problem)
+            if (schema := script_schema()) is not None:
+                context.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+                context.execute(f"SET LOCAL search_path TO {quoted(schema)}")
+        else:
+            prepare(context.get_bind())
         context.run_migrations()
+
+
+def prepare(connection: Connection) -> None:
+    """Enter the schema. Raises what is wrong with the database."""
+    if problem := encoding_mismatch(connection):
+        raise EncodingRefused(problem)
+    enter_schema(connection)
+    refuse_occupied(connection)
 
 
 async def run_with_own_engine() -> None:

@@ -18,6 +18,7 @@ from service.db import migrations
 from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine, open_connection
 from service.db.errors import DRIVER_ERRORS
 from service.db.failures import tls_fault
+from service.db.own_schema import ADVICE
 from service.errors import Unavailable
 from service.observability.logging import configure_logging
 from service.settings import Settings, load_settings
@@ -26,6 +27,8 @@ RETRY_PAUSE: Final = 1.0  # seconds
 CLOSE_TIMEOUT: Final = 1.0  # seconds
 # It has not started yet, its name is not known yet, or it is starting.
 _MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError)
+# What SQLSTATE says of a table, and of a type, that exists already.
+_DUPLICATES: Final = ("42P07", "42710")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -131,4 +134,6 @@ def _migration_failure(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     lines = str(cause).splitlines()
     reason = lines[0] if lines else type(cause).__name__
+    if getattr(cause, "sqlstate", None) in _DUPLICATES:
+        reason = f"{reason}, and no migration of this service made it. {ADVICE}"
     return f"The migration failed, and nothing was changed: {reason}"

@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from service.db import pool
 from service.db.errors import unavailable_on_driver_error
 from service.db.failures import naming_tls_files
+from service.db.own_schema import quoted
+from service.db.schema_version import SCHEMA_OPTION
 from service.settings import Settings
 
 CONNECT_TIMEOUT: Final = 5  # seconds
@@ -43,6 +45,7 @@ def create_engine(
         pool_use_lifo=True,
         # Errors are logged with their statement: not with the values in it.
         hide_parameters=True,
+        execution_options={SCHEMA_OPTION: settings.database_schema},
     )
     pool.listen(engine)
     return engine
@@ -101,7 +104,13 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
 
 
 async def open_connection(settings: Settings, **options: Any) -> Connection:
-    """Open a connection; `options` are asyncpg's. Raises what the driver does."""
+    """Open a connection; `options` are asyncpg's. Raises what the driver does.
+
+    With DATABASE_SCHEMA it finds that schema alone; behind PgBouncer the role must say so.
+    """
+    if settings.database_schema is not None and not settings.database_pgbouncer:
+        search_path = {"search_path": quoted(settings.database_schema)}
+        options["server_settings"] = options.get("server_settings", {}) | search_path
     # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
     dsn = settings.database_dsn
     with naming_tls_files(dsn):

@@ -24,6 +24,7 @@ from service.settings.types import (
     Origins,
     PublicUrl,
     RedisUrl,
+    SchemaName,
     Seconds,
     SmtpUrl,
 )
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     database_pool_timeout: Annotated[float, Field(gt=0, le=300)] = 5
     database_statement_timeout: Annotated[float, Field(gt=0, le=3600)] = 15
     database_pgbouncer: bool = False
+    database_schema: SchemaName | None = None
     data_dir: HomePath = PROJECT / "var"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000

@@ -121,6 +121,16 @@ def _check_folder(path: Path) -> Path:
     return path
 
 
+def _check_schema_name(name: str) -> str:
+    # PostgreSQL cuts longer names off, and keeps those that begin with pg_ to itself.
+    if not re.fullmatch(r"(?!pg_)[A-Za-z_][A-Za-z0-9_-]{0,62}", name):
+        raise ValueError(
+            "takes a name of at most 63 ASCII letters, digits, _ and -, which begins with a "
+            "letter or _, and not with pg_"
+        )
+    return name
+
+
 def _check_limits(text: str) -> str:
     try:
         limits = parse_many(text) if text else []
@@ -134,6 +144,8 @@ def _check_limits(text: str) -> str:
 
 # The URL of a PostgreSQL database.
 DatabaseUrl = Annotated[SecretStr, AfterValidator(partial(_check_scheme, schemes=DATABASE_SCHEMES))]
+# The name of a schema, as it stands in the database: upper and lower case differ.
+SchemaName = Annotated[str, AfterValidator(_check_schema_name)]
 # The URL of a Redis or Valkey server.
 RedisUrl = Annotated[SecretStr, AfterValidator(partial(_check_scheme, schemes=REDIS_SCHEMES))]
 # The URL of a mail server, or `log:` for the log; an empty one is unset.

@@ -91,3 +91,14 @@ async def test_unknown_search_language_fails_when_the_script_runs(
     monkeypatch.setenv("SEARCH_LANGUAGE", "x', ''); DROP TABLE users; --")
     with pytest.raises(ValueError, match="SEARCH_LANGUAGE"):
         script(command.upgrade, "head")
+
+
+async def test_script_makes_a_schema_of_its_own(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_SCHEMA", "My-service")
+    await apply(empty_url, script(command.upgrade, "head"))
+    connection = await asyncpg.connect(empty_url)
+    assert await connection.fetchval(TABLES) == 0
+    assert await connection.fetchval('SELECT version_num FROM "My-service".alembic_version')
+    await connection.close()
