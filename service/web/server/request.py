@@ -136,7 +136,8 @@ class ApiRequest(Request):
 
         Raises UnsupportedMediaType (415), RequestEntityTooLarge (413) or BadRequest (400).
         """
-        if self.headers.get("content-encoding", "").strip().lower() not in _NO_CODING:
+        codings = self.headers.getlist("content-encoding")
+        if any(coding.strip().lower() not in _NO_CODING for coding in codings):
             raise ContentCodingRefused
         if self.mimetype != _JSON:
             raise UnsupportedMediaType

@@ -139,3 +139,11 @@ async def test_request_with_two_lengths_ends_the_connection(
         answer = await receive(reader)
         assert (answer.status, answer.headers["connection"]) == (400, "close")
         assert await reader.read() == b""
+
+
+async def test_content_coding_in_a_second_header_is_415(shared_port: int) -> None:
+    lines = ["Content-Type: application/json", "Content-Encoding: identity"]
+    lines += ["Content-Encoding: gzip", "Content-Length: 2"]
+    answer = await exchange(shared_port, head("POST", "/auth/login", *lines) + b"{}")
+    assert_refused(answer, 415)
+    assert answer.headers["accept-encoding"] == "identity"
