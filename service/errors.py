@@ -194,6 +194,8 @@ _PREDICATES: Final[Mapping[str, str]] = {
     "datetime_parsing": "must be a time as in RFC 3339",
     "timezone_aware": "must have a time zone",
 }
+# The kinds of error of a list in place of one value: a query's parameter that is sent twice, too.
+_SINGLE: Final = {"string_type", "bool_type", "int_type", "float_type", "enum", "literal_error"}
 
 
 def field_errors(error: ValidationError) -> dict[str, list[str]]:
@@ -217,6 +219,8 @@ def predicate(detail: ErrorDetails) -> str:
         return str(context["error"])
     if detail["input"] is None and kind != "missing":
         return "must not be null"
+    if isinstance(detail["input"], list) and kind in _SINGLE:
+        return "must be a single value"
     if kind.endswith("too_short"):
         return f"must have at least {_count(context['min_length'], detail)}"
     if kind.endswith("too_long"):

@@ -30,7 +30,7 @@ BODIES: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("POST", "/auth/register", {**ACCOUNT, "password": None}, "password",
      "This field must not be null"),
     ("POST", "/auth/register", {**ACCOUNT, "password": ["a"] * 9}, "password",
-     "This field must be text"),
+     "This field must be a single value"),
     ("POST", "/auth/register", {"email": "ada@example.com"}, "password", "This field is required"),
     ("POST", "/auth/register", {**ACCOUNT, "email": "a" * 255}, "email",
      "This field must have at most 254 characters"),
@@ -81,6 +81,9 @@ QUERIES = [
     ("cursor=", "cursor", "This field must be a cursor of this list"),
     (f"author={'a' * 256}", "author", "This field must have at most 255 characters"),
     (f"q={'a' * 1001}", "q", "This field must have at most 1,000 characters"),
+    ("q=a&q=b", "q", "This field must be a single value"),
+    ("page=1&page=2", "page", "This field must be a single value"),
+    ("cursor=a&cursor=b", "cursor", "This field must be a single value"),
     ("q=%00", "q", "This field must not contain the character U+0000"),
 ]
 
