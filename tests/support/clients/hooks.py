@@ -19,10 +19,10 @@ SPENDING = {
     "change_me",
     "change_password",
     "delete_me",
-    "end_session",
-    "end_sessions",
     "logout",
     "refresh",
+    "revoke_session",
+    "revoke_sessions",
 }
 # Where good values have the caller's password.
 PROOFS = {"change_password": "current_password", "delete_me": "password"}
