@@ -12,9 +12,8 @@ from tests.support.polling import until
 SECRET = "a secret that is only good for tests, and long enough"
 
 
-@pytest.mark.parametrize(
-    ("workers", "warnings"), [pytest.param("0", 0, marks=pytest.mark.proof), ("3", 1)]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize(("workers", "warnings"), [("0", 0), ("3", 1)])
 async def test_several_workers_of_one_hypercorn_are_warned_of_in_one_line(
     workers: str, warnings: int, tmp_path: Path
 ) -> None:

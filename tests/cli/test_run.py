@@ -109,9 +109,8 @@ def test_run_prints_its_addresses_and_nothing_more(server: Process, database_url
     assert "hypercorn" not in errors  # neither an access log nor its own announcement
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_run_stops_while_waiting_for_another_migration(
     db: "asyncpg.Connection[Any]", database_url: str, tmp_path: Path, number: int
 ) -> None:

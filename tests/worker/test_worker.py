@@ -91,6 +91,7 @@ class TestDelivery:
             smtp.refusals.clear()
             await smtp.wait_for(2)
 
+    @pytest.mark.proof
     async def test_job_of_a_killed_worker_is_done_by_another(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
     ) -> None:
