@@ -1,6 +1,9 @@
 # ruff: noqa: RUF001
 """Migration 0010, which makes the keys of the names that are there."""
 
+import re
+import sys
+import unicodedata
 from runpy import run_path
 from typing import Any
 from uuid import UUID
@@ -90,3 +93,16 @@ def test_migration_s_copy_is_the_service_s_function(text: str) -> None:
     migration = frozen()
     assert migration["email_key"](text) == canonical.email_key(text)
     assert migration["username_key"](text) == canonical.username_key(text)
+
+
+def test_letters_that_the_search_does_not_normalize_are_normal_alone_and_side_by_side() -> None:
+    normal = re.compile(f"[{frozen()['NORMAL']}]")
+    characters = list(map(chr, range(sys.maxunicode + 1)))
+    letters = [letter for letter in characters if normal.match(letter)]
+    assert len(letters) > 30_000
+    assert unicodedata.is_normalized("NFKC", " ".join(letters))
+    # A second letter of a pair is composed with the first.
+    pairs = [unicodedata.decomposition(character).split() for character in characters]
+    seconds = {chr(int(pair[1], 16)) for pair in pairs if len(pair) == 2 and "<" not in pair[0]}
+    hangul = set(unicodedata.normalize("NFD", "".join(map(chr, range(0xAC00, 0xD7A4)))))
+    assert not (seconds | hangul) & set(letters)
