@@ -3,7 +3,7 @@
 import re
 import secrets
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeGuard
 from uuid import UUID
 
 import uuid_utils
@@ -32,11 +32,14 @@ def new_id_at(moment: datetime) -> UUID:
     return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
 
 
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether a value is a UUID as text in its form with 36 characters (RFC 9562, §4)."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
+
+
 def parse_id(text: object) -> UUID | None:
     """Return the UUID in its form with 36 characters; None for anything else."""
-    if isinstance(text, str) and _UUID.fullmatch(text):
-        return UUID(text)
-    return None
+    return UUID(text) if is_id(text) else None
 
 
 def new_token() -> str:

@@ -11,14 +11,14 @@ from service.audit.events import Kind
 from service.auth.rows import UserRow
 from service.auth.schemas import USER_EXAMPLE, UserOut, show_user
 from service.db.base import MappedRow
-from service.ids import parse_id
+from service.ids import is_id
 from service.web.fields import Text
 from service.web.openapi import PartialModel, SchemaKeyword, example
 from service.web.pagination import CursorQuery
 
 
 def _check_id(text: str) -> str:
-    if parse_id(text) is None:
+    if not is_id(text):
         raise ValueError("must be an id")
     return text
 

@@ -10,7 +10,7 @@ from service.importing.rows import OldPost, OldUser, Refused, Row, read
 from service.importing.source import TABLES, Record, Source
 
 # A batch: what one transaction writes, and what is in memory at once.
-BATCH_ROWS: Final = 1_000
+BATCH_ROWS: Final = 5_000
 BATCH_CHARACTERS: Final = 4_000_000
 
 
@@ -67,7 +67,7 @@ async def _batches(records: AsyncIterator[Record]) -> AsyncIterator[list[Record]
     characters = 0
     async for record in records:
         batch.append(record)
-        characters += sum(len(value) for value in record if isinstance(value, str | bytes))
+        characters += sum([len(value) for value in record if isinstance(value, str | bytes)])
         if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from service.auth.models import USERNAME_MAX
 from service.canonical import email_key, username_key
 from service.errors import predicate
-from service.ids import parse_id
+from service.ids import is_id
 from service.importing.source import Record
 from service.posts.models import CONTENT_MAX, TITLE_MAX
 from service.web.fields import EMAIL_MAX, NonBlank
@@ -28,11 +28,10 @@ class Refused(Exception):
     """A row that can't be taken, and why."""
 
 
-def _read_id(stored: object) -> UUID:
-    found = parse_id(stored)
-    if found is None:
+def _check_id(stored: object) -> object:
+    if not is_id(stored):
         raise ValueError("is no UUID of 36 characters")
-    return found
+    return stored
 
 
 def _read_time(stored: object) -> datetime:
@@ -55,7 +54,7 @@ def _read_flag(stored: object) -> bool:
     raise ValueError("is neither true nor false")
 
 
-OldId = Annotated[UUID, BeforeValidator(_read_id)]
+OldId = Annotated[UUID, BeforeValidator(_check_id)]
 OldTime = Annotated[datetime, BeforeValidator(_read_time)]
 OldFlag = Annotated[bool, BeforeValidator(_read_flag)]
 # Strict: SQLite keeps numbers and bytes where texts belong.
