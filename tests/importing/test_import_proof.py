@@ -17,11 +17,11 @@ from tests.support.flask_service import an_id, fill, post, user
 from tests.support.polling import until
 
 USERS = 2_000
-POSTS = 200_000
+POSTS = 100_000
 SLICE = 20_000
 DIRTY = 500  # every 500th post has no author, a blank title, or too much content
-RATE = 5_000  # posts per second that command and server work: others may use the machine, too
-GROWTH = 1.25  # of memory, from 40,000 posts to all
+WORK = 2.2  # of command and server, beside the server's alone for the same rows in one statement
+GROWTH = 1.25  # of memory, from 20,000 posts to all
 
 
 def dirty(number: int) -> dict[str, Any]:
@@ -55,6 +55,26 @@ def cpu(pid: int) -> float:
     """Seconds of processor time that a process had so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def work_of_the_server_alone(db: "asyncpg.Connection[Any]") -> float:
+    """Seconds of processor time in which the server inserts a post of those that are there again.
+
+    Machines differ, so the import is measured by this and not by the clock.
+    """
+    server = await db.fetchval("SELECT pg_backend_pid()")
+    transaction = db.transaction()
+    await transaction.start()
+    await db.execute("SET LOCAL service.post_events = 'off'")
+    before = cpu(server)
+    status = await db.execute(
+        "INSERT INTO posts (id, author_id, title, content, created_at, updated_at) "
+        f"SELECT gen_random_uuid(), author_id, title, content, created_at, updated_at FROM posts "
+        f"LIMIT {POSTS // 2}"
+    )
+    worked = cpu(server) - before
+    await transaction.rollback()
+    return worked / int(status.split()[-1])
 
 
 class Watch:
@@ -95,7 +115,7 @@ class Watch:
 
 @pytest.mark.proof
 @pytest.mark.timeout(1_800)
-async def test_killed_import_resumes_fast_in_flat_memory(
+async def test_killed_import_resumes_with_little_work_of_its_own_in_flat_memory(
     settings: Settings, db: "asyncpg.Connection[Any]", old_url: str, tmp_path: Path
 ) -> None:
     await asyncio.to_thread(fill_large, old_url)
@@ -142,9 +162,12 @@ async def test_killed_import_resumes_fast_in_flat_memory(
     assert f"Posts: {POSTS:,} read, 0 added, {good:,} here already" in output
     assert await everything(db) == before
 
+    work = worked / added
+    ratio = work / await work_of_the_server_alone(db)
     print(  # noqa: T201 - a proof tells its figures
-        f"{added / worked:,.0f} posts per second of work, {added / seconds:,.0f} by the clock; "
+        f"{work * 1e6:,.0f} µs a post, {ratio:.2f} times the server's alone; "
+        f"{added / seconds:,.0f} posts per second by the clock; "
         f"memory {early:,} KiB after a fifth, {late:,} KiB at the end"
     )
-    assert added / worked > RATE
+    assert ratio < WORK
     assert late < early * GROWTH
