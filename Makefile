@@ -81,7 +81,8 @@ others: ## tests on the other supported Pythons that are installed, and their co
 	if [ -z "$$covered" ]; then $(MAKE) --no-print-directory test COVERAGE=--cov; fi
 
 proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
-	@$(BIN)/python -m pytest -m proof || [ $$? -eq 5 ]
+	@$(BIN)/python -m pytest -m "proof and not alone" $(WORKERS) --durations 10
+	@$(BIN)/python -m pytest -m "proof and alone" --durations 10
 
 bench: $(RUN) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
 	@.venv-benchmarks/bin/python -m benchmarks --python $(abspath $(BIN)/python) $(OPTIONS)

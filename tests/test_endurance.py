@@ -26,7 +26,7 @@ ACCOUNTS = 8
 REQUESTS = 200_000
 WARM = 50_000
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.proof, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ BOUND = POOL_TIMEOUT + STATEMENT_TIMEOUT + SILENCE + 3
 RECOVERY = 5
 POOL = 3
 POST = {"title": "acknowledged", "content": "and therefore kept"}
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ CLIENTS = 64
 REPLICA = {"trusted_proxies": 1, "database_pool_size": 5, "database_pool_timeout": 30}
 POST = {"title": "written", "content": "while everything restarts"}
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
 
 @dataclass

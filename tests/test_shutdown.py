@@ -143,6 +143,7 @@ async def test_endless_request_is_cut_off(loop: str, database_url: str, tmp_path
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.parametrize("loop", LOOPS)
 async def test_client_that_reads_nothing_does_not_hold_up_the_end(
     loop: str, database_url: str, tmp_path: Path

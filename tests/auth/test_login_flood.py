@@ -19,7 +19,7 @@ SECONDS = 3
 ROUNDS = 6
 MEMORY = 150 * 1024 * 1024  # bytes that a flood may add
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.proof, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 CREDENTIALS = {"email": "flood@example.com", "password": PASSWORD}

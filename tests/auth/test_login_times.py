@@ -138,6 +138,7 @@ async def hashing(app: Service) -> AsyncIterator[None]:
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("hashing")
 @pytest.mark.parametrize("password", ["a wrong one", "e\u0301 wrong one"])
@@ -149,6 +150,7 @@ async def test_failed_logins_of_imported_accounts_take_the_same_time(
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.usefixtures("hashing")
 async def test_known_and_unknown_email_take_the_same_time(client: Client) -> None:
     one = await client.sign_up()

@@ -110,6 +110,7 @@ def test_run_prints_its_addresses_and_nothing_more(server: Process, database_url
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_run_stops_while_waiting_for_another_migration(
     db: "asyncpg.Connection[Any]", database_url: str, tmp_path: Path, number: int

@@ -114,6 +114,7 @@ class Watch:
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.timeout(1_800)
 async def test_killed_import_resumes_with_little_work_of_its_own_in_flat_memory(
     settings: Settings, db: "asyncpg.Connection[Any]", old_url: str, tmp_path: Path

@@ -307,6 +307,7 @@ async def test_spans_reach_the_collector_before_the_process_ends(
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 async def test_absent_collector_stops_no_request_and_no_shutdown(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -86,6 +86,7 @@ async def ratio(streams: Streams) -> float:
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 async def test_search_for_a_word_in_each_of_a_million_posts_is_fast(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:

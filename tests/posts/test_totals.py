@@ -204,6 +204,7 @@ async def test_changes_count_as_losses_when_posts_may_stop_matching(
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 async def test_losses_of_many_posts_are_counted_in_linear_time(
     author: Client, db: "asyncpg.Connection"
 ) -> None:

@@ -245,6 +245,7 @@ class TestForgot:
         assert jobs[0] == jobs[1]
 
     @pytest.mark.proof
+    @pytest.mark.alone
     async def test_forgotten_password_s_time_does_not_disclose_accounts(
         self, client: Client
     ) -> None:

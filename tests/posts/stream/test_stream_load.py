@@ -51,6 +51,7 @@ async def slowest_of_hundred(port: int) -> float:
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.usefixtures("open_files")
 async def test_two_thousand_idle_streams_cost_little(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path
