@@ -174,6 +174,7 @@ async def test_role_that_may_make_no_schema_migrates_one_that_exists(
         await migrated.execute(f'DROP SCHEMA "select" CASCADE; DROP ROLE r_{name}')
 
 
+@pytest.mark.proof
 def test_embedded_database_has_the_schema_too(invoke: Invoke) -> None:
     assert "Migrated from an empty" in invoke("migrate", database_schema="own").stdout
     assert "at head already" in invoke("migrate", database_schema="own").stdout

@@ -15,6 +15,7 @@ from service.embedded_postgres.os_user import current_user, fallback_user
 from tests.support.embedded import ROOT, folder, until, value
 
 
+@pytest.mark.proof
 async def test_long_path_gets_a_short_socket(data_dir: Path) -> None:
     deep = data_dir / ("ä% ,\"'" * 10) / ("long" * 20)
     with embedded_postgres.start(deep, durable=False) as server:
@@ -50,6 +51,7 @@ async def test_folder_that_only_root_may_pass_keeps_its_mode() -> None:
         assert (data_dir / "postgres").resolve() == server.data_dir
 
 
+@pytest.mark.proof
 async def test_root_shares_the_cluster_of_the_folders_owner(data_dir: Path) -> None:
     """An ordinary user's folder keeps its owner, whoever starts the server."""
     uid = fallback_user().uid if ROOT else os.geteuid()
@@ -85,6 +87,7 @@ def test_folder_made_by_another_user_is_not_root_s_own(data_dir: Path) -> None:
     assert location._is_roots_own(Path("/usr"))
 
 
+@pytest.mark.proof
 def test_programs_in_a_private_folder_are_copied_for_the_fallback_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

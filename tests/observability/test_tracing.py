@@ -335,6 +335,7 @@ except SettingsError as error:
 """
 
 
+@pytest.mark.proof
 def test_missing_otel_extra_is_an_error_only_with_an_endpoint(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_EXTRA],

@@ -251,7 +251,7 @@ async def test_total_within_the_cap_is_not_cached(
     assert len(totals) == 0
 
 
-@pytest.mark.parametrize("rounds", [10, pytest.param(50, marks=pytest.mark.proof)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(50, marks=pytest.mark.proof)])
 async def test_totals_are_exact_after_each_storm_of_writes(
     author: Client, settings: Settings, db: "asyncpg.Connection", rounds: int
 ) -> None:

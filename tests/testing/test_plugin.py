@@ -31,6 +31,7 @@ def test_nothing_of_the_service_is_loaded():
 """
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("options", [(), ("-p", "no:asyncio")])
 async def test_suite_without_the_fixtures_loads_nothing(
     tmp_path: Path, options: tuple[str, ...]
@@ -52,6 +53,7 @@ async def test_log_is_captured(service_client, service_mails, caplog):
 """
 
 
+@pytest.mark.proof
 async def test_service_s_log_goes_to_logging(tmp_path: Path) -> None:
     output = await run_suites(tmp_path, [SUITE_WITH_A_LOG])
     assert "1 passed" in output

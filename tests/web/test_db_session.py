@@ -33,7 +33,7 @@ def settings(settings: Settings) -> Settings:
     """Short waits."""
     update = {
         "database_pool_size": 3,
-        "database_pool_timeout": 0.1,
+        "database_pool_timeout": 0.5,
         "database_statement_timeout": 0.2,
     }
     return settings.model_copy(update=update)
