@@ -11,10 +11,12 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import asyncpg
 import click
 from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.cli.messages import connection_failure, database_address
 from service.db import migrations
+from service.db.cluster import Adoption, adopt
 from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine, open_connection
 from service.db.errors import DRIVER_ERRORS
 from service.db.failures import tls_fault
@@ -91,7 +93,15 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
             await connection.close(timeout=CLOSE_TIMEOUT)
 
 
-async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
+@dataclass(frozen=True)
+class Upgrade:
+    """What an upgrade did: its migrations, and the adoption of a database from elsewhere."""
+
+    steps: list[migrations.Step]
+    adoption: Adoption
+
+
+async def upgrade(settings: Settings, wait: float = 0) -> Upgrade:
     """Bring the schema to head; waits up to `wait` seconds for a database that is starting.
 
     Raises ClickException saying what failed.
@@ -99,14 +109,32 @@ async def upgrade(settings: Settings, wait: float = 0) -> list[migrations.Step]:
     engine = create_engine(settings, statement_timeout=False)
     try:
         await _connect(engine, settings, wait)
-        return await migrations.upgrade(engine)
+        steps = await _migrate(engine)
+        return Upgrade(steps, await _adopt(engine))
     except Unavailable as error:
         raise connection_failure(settings, error.__cause__) from error
+    finally:
+        await engine.dispose()
+
+
+async def _migrate(engine: AsyncEngine) -> list[migrations.Step]:
+    try:
+        return await migrations.upgrade(engine)
+    except Unavailable:
+        raise
     except Exception as error:
         logger.debug("the migration failed", exc_info=True)
         raise click.ClickException(_migration_failure(error)) from error
-    finally:
-        await engine.dispose()
+
+
+async def _adopt(engine: AsyncEngine) -> Adoption:
+    try:
+        return await adopt(engine)
+    except DBAPIError as error:
+        raise click.ClickException(
+            "The schema is at head, but what a database from another cluster needs failed: "
+            f"{_first_line(error)}"
+        ) from error
 
 
 async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None:
@@ -124,16 +152,25 @@ async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None
             await asyncio.sleep(min(RETRY_PAUSE, remaining))
 
 
-def echo_steps(steps: list[migrations.Step]) -> None:
-    """Write which migrations ran."""
-    for step in steps:
+def echo_upgrade(upgraded: Upgrade) -> None:
+    """Write which migrations ran, and what a database from elsewhere needed."""
+    for step in upgraded.steps:
         click.echo(f"Migrated from {step.before or 'an empty database'} to {step.after}.")
+    if upgraded.adoption.events_begun_anew:
+        click.echo("The events of posts belonged to another database cluster: they begin anew.")
+    if sequences := upgraded.adoption.sequences:
+        click.echo(f"Set past the ids of their tables: {', '.join(sequences)}.")
 
 
 def _migration_failure(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    lines = str(cause).splitlines()
-    reason = lines[0] if lines else type(cause).__name__
+    cause = getattr(error, "orig", None)
+    reason = _first_line(error)
     if getattr(cause, "sqlstate", None) in _DUPLICATES:
         reason = f"{reason}, and no migration of this service made it. {ADVICE}"
     return f"The migration failed, and nothing was changed: {reason}"
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).splitlines()
+    return lines[0] if lines else type(cause).__name__

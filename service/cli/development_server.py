@@ -11,7 +11,7 @@ import uvloop
 from hypercorn.config import Config
 
 from service.app import create_app
-from service.cli.database import echo_steps, upgrade
+from service.cli.database import echo_upgrade, upgrade
 from service.cli.signals import on_stop
 from service.settings import Settings
 from service.web.server.serve import serve
@@ -42,7 +42,7 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in a task
     on_stop(task.cancel)
-    echo_steps(await upgrade(settings))
+    echo_upgrade(await upgrade(settings))
     asyncio.get_running_loop().set_exception_handler(_report)
     app = create_app(settings)
     stop = asyncio.Event()

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from service.cli.database import connected, echo_steps, run_with_database, upgrade
+from service.cli.database import connected, echo_upgrade, run_with_database, upgrade
 from service.cli.messages import database_address
 from service.db.engine import create_engine
 from service.db.errors import DRIVER_ERRORS
@@ -86,7 +86,7 @@ def _sentence(table: str, tally: Tally, dry_run: bool) -> str:
 async def _prepare(settings: Settings, dry_run: bool) -> None:
     """Bring the schema to head; in production and in a dry run only look."""
     if not (settings.production or dry_run):
-        echo_steps(await upgrade(settings))
+        echo_upgrade(await upgrade(settings))
         return
     engine = create_engine(settings)
     try:

@@ -2,7 +2,7 @@
 
 import click
 
-from service.cli.database import echo_steps, run_with_database, upgrade
+from service.cli.database import echo_upgrade, run_with_database, upgrade
 
 
 @click.command()
@@ -17,10 +17,12 @@ from service.cli.database import echo_steps, run_with_database, upgrade
 def migrate(wait: float) -> None:
     """Bring the database's schema to what this code needs.
 
+    In a database that a dump or logical replication brought to another cluster, the events of posts
+    begin anew, and sequences are set past the ids of their tables.
     The database is the one of DATABASE_URL, or without it the embedded one. Runs at the same
     time wait for one another.
     """
-    steps = run_with_database(upgrade, wait)
-    if not steps:
+    upgraded = run_with_database(upgrade, wait)
+    if not upgraded.steps:
         click.echo("The schema is at head already.")
-    echo_steps(steps)
+    echo_upgrade(upgraded)

@@ -77,6 +77,8 @@ def failure_reason(error: BaseException) -> str:
             return f"{kind}: {str(error).partition(chr(10))[0]}"
         case OSError() if error.strerror:
             return f"{kind}: {error.strerror}"
+        case Unavailable():  # not for what the driver raised
+            return f"{kind}: {error.message}"
     return kind
 
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Computed,
     ForeignKey,
     Identity,
@@ -104,3 +105,18 @@ class PostEvent(Base):
     # The post as the API shows it, by post_as_json(); null for a deleted one.
     data: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.clock_timestamp())
+
+
+class PostEventsCluster(Base):
+    """The database cluster that the events belong to: one row (service/db/cluster.py).
+
+    `system_identifier` is PostgreSQL's, null where the role may not ask for it.
+    """
+
+    __tablename__ = "post_events_cluster"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(
+        SmallInteger, primary_key=True, autoincrement=False, server_default=text("1")
+    )
+    system_identifier: Mapped[int | None] = mapped_column(BigInteger)

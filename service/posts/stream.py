@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from service import clock
+from service.db.cluster import FROM_ANOTHER_CLUSTER, AnotherCluster
 from service.db.engine import Connect, Connection, pin_server
 from service.db.errors import (
     DRIVER_ERRORS,
@@ -200,6 +201,7 @@ class PostStream:
     async def _connected(self) -> AsyncIterator[None]:
         connection = await self._connect()
         try:
+            await self._check_cluster(connection)
             if not self._pgbouncer:
                 await connection.add_listener(CHANNEL, lambda *_: self._news.set())
             connection.add_termination_listener(lambda _: self._news.set())
@@ -211,6 +213,14 @@ class PostStream:
             self._lag.note(None)
             with suppress(*DRIVER_ERRORS):
                 await connection.close(timeout=CLOSE_TIMEOUT)
+
+    async def _check_cluster(self, connection: Connection) -> None:
+        """End every stream and raise AnotherCluster where the events are of no use."""
+        async with asyncio.timeout(READ_TIMEOUT), pin_server(connection, self._pgbouncer):
+            foreign = await connection.fetchval(FROM_ANOTHER_CLUSTER)
+        if foreign:
+            self._clients.end_all()
+            raise AnotherCluster
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Connection]:
@@ -224,7 +234,8 @@ class PostStream:
     async def _find_position(self) -> None:
         """Keep the position if its event still exists, else begin at the newest.
 
-        After a failover that lost events, clients reconnect and are told to reload.
+        After a failover that lost events, or once the events began anew on another cluster, clients
+        reconnect and get `reset`.
         """
         async with self._reading() as connection:
             position = self._position

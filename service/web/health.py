@@ -4,8 +4,10 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 from quart import Blueprint, Response
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.db.cluster import cluster_mismatch
 from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.web.openapi import answers, example
@@ -38,7 +40,8 @@ async def read_liveness() -> Response:
 async def read_readiness() -> Response:
     """Check that requests can be served.
 
-    Ready means that the database answers, its schema is current, and no shutdown has begun.
+    Ready means that the database answers, its schema is current, its events belong to this
+    database cluster, and no shutdown has begun.
     """
     shutdown = request_state().app.shutdown_state
     shutdown.note_readiness_check()
@@ -51,10 +54,13 @@ async def read_readiness() -> Response:
 
 
 async def _database_problem() -> str | None:
-    async def compare_schema(connection: AsyncConnection) -> str | None:
-        return await connection.run_sync(schema_mismatch)
+    def find_mismatch(connection: Connection) -> str | None:
+        return schema_mismatch(connection) or cluster_mismatch(connection)
+
+    async def compare(connection: AsyncConnection) -> str | None:
+        return await connection.run_sync(find_mismatch)
 
     try:
-        return await request_state().app.database.probe(compare_schema)
+        return await request_state().app.database.probe(compare)
     except Unavailable:
         return "the database does not answer"
