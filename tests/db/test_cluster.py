@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from service.cli.database import upgrade
-from service.db.cluster import FROM_ANOTHER_CLUSTER
+from service.cli.database import connected, upgrade
+from service.db.cluster import FROM_ANOTHER_CLUSTER, Adoption
 from service.settings import Settings
+from service.testing.application import make_settings
 from tests.support.client import Client
 from tests.support.command import Invoke
+from tests.support.migrating import migrate
 
 CHANGED = "UPDATE post_events_cluster SET system_identifier = system_identifier + 1"
 UNKNOWN = "UPDATE post_events_cluster SET system_identifier = NULL"
@@ -86,3 +89,33 @@ async def test_migrating_sets_sequences_past_the_ids_of_their_tables(
     ]
     assert (await client.register()).status == 201
     assert (await author.post("/api/posts", post)).status == 201
+
+
+@pytest.mark.parametrize(("change", "expected"), [("SELECT 1", False), (FUTURE, True)])
+async def test_migration_takes_events_of_the_future_for_another_cluster_s(
+    db: "asyncpg.Connection", database_url: str, change: str, expected: bool
+) -> None:
+    await migrate(database_url, "0011", down=True)
+    await db.execute(change)
+    await migrate(database_url, "0012")
+    assert await db.fetchval(FROM_ANOTHER_CLUSTER) is expected
+
+
+async def test_each_schema_of_a_database_keeps_a_cluster_of_its_own(
+    empty_url: str, tmp_path: Path
+) -> None:
+    here, there = (
+        make_settings(database_url=empty_url, database_schema=name, data_dir=tmp_path)
+        for name in ("My-service", "other")
+    )
+    for settings in (here, there):
+        assert not (await upgrade(settings)).adoption.events_begun_anew
+    async with connected(here) as connection:
+        await connection.execute(CHANGED)
+        await connection.execute(
+            "INSERT INTO pgqueuer_statistics VALUES (7, now(), 1, 0, 'queued', '')"
+        )
+    assert not (await upgrade(there)).adoption.events_begun_anew
+    adopted = Adoption(events_begun_anew=True, sequences=["pgqueuer_statistics_id_seq"])
+    assert (await upgrade(here)).adoption == adopted
+    assert (await upgrade(here)).adoption == Adoption(events_begun_anew=False, sequences=[])
