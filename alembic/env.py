@@ -1,9 +1,12 @@
 """How migrations run: asynchronously, one runner at a time, each run in one transaction."""
 
 import asyncio
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import Script
 from sqlalchemy import Connection
 
 import service.accounts.models
@@ -15,12 +18,12 @@ from service.cli.database import database_target
 from service.db.base import Base
 from service.db.engine import create_engine
 from service.db.own_schema import enter_schema, quoted, refuse_occupied
-from service.db.schema_version import encoding_mismatch, wanted_schema
+from service.db.schema_version import EXPAND, encoding_mismatch, wanted_schema
 from service.ids import new_token
 from service.settings import Environment, load_settings
 
-# Tables whose schema belongs to a library.
-FOREIGN_TABLES = ("pgqueuer", "alembic_version")
+# Tables without a model: those of libraries, and the order of the migrations.
+UNMODELLED_TABLES = ("pgqueuer", "alembic_version", "schema_revisions")
 # An arbitrary constant; every runner takes the advisory lock of this number.
 MIGRATION_LOCK = 7_042_001
 # What a script has in place of `encoding_mismatch`.
@@ -31,6 +34,23 @@ DO $$ BEGIN
     END IF;
 END $$
 """
+# Both do nothing before the migration that makes the table.
+RECORD_REVISION = """
+DO $$ BEGIN
+    IF to_regclass('schema_revisions') IS NOT NULL THEN
+        INSERT INTO schema_revisions (revision, follows, kind)
+        VALUES ('{revision}', '{follows}', '{kind}')
+        ON CONFLICT (revision) DO UPDATE SET follows = excluded.follows, kind = excluded.kind;
+    END IF;
+END $$
+"""
+FORGET_REVISION = """
+DO $$ BEGIN
+    IF to_regclass('schema_revisions') IS NOT NULL THEN
+        DELETE FROM schema_revisions WHERE revision = '{revision}';
+    END IF;
+END $$
+"""
 
 
 class EncodingRefused(Exception):
@@ -38,8 +58,23 @@ class EncodingRefused(Exception):
 
 
 def include_object(_object: Any, name: str | None, kind: str, *_: Any) -> bool:
-    """Leave alone what is not ours: tables that a library made and keeps."""
-    return not (kind == "table" and name is not None and name.startswith(FOREIGN_TABLES))
+    """Leave alone the tables that have no model."""
+    return not (kind == "table" and name is not None and name.startswith(UNMODELLED_TABLES))
+
+
+def record_order(
+    ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]
+) -> None:
+    """Keep the revision that was applied, with what it follows, for processes that lack it."""
+    script = step.up_revision
+    if isinstance(script, Script):
+        kind = getattr(script.module, "kind", EXPAND)
+        statement = RECORD_REVISION if step.is_upgrade else FORGET_REVISION
+        ctx.execute(
+            statement.format(revision=script.revision, follows=script.down_revision, kind=kind)
+        )
+    if report := context.config.attributes.get("on_version_apply"):
+        report(ctx=ctx, step=step, heads=heads, run_args=run_args)
 
 
 def run_migrations(connection: Connection) -> None:
@@ -50,7 +85,7 @@ def run_migrations(connection: Connection) -> None:
         compare_server_default=True,
         include_object=include_object,
         version_table_schema=wanted_schema(connection),
-        on_version_apply=context.config.attributes.get("on_version_apply"),
+        on_version_apply=record_order,
     )
     run_in_transaction()
 
@@ -64,6 +99,7 @@ def write_script() -> None:
         target_metadata=Base.metadata,
         literal_binds=True,
         version_table_schema=script_schema(),
+        on_version_apply=record_order,
     )
     run_in_transaction()
 

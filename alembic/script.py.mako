@@ -12,6 +12,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# "contract" for what an older release cannot do without: it runs after the roll-out.
+kind = "expand"
 
 
 def upgrade() -> None:

@@ -21,6 +21,23 @@ _CURRENT_SCHEMA: Final = text("SELECT current_schema()")
 # The option of an engine's connections that holds DATABASE_SCHEMA.
 SCHEMA_OPTION: Final = "service_schema"
 _REVISIONS: Final = text("SELECT version_num FROM alembic_version")
+# The kind of a migration for before the roll-out, and of one for after; its file has this line.
+EXPAND: Final = "expand"
+CONTRACT: Final = "contract"
+_CONTRACT_LINE: Final = f'kind = "{CONTRACT}"'
+# The kinds of the recorded migrations that lead from this code's newest to a revision, if any do.
+_KINDS_SINCE: Final = text(
+    """
+    WITH RECURSIVE newer AS (
+        SELECT revision, follows, kind FROM schema_revisions WHERE revision = :current
+        UNION
+        SELECT older.revision, older.follows, older.kind
+        FROM newer JOIN schema_revisions AS older ON older.revision = newer.follows
+        WHERE newer.follows <> :head
+    )
+    SELECT array_agg(DISTINCT kind) FROM newer HAVING bool_or(follows = :head)
+    """
+)
 
 
 @cache
@@ -32,6 +49,18 @@ def known_revisions() -> frozenset[str]:
 def head_revision() -> str:
     """The newest migration of this code."""
     return max(known_revisions())
+
+
+def is_contract(revision: str) -> bool:
+    """Whether a migration of this code runs only after the roll-out."""
+    (path,) = _VERSIONS.glob(f"{revision}_*.py")
+    return _CONTRACT_LINE in path.read_text(encoding="utf-8").splitlines()
+
+
+@cache
+def needed_revision() -> str:
+    """The newest migration of this code that runs before the roll-out."""
+    return max(revision for revision in known_revisions() if not is_contract(revision))
 
 
 def wanted_schema(connection: Connection) -> str | None:
@@ -62,18 +91,51 @@ def encoding_mismatch(connection: Connection) -> str | None:
     )
 
 
+def current_revisions(connection: Connection) -> set[str]:
+    """Return the revisions that the database is at: none, or one."""
+    try:
+        return set(connection.scalars(_REVISIONS))
+    except ProgrammingError as error:
+        if _sqlstate(error) != UNDEFINED_TABLE:
+            raise
+        return set()
+
+
 def schema_mismatch(connection: Connection) -> str | None:
-    """Return what the database lacks for this code; None when the schema is at head."""
+    """Return what the database lacks for this code; None when its schema is new enough."""
     if problem := encoding_mismatch(connection):
         return problem
     if problem := _search_path_mismatch(connection):
         return problem
-    try:
-        current = set(connection.scalars(_REVISIONS))
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) != UNDEFINED_TABLE:
-            raise
-        current = set()
-    if current == {head_revision()}:
+    current = max(current_revisions(connection), default="")
+    if current and current not in known_revisions():
+        return _unknown_mismatch(connection, current)
+    if current >= needed_revision():
         return None
     return "the database's schema is not at head: run `service migrate`"
+
+
+def _unknown_mismatch(connection: Connection, current: str) -> str | None:
+    """Return what is wrong with a revision of another release; None when it only adds."""
+    try:
+        kinds = connection.scalar(_KINDS_SINCE, {"current": current, "head": head_revision()})
+    except ProgrammingError as error:
+        if _sqlstate(error) != UNDEFINED_TABLE:
+            raise
+        kinds = None
+    if kinds == [EXPAND]:
+        return None
+    if kinds is None:
+        return (
+            f"the database's schema is at {current}, which this code does not know and "
+            "`service migrate` has not recorded as newer"
+        )
+    return (
+        f"the database's schema is at {current}, which lacks what this code needs: "
+        "`service migrate --contract` ran for a newer release"
+    )
+
+
+def _sqlstate(error: ProgrammingError) -> str | None:
+    code: str | None = getattr(error.orig, "sqlstate", None)
+    return code

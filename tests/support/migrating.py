@@ -1,15 +1,38 @@
 """Alembic's commands on a test's database."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent, indent
 from typing import Any
 
 import asyncpg
+import pytest
 from alembic import command
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service.db import migrations
+from service.db import migrations, schema_version
+
+REVISION = """\
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{follows}"
+branch_labels = None
+depends_on = None
+kind = "{kind}"
+
+
+def downgrade() -> None:
+    pass
+
+
+def upgrade() -> None:
+"""
 
 
 async def alembic(engine: AsyncEngine, run: Callable[..., Any], *values: object) -> None:
@@ -32,3 +55,37 @@ async def migrate(database_url: str, revision: str, *, down: bool = False) -> No
         poolclass=NullPool,
     )
     await alembic(engine, command.downgrade if down else command.upgrade, revision)
+
+
+class OtherRelease:
+    """The code of a release that has more migrations than this one, each after the last."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.copytree(
+            schema_version.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+        self.head = schema_version.head_revision()
+
+    def add(self, upgrade: str, kind: str = "expand") -> str:
+        """Write a migration whose `upgrade` has these lines; returns its revision."""
+        follows, self.head = self.head, f"{int(self.head) + 1:04}"
+        text = REVISION.format(revision=self.head, follows=follows, kind=kind)
+        path = self._folder / "versions" / f"{self.head}_sample.py"
+        path.write_text(text + indent(dedent(upgrade).strip(), "    ") + "\n")
+        return self.head
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let this process have that code's migrations for the block."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(schema_version, "_VERSIONS", self._folder / "versions")
+            patch.setattr(migrations, "MIGRATIONS", self._folder)
+            _forget_revisions()
+            yield
+        _forget_revisions()
+
+
+def _forget_revisions() -> None:
+    schema_version.known_revisions.cache_clear()
+    schema_version.needed_revision.cache_clear()
