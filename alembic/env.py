@@ -1,4 +1,4 @@
-"""How migrations run: asynchronously, one runner at a time, each run in one transaction."""
+"""How migrations run: asynchronously, one runner at a time, each in a transaction of its own."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -14,9 +14,10 @@ import service.audit.models
 import service.auth.models
 import service.posts.models
 import service.web.idempotency  # noqa: F401 - imported for their tables
-from service.cli.database import database_target
+from service.cli.database import database_target, refuse_pgbouncer
 from service.db.base import Base
 from service.db.engine import create_engine
+from service.db.migration_locks import MIGRATION_LOCK, sole_runner
 from service.db.own_schema import enter_schema, quoted, refuse_occupied
 from service.db.schema_version import EXPAND, encoding_mismatch, wanted_schema
 from service.ids import new_token
@@ -24,8 +25,6 @@ from service.settings import Environment, load_settings
 
 # Tables without a model: those of libraries, and the order of the migrations.
 UNMODELLED_TABLES = ("pgqueuer", "alembic_version", "schema_revisions")
-# An arbitrary constant; every runner takes the advisory lock of this number.
-MIGRATION_LOCK = 7_042_001
 # What a script has in place of `encoding_mismatch`.
 REFUSE_ENCODING = """
 DO $$ BEGIN
@@ -86,12 +85,16 @@ def run_migrations(connection: Connection) -> None:
         include_object=include_object,
         version_table_schema=wanted_schema(connection),
         on_version_apply=record_order,
+        transaction_per_migration=True,
     )
-    run_in_transaction()
+    with sole_runner(connection):
+        # The first migration's transaction: where it fails, no schema is left either.
+        prepare(connection)
+        context.run_migrations()
 
 
 def write_script() -> None:
-    """Write the SQL of the migrations, for `alembic upgrade … --sql`."""
+    """Write the SQL of the migrations as one transaction, for `alembic upgrade … --sql`."""
     context.configure(
         dialect_name="postgresql",
         # Any other style would double the percent signs of the triggers.
@@ -101,31 +104,20 @@ def write_script() -> None:
         version_table_schema=script_schema(),
         on_version_apply=record_order,
     )
-    run_in_transaction()
+    with context.begin_transaction():
+        context.execute("SET LOCAL statement_timeout = 0")
+        context.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        context.execute(REFUSE_ENCODING)
+        if (schema := script_schema()) is not None:
+            context.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            context.execute(f"SET LOCAL search_path TO {quoted(schema)}")
+        context.run_migrations()
 
 
 def script_schema() -> str | None:
     """Return DATABASE_SCHEMA; a script connects to nothing and signs nothing."""
     settings = load_settings(service_env=Environment.TESTING, secret_key=new_token())
     return settings.database_schema
-
-
-def run_in_transaction() -> None:
-    """Run one runner at a time, scripts included."""
-    with context.begin_transaction():
-        # Inside the transaction: a statement before it would begin one of its own, and everything
-        # that follows would be rolled back in silence.
-        # A migration, and the wait for another's, may take longer than a request may.
-        context.execute("SET LOCAL statement_timeout = 0")
-        context.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        if context.is_offline_mode():
-            context.execute(REFUSE_ENCODING)
-            if (schema := script_schema()) is not None:
-                context.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-                context.execute(f"SET LOCAL search_path TO {quoted(schema)}")
-        else:
-            prepare(context.get_bind())
-        context.run_migrations()
 
 
 def prepare(connection: Connection) -> None:
@@ -139,6 +131,7 @@ def prepare(connection: Connection) -> None:
 async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
     with database_target(load_settings()) as target:
+        refuse_pgbouncer(target.settings)
         engine = create_engine(target.settings, statement_timeout=False)
         try:
             async with engine.connect() as connection:

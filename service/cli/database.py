@@ -95,36 +95,45 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What an upgrade did: its migrations, and the adoption of a database from elsewhere."""
+    """What an upgrade did and left: migrations, and the adoption of a database from elsewhere."""
 
     steps: list[migrations.Step]
+    left: list[str]
     adoption: Adoption
 
 
-async def upgrade(settings: Settings, wait: float = 0) -> Upgrade:
+async def upgrade(settings: Settings, wait: float = 0, *, contract: bool = True) -> Upgrade:
     """Bring the schema to head; waits up to `wait` seconds for a database that is starting.
 
-    Raises ClickException saying what failed.
+    Without `contract` the migrations from the first contract migration on are left. Raises
+    ClickException saying what failed.
     """
+    refuse_pgbouncer(settings)
+    # Two connections: one watches what the other waits for.
+    settings = settings.model_copy(update={"database_pool_size": 2})
     engine = create_engine(settings, statement_timeout=False)
     try:
         await _connect(engine, settings, wait)
-        steps = await _migrate(engine)
-        return Upgrade(steps, await _adopt(engine))
+        steps, left = await _migrate(engine, contract)
+        return Upgrade(steps, left, await _adopt(engine))
     except Unavailable as error:
         raise connection_failure(settings, error.__cause__) from error
     finally:
         await engine.dispose()
 
 
-async def _migrate(engine: AsyncEngine) -> list[migrations.Step]:
+async def _migrate(engine: AsyncEngine, contract: bool) -> tuple[list[migrations.Step], list[str]]:
+    """Return the migrations that ran, and the revisions of those that are left."""
+    steps: list[migrations.Step] = []
     try:
-        return await migrations.upgrade(engine)
+        left = await migrations.upgrade(engine, contract=contract, report=steps.append)
     except Unavailable:
         raise
     except Exception as error:
         logger.debug("the migration failed", exc_info=True)
-        raise click.ClickException(_migration_failure(error)) from error
+        _echo_steps(steps)
+        raise click.ClickException(_migration_failure(error, steps)) from error
+    return steps, left
 
 
 async def _adopt(engine: AsyncEngine) -> Adoption:
@@ -135,6 +144,15 @@ async def _adopt(engine: AsyncEngine) -> Adoption:
             "The schema is at head, but what a database from another cluster needs failed: "
             f"{_first_line(error)}"
         ) from error
+
+
+def refuse_pgbouncer(settings: Settings) -> None:
+    """Raise ClickException where migrations would go through PgBouncer."""
+    if settings.database_pgbouncer:
+        raise click.ClickException(
+            "Migrations hold a lock of their session, and in PgBouncer's transaction mode there is "
+            "none: name PostgreSQL itself in DATABASE_URL, without DATABASE_PGBOUNCER."
+        )
 
 
 async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None:
@@ -154,20 +172,25 @@ async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None
 
 def echo_upgrade(upgraded: Upgrade) -> None:
     """Write which migrations ran, and what a database from elsewhere needed."""
-    for step in upgraded.steps:
-        click.echo(f"Migrated from {step.before or 'an empty database'} to {step.after}.")
+    _echo_steps(upgraded.steps)
     if upgraded.adoption.events_begun_anew:
         click.echo("The events of posts belonged to another database cluster: they begin anew.")
     if sequences := upgraded.adoption.sequences:
         click.echo(f"Set past the ids of their tables: {', '.join(sequences)}.")
 
 
-def _migration_failure(error: Exception) -> str:
+def _echo_steps(steps: list[migrations.Step]) -> None:
+    for step in steps:
+        click.echo(f"Migrated from {step.before or 'an empty database'} to {step.after}.")
+
+
+def _migration_failure(error: Exception, steps: list[migrations.Step]) -> str:
     cause = getattr(error, "orig", None)
     reason = _first_line(error)
     if getattr(cause, "sqlstate", None) in _DUPLICATES:
         reason = f"{reason}, and no migration of this service made it. {ADVICE}"
-    return f"The migration failed, and nothing was changed: {reason}"
+    state = f"the schema stays at {steps[-1].after}" if steps else "nothing was changed"
+    return f"The migration failed, and {state}: {reason}"
 
 
 def _first_line(error: Exception) -> str:

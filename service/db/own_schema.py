@@ -30,7 +30,10 @@ def quoted(name: str) -> str:
 
 
 def enter_schema(connection: Connection) -> None:
-    """Make the schema of DATABASE_SCHEMA where it is missing, and work in it to the commit."""
+    """Make the schema of DATABASE_SCHEMA where it is missing, and work in it to the commit.
+
+    Later transactions work in it because the connection says so from its start.
+    """
     name = wanted_schema(connection)
     if name is None:
         return

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,14 +45,22 @@ def test_migrate_without_database_url_migrates_the_embedded_database(invoke: Inv
 
 def forward(source: socket.socket, target: socket.socket) -> None:
     """Pass on what comes, to its end."""
-    while data := source.recv(65_536):
-        target.sendall(data)
-    target.shutdown(socket.SHUT_WR)
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def serve_by_tcp(server: socket.socket, path: str) -> None:
-    """Let one client reach the database's socket by TCP."""
-    client, _ = server.accept()
+    """Let clients reach the database's socket by TCP, until the server is shut down."""
+    with suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            threading.Thread(target=serve_client, args=(client, path)).start()
+
+
+def serve_client(client: socket.socket, path: str) -> None:
+    """Let a client reach the database's socket."""
     with client, socket.socket(socket.AF_UNIX) as database:
         database.connect(path)
         back = threading.Thread(target=forward, args=(database, client))
@@ -68,7 +77,11 @@ def test_migrate_waits_for_a_database_that_is_starting(empty_url: str, tmp_path:
         with started("migrate", cwd=tmp_path, database_url=url, data_dir=tmp_path) as process:
             process.until("waiting for the database at 127.0.0.1:", errors=True)
             server.listen()
-            serve_by_tcp(server, f"{parse_qs(by_socket.query)['host'][0]}/.s.PGSQL.5432")
+            path = f"{parse_qs(by_socket.query)['host'][0]}/.s.PGSQL.5432"
+            serving = threading.Thread(target=serve_by_tcp, args=(server, path))
+            serving.start()
             code, output = process.finish()
+            server.shutdown(socket.SHUT_RDWR)
+            serving.join()
     assert code == 0
     assert output.startswith("Migrated from an empty database to ")

@@ -15,6 +15,8 @@ import asyncpg
 import pytest
 
 from tests.support.command import Process, fetch, started
+from tests.support.migrating import RUNNERS_WAITING
+from tests.support.polling import until
 
 LIMIT = 2.0  # seconds; on a busy machine as long as the start took
 
@@ -116,11 +118,10 @@ async def test_run_stops_while_waiting_for_another_migration(
     db: "asyncpg.Connection[Any]", database_url: str, tmp_path: Path, number: int
 ) -> None:
     options = {"database_url": database_url, "data_dir": tmp_path, "port": 0}
-    async with db.transaction():
-        await db.execute("SELECT pg_advisory_xact_lock(7042001)")
-        with started("run", cwd=tmp_path, **options) as process:
-            await until_blocked(db)
-            limit = max(LIMIT, process.age)
-            code, seconds, output, errors = process.end(number)
+    await db.execute("SELECT pg_advisory_lock(7042001)")
+    with started("run", cwd=tmp_path, **options) as process:
+        await until(lambda: db.fetchval(RUNNERS_WAITING), 40)
+        limit = max(LIMIT, process.age)
+        code, seconds, output, errors = process.end(number)
     assert (code, output, errors) == (0, "Stopped.\n", "")
     assert seconds < limit

@@ -18,7 +18,7 @@ from service.db.engine import SILENCE, create_engine
 from service.db.schema_version import head_revision, schema_mismatch
 from service.settings import PROJECT
 from service.testing.application import SECRET, make_settings
-from tests.support.migrating import alembic
+from tests.support.migrating import RUNNERS_WAITING, alembic
 from tests.support.polling import until
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
@@ -125,14 +125,13 @@ async def test_upgrade_may_take_longer_than_a_request(
     empty_url: str, inside: "asyncpg.Connection"
 ) -> None:
     """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT, and as long as it takes."""
-    settings = make_settings(database_url=empty_url, database_statement_timeout=0.05)
+    settings = make_settings(database_url=empty_url, database_statement_timeout=0.5)
     engine = create_engine(settings, statement_timeout=False)
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    async with inside.transaction():
-        await inside.execute("SELECT pg_advisory_xact_lock(7042001)")
-        upgrade = asyncio.create_task(migrations.upgrade(engine))
-        await until(lambda: inside.fetchval(waiting))
-        await inside.execute(f"SELECT pg_sleep({SILENCE + 0.2})")
-        assert not upgrade.done()
+    await inside.execute("SELECT pg_advisory_lock(7042001)")
+    upgrade = asyncio.create_task(migrations.upgrade(engine))
+    await until(lambda: inside.fetchval(RUNNERS_WAITING))
+    await inside.execute(f"SELECT pg_sleep({SILENCE + 0.6})")
+    assert not upgrade.done()
+    await inside.execute("SELECT pg_advisory_unlock(7042001)")
     await upgrade
     await engine.dispose()

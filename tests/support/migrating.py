@@ -34,6 +34,13 @@ def downgrade() -> None:
 def upgrade() -> None:
 """
 
+# How many migrations wait for another: they ask for the lock again and again.
+RUNNERS_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE query LIKE '%pg_try_advisory_lock%' AND datname = current_database()
+        AND pid <> pg_backend_pid()
+"""
+
 
 async def alembic(engine: AsyncEngine, run: Callable[..., Any], *values: object) -> None:
     """Run a command of Alembic's on the engine."""
@@ -73,6 +80,7 @@ class OtherRelease:
         text = REVISION.format(revision=self.head, follows=follows, kind=kind)
         path = self._folder / "versions" / f"{self.head}_sample.py"
         path.write_text(text + indent(dedent(upgrade).strip(), "    ") + "\n")
+        _forget_revisions()
         return self.head
 
     @contextmanager
