@@ -55,7 +55,7 @@ types: $(DEVELOPMENT) $(PEERS) ## mypy
 	@$(BIN)/mypy
 	@$(BIN)/mypy --python-executable .venv-benchmarks/bin/python benchmarks
 
-migrations: $(DEVELOPMENT) ## the migrations run, and lead to what the models say
+migrations: $(DEVELOPMENT) ## the migrations run, block no table for long, and lead to what the models say
 	@$(BIN)/python -m tests.support.check_migrations
 
 document: $(DEVELOPMENT) ## the OpenAPI document is valid

@@ -90,8 +90,11 @@ class OtherRelease:
             patch.setattr(schema_version, "_VERSIONS", self._folder / "versions")
             patch.setattr(migrations, "MIGRATIONS", self._folder)
             _forget_revisions()
-            yield
-        _forget_revisions()
+            try:
+                yield
+            finally:
+                patch.undo()
+                _forget_revisions()
 
 
 def _forget_revisions() -> None:
