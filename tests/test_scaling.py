@@ -4,9 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import asyncpg
 import pytest
 
 from tests.support.eventsource import EventSource
+from tests.support.load import POST, Load, read_or_write
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, free_port, service_process
 from tests.support.proxies import balanced, in_use, program, running
@@ -24,7 +23,6 @@ from tests.support.server import RawAnswer, connected, head, kept_alive, receive
 CLIENTS = 64
 # Patient, so that a busy machine does not look like a lost request.
 REPLICA = {"trusted_proxies": 1, "database_pool_size": 5, "database_pool_timeout": 30}
-POST = {"title": "written", "content": "while everything restarts"}
 
 pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
@@ -34,68 +32,6 @@ class Listener:
     """A replica that is no service."""
 
     port: int
-
-
-Request = Callable[[Connection, int], Awaitable[RawAnswer]]
-
-
-class Load:
-    """Clients that do one request after the other, and what came of it."""
-
-    def __init__(self, port: int, token: str, request: Request) -> None:
-        self.done = 0
-        self.failed: Counter[str] = Counter()
-        self.created = 0
-        self._port = port
-        self._token = token
-        self._request = request
-        self._stop = False
-
-    @asynccontextmanager
-    async def running(self, clients: int) -> AsyncIterator["Load"]:
-        tasks = [asyncio.create_task(self._client(number)) for number in range(clients)]
-        try:
-            yield self
-        finally:
-            self._stop = True
-            await asyncio.gather(*tasks)
-
-    async def rate(self, seconds: float) -> float:
-        """Requests per second for that long."""
-        start, done = time.monotonic(), self.done
-        await asyncio.sleep(seconds)
-        return (self.done - done) / (time.monotonic() - start)
-
-    async def reach(self, count: int, seconds: float) -> None:
-        """Wait until so many are done."""
-        await until(lambda: self._reached(count), seconds)
-
-    async def _reached(self, count: int) -> bool:
-        return self.done >= count
-
-    async def _client(self, number: int) -> None:
-        client = Connection(self._port)
-        client.token = self._token
-        while not self._stop:
-            try:
-                answer = await self._request(client, self.done + number)
-            except (OSError, asyncio.IncompleteReadError) as error:
-                self.failed[type(error).__name__] += 1
-                client = Connection(self._port)
-                client.token = self._token
-                continue
-            self.done += 1
-            self.created += answer.status == 201
-            if answer.status not in {200, 201, 204}:
-                self.failed[f"{answer.status} {answer.body!r}"] += 1
-        if client.open:
-            await client.__aexit__()
-
-
-async def read_or_write(client: Connection, number: int) -> RawAnswer:
-    if number % 4:
-        return await client.request("GET", "/api/posts?per_page=5")
-    return await client.request("POST", "/api/posts", POST)
 
 
 @asynccontextmanager
