@@ -14,10 +14,11 @@ from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.cli.messages import connection_failure, database_address
+from service.cli.messages import connection_failure
 from service.db import migrations
 from service.db.cluster import Adoption, adopt
-from service.db.engine import CONNECT_TIMEOUT, Connection, create_engine, open_connection
+from service.db.connecting import Connection, open_connection
+from service.db.engine import create_engine
 from service.db.errors import DRIVER_ERRORS
 from service.db.failures import tls_fault
 from service.db.own_schema import ADVICE
@@ -53,7 +54,7 @@ def database_target(settings: Settings) -> Iterator[DatabaseTarget]:
     Raises EmbeddedError.
     """
     if settings.database_url is not None:
-        yield DatabaseTarget(settings, f"the database at {database_address(settings)}")
+        yield DatabaseTarget(settings, f"the database at {settings.database_address}")
         return
     # Not installed in production, where DATABASE_URL must be set.
     from service import embedded_postgres
@@ -80,9 +81,7 @@ def run_with_database(
 async def connected(settings: Settings) -> AsyncIterator[Connection]:
     """Connect to the settings' database for the block. Raises ClickException saying why not."""
     try:
-        connection = await open_connection(
-            settings, timeout=CONNECT_TIMEOUT, statement_cache_size=0
-        )
+        connection = await open_connection(settings, statement_cache_size=0)
     except (ValueError, *DRIVER_ERRORS) as error:
         raise connection_failure(settings, error) from error
     try:
@@ -166,7 +165,7 @@ async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None
             may_come = isinstance(error.__cause__, _MAY_COME) and not tls_fault(error.__cause__)
             if remaining <= 0 or not may_come:
                 raise
-            logger.info("waiting for the database at %s", database_address(settings))
+            logger.info("waiting for the database at %s", settings.database_address)
             await asyncio.sleep(min(RETRY_PAUSE, remaining))
 
 

@@ -13,7 +13,7 @@ from service.auth.passwords import Passwords
 from service.canonical import email_key, username_key
 from service.cli import demo_text
 from service.clock import now
-from service.db.engine import Connection
+from service.db.connecting import Connection
 from service.ids import new_id_at
 
 EMAIL: Final = "demo@example.com"

@@ -8,7 +8,6 @@ from typing import Final
 import click
 
 from service.cli.database import connected, echo_upgrade, run_with_database, upgrade
-from service.cli.messages import database_address
 from service.db.engine import create_engine
 from service.db.errors import DRIVER_ERRORS
 from service.db.schema_version import schema_mismatch
@@ -109,6 +108,6 @@ async def _destination(settings: Settings, dry_run: bool) -> AsyncIterator[Desti
                 yield Destination(connection)
         except DRIVER_ERRORS as error:
             raise click.ClickException(
-                f"The database at {database_address(settings)} failed: {error}. "
+                f"The database at {settings.database_address} failed: {error}. "
                 "What was imported stays; run the command again to go on."
             ) from error

@@ -1,7 +1,5 @@
 """Failures as one sentence for a person, without secrets."""
 
-from urllib.parse import parse_qs, urlsplit
-
 import asyncpg
 import click
 
@@ -9,19 +7,9 @@ from service.db.failures import tls_fault
 from service.settings import Settings
 
 
-def database_address(settings: Settings) -> str:
-    """Return the database's place as `host:port/name`, without user and password."""
-    try:
-        parts = urlsplit(settings.database_dsn)
-        socket = parse_qs(parts.query).get("host", ["localhost"])[0]
-        return f"{parts.hostname or socket}:{parts.port or 5432}{parts.path}"
-    except ValueError:
-        return "the address in DATABASE_URL"
-
-
 def connection_failure(settings: Settings, error: BaseException | None) -> click.ClickException:
     """Return why there is no connection to the database; `error` is what asyncpg raised."""
-    address = database_address(settings)
+    address = settings.database_address
     if fault := tls_fault(error):
         return click.ClickException(
             f"TLS with the database at {address} fails: {fault}. DATABASE_URL says how it is used "

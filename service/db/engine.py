@@ -2,20 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from service.db import pool
+from service.db.connecting import Connection, open_connection
 from service.db.errors import unavailable_on_driver_error
-from service.db.failures import naming_tls_files
-from service.db.own_schema import quoted
 from service.db.schema_version import SCHEMA_OPTION
 from service.settings import Settings
 
-CONNECT_TIMEOUT: Final = 5  # seconds
 # Seconds past the statement's time after which its server is taken for dead.
 SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
@@ -62,7 +60,6 @@ def _adapter_options(settings: Settings, *, statement_timeout: bool) -> dict[str
     return options
 
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect = Callable[[], Awaitable[Connection]]
 
 
@@ -83,7 +80,7 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
     """
     longest = settings.database_statement_timeout + SILENCE if statement_timeout else None
     options: dict[str, Any] = {
-        "timeout": min(CONNECT_TIMEOUT, settings.database_pool_timeout),
+        "timeout": settings.database_pool_timeout,
         "command_timeout": longest,
         "server_settings": {"application_name": "service"},
     }
@@ -101,18 +98,3 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
             return await open_connection(settings, **options)
 
     return connect
-
-
-async def open_connection(settings: Settings, **options: Any) -> Connection:
-    """Open a connection; `options` are asyncpg's. Raises what the driver does.
-
-    With DATABASE_SCHEMA it finds that schema alone; behind PgBouncer the role must say so.
-    """
-    if settings.database_schema is not None and not settings.database_pgbouncer:
-        search_path = {"search_path": quoted(settings.database_schema)}
-        options["server_settings"] = options.get("server_settings", {}) | search_path
-    # asyncpg reads the address itself: it knows libpq's parameters (sslmode, host=/socket/dir).
-    dsn = settings.database_dsn
-    with naming_tls_files(dsn):
-        connection: Connection = await asyncpg.connect(dsn, **options)
-    return connection

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from asyncpg import UniqueViolationError
 
-from service.db.engine import Connection
+from service.db.connecting import Connection
 from service.importing.rows import OldPost, OldUser, Row
 from service.importing.source import USER_COLUMNS
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
-from service.db.engine import Connection
+from service.db.connecting import Connection
 from service.importing.destination import ADD_USERS, CLASHES, NAMES, OPTIONS, Deletions, Destination
 from service.importing.rows import OldPost
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from service.db.engine import Connection
+from service.db.connecting import Connection
 from service.db.failures import naming_tls_files, tls_fault
 from service.importing.source import TABLES, Record, SourceError, check_columns
 

@@ -9,7 +9,7 @@ from typing import Final
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.domain.types import JobId
 
-from service.db.engine import Connection
+from service.db.connecting import Connection
 from service.jobs.queue import make_queries
 
 LISTED_MAX: Final = 1000

@@ -10,8 +10,8 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.db.connecting import Connection
 from service.db.database import execute_count
-from service.db.engine import Connection
 from service.web import sse
 from service.web.broadcast import Message
 

@@ -20,7 +20,8 @@ import structlog
 
 from service import clock
 from service.db.cluster import FROM_ANOTHER_CLUSTER, AnotherCluster
-from service.db.engine import Connect, Connection, pin_server
+from service.db.connecting import Connection
+from service.db.engine import Connect, pin_server
 from service.db.errors import (
     DRIVER_ERRORS,
     DatabaseUnavailable,

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from service.db.engine import Connection
+from service.db.connecting import Connection
 from service.posts.events import Position
 
 WARN_AFTER: Final = 10.0  # seconds

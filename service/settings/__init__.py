@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import field_errors
+from service.settings.database_url import DatabaseAddress, parse_database_url
 from service.settings.env_file import check_env_file
 from service.settings.secret_key import check_production_secret, development_secret
 from service.settings.types import (
@@ -143,6 +144,11 @@ class Settings(BaseSettings):
                 "DATABASE_URL: is not set (`service run` starts an embedded PostgreSQL without it)"
             )
         return self.database_url.get_secret_value().replace("postgresql+asyncpg:", "postgresql:", 1)
+
+    @property
+    def database_address(self) -> DatabaseAddress:
+        """DATABASE_URL, read. Raises SettingsError when it is unset."""
+        return parse_database_url(self.database_dsn)
 
     @model_validator(mode="before")
     @classmethod

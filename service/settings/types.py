@@ -16,6 +16,8 @@ from limits import parse_many
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from service.settings.database_url import parse_database_url
+
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 REDIS_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 SMTP_SCHEMES: Final = ("smtp", "smtps")
@@ -39,6 +41,11 @@ def _check_scheme(url: SecretStr, *, schemes: Sequence[str]) -> SecretStr:
         raise ValueError("is no address") from None
     if scheme not in schemes:
         raise ValueError(f"must start with one of {', '.join(f'{s}://' for s in schemes)}")
+    return url
+
+
+def _check_database_url(url: SecretStr) -> SecretStr:
+    parse_database_url(_check_scheme(url, schemes=DATABASE_SCHEMES).get_secret_value())
     return url
 
 
@@ -142,8 +149,8 @@ def _check_limits(text: str) -> str:
     return text
 
 
-# The URL of a PostgreSQL database.
-DatabaseUrl = Annotated[SecretStr, AfterValidator(partial(_check_scheme, schemes=DATABASE_SCHEMES))]
+# The URL of a PostgreSQL database, with one or several hosts and libpq's parameters.
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database_url)]
 # The name of a schema, as it stands in the database: upper and lower case differ.
 SchemaName = Annotated[str, AfterValidator(_check_schema_name)]
 # The URL of a Redis or Valkey server.

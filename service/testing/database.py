@@ -11,11 +11,12 @@ from typing import IO, Any, Final
 from uuid import uuid4
 
 import asyncpg
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from service.db import migrations
+from service.db.connecting import open_connection
+from service.db.engine import create_engine
 from service.embedded_postgres import EmbeddedPostgres, start
+from service.testing.application import make_settings
 from service.testing.background import BackgroundLoop
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108
@@ -37,7 +38,8 @@ class Databases:
     def __init__(self, server: EmbeddedPostgres, loop: BackgroundLoop) -> None:
         self.server = server
         self._loop = loop
-        self._admin: asyncpg.Connection[Any] = loop.run(asyncpg.connect(server.url("postgres")))
+        settings = make_settings(database_url=server.url("postgres"))
+        self._admin: asyncpg.Connection[Any] = loop.run(open_connection(settings))
 
     @contextmanager
     def database(self, *, migrated: bool = True, options: str = "") -> Iterator[ServiceDatabase]:
@@ -102,9 +104,7 @@ def run_databases(run: Path, loop: BackgroundLoop) -> Iterator[Databases]:
 
 
 async def _migrate(url: str) -> None:
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=NullPool
-    )
+    engine = create_engine(make_settings(database_url=url), statement_timeout=False)
     await migrations.upgrade(engine)
     await engine.dispose()
 

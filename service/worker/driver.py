@@ -11,7 +11,8 @@ from asyncpg.pool import PoolConnectionProxy
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.ports.driver import NotifyCallback
 
-from service.db.engine import CONNECT_TIMEOUT, open_connection, pin_server
+from service.db.connecting import open_connection
+from service.db.engine import pin_server
 from service.db.errors import DRIVER_ERRORS, raise_if_cancelled, to_unavailable
 from service.db.failures import failure_reason
 from service.settings import Settings
@@ -94,7 +95,6 @@ async def open_pool(settings: Settings) -> AsyncIterator["asyncpg.Pool[Any]"]:
         connect=lambda *_, **options: open_connection(settings, **options),
         min_size=1,
         max_size=POOL_SIZE,
-        timeout=CONNECT_TIMEOUT,
         command_timeout=settings.database_statement_timeout,
         # Behind a transaction-mode PgBouncer the next statement may meet another server.
         statement_cache_size=0 if settings.database_pgbouncer else 100,

@@ -89,7 +89,6 @@ def test_server_without_tls_is_named_by_every_command(
         ("sslmode=verify-full&sslrootcert=/nowhere", "sslrootcert can't be read: /nowhere"),
         ("sslmode=require&sslcert=/nowhere/client.pem", "sslcert can't be read: /nowhere/client"),
         ("sslmode=verify-ca", "root certificate"),
-        ("sslmode=allways", "`sslmode` parameter must be one of"),
         ("sslmode=require&ssl_min_protocol_version=TLSv9", "TLSv9"),
         ("sslmode=require&sslrootcert={no_certificate}", "the handshake failed"),
     ],

@@ -1,0 +1,83 @@
+"""Opening connections to the database of DATABASE_URL: the one way for the whole service."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, Final, TypeAlias
+
+import asyncpg
+
+from service.db.failures import naming_tls_files
+from service.db.own_schema import quoted
+from service.settings import Settings
+from service.settings.database_url import DatabaseAddress, Host
+
+CONNECT_TIMEOUT: Final = 5  # seconds, unless connect_timeout says another time
+# Through a socket on this machine there is no TLS, whatever PGSSLMODE and its like ask for.
+_BY_SOCKET: Final[dict[str, Any]] = {"ssl": False, "direct_tls": False, "gsslib": "gssapi"}
+# libpq's parameters of TCP, as the system knows them; macOS has another name for the first.
+_TCP_OPTIONS: Final = {
+    "keepalives_idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),
+    "keepalives_interval": ("TCP_KEEPINTVL",),
+    "keepalives_count": ("TCP_KEEPCNT",),
+    "tcp_user_timeout": ("TCP_USER_TIMEOUT",),
+}
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+async def open_connection(settings: Settings, **options: Any) -> Connection:
+    """Open a connection; `options` are asyncpg's. Raises what the driver does.
+
+    The time limit is connect_timeout, else CONNECT_TIMEOUT, and at most the option `timeout`. With
+    DATABASE_SCHEMA the connection finds that schema alone; behind PgBouncer the role must say so.
+    """
+    address = settings.database_address
+    limit = address.number("connect_timeout") or CONNECT_TIMEOUT
+    options["timeout"] = min(limit, options.get("timeout", limit))
+    options["server_settings"] = options.get("server_settings", {}) | _server_settings(settings)
+    # Always given: else PGTARGETSESSIONATTRS would count.
+    options["target_session_attrs"] = address.parameters.get("target_session_attrs", "any")
+    if "sslrootcert" in address.parameters:
+        options["ssl"] = True  # the system's authorities, and the server's name
+    return await _connect(address, address.hosts, options)
+
+
+def _server_settings(settings: Settings) -> dict[str, str]:
+    given = settings.database_address.parameters
+    found = {name: given[name] for name in ("application_name", "options") if name in given}
+    if settings.database_schema is not None and not settings.database_pgbouncer:
+        found["search_path"] = quoted(settings.database_schema)
+    return found
+
+
+async def _connect(
+    address: DatabaseAddress, hosts: tuple[Host, ...], options: Mapping[str, Any]
+) -> Connection:
+    by_socket = bool(hosts) and all(host.is_socket for host in hosts)
+    chosen = dict(options) | (_BY_SOCKET if by_socket else {})
+    if hosts:
+        chosen["host"] = [host.name for host in hosts]
+        chosen["port"] = [host.port for host in hosts]
+    # The driver itself reads user, password, database and TLS, as libpq does.
+    with nullcontext() if by_socket else naming_tls_files(address.dsn):
+        connection: Connection = await asyncpg.connect(address.dsn, **chosen)
+    if not by_socket:
+        _keep_alive(connection, address)
+    return connection
+
+
+def _keep_alive(connection: Connection, address: DatabaseAddress) -> None:
+    """Follow the parameters of TCP, which the driver has no options for."""
+    given = address.parameters
+    if not any(name in given for name in ("keepalives", *_TCP_OPTIONS)):
+        return
+    driver: Any = connection
+    tcp = driver._transport.get_extra_info("socket")
+    if given.get("keepalives", "1") == "1":
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, options in _TCP_OPTIONS.items():
+        number = next((getattr(socket, each) for each in options if hasattr(socket, each)), None)
+        # 0, and what a system does not know, leave the system's own number.
+        if (value := address.number(name)) is not None and number is not None:
+            tcp.setsockopt(socket.IPPROTO_TCP, number, value)

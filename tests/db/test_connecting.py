@@ -1,0 +1,79 @@
+"""Connections are opened as DATABASE_URL says, and by nothing else."""
+
+import socket
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+from click.testing import Result
+
+from service.db.connecting import open_connection
+from service.testing.application import make_settings
+from tests.support.command import Invoke
+from tests.support.forwarding import forwarding
+
+STRANGE = {
+    "PGHOST": "nowhere.invalid",
+    "PGPORT": "1",
+    "PGUSER": "nobody",
+    "PGDATABASE": "nothing",
+    "PGPASSFILE": "/nowhere",
+    "PGSERVICE": "nothing",
+    "PGSSLMODE": "verify-full",
+    "PGSSLROOTCERT": "/nowhere",
+    "PGSSLNEGOTIATION": "direct",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGGSSLIB": "nothing",
+}
+
+
+async def settings_of(database_url: str, query: str, *names: str, **options: Any) -> list[str]:
+    """What the server says of its settings on a connection by a URL with these parameters."""
+    settings = make_settings(database_url=f"{database_url}&{query}")
+    connection = await open_connection(settings, **options)
+    try:
+        return [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
+    finally:
+        await connection.close()
+
+
+async def test_parameters_of_the_session_reach_the_server(database_url: str) -> None:
+    query = "application_name=mine&options=-c%20jit%3Doff%20-c%20work_mem%3D5MB&connect_timeout=9"
+    names = ("application_name", "jit", "work_mem")
+    found = await settings_of(
+        database_url, query, *names, server_settings={"application_name": "service"}
+    )
+    assert found == ["mine", "off", "5MB"]
+
+
+async def test_environment_does_not_reach_the_embedded_database(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in STRANGE.items():
+        monkeypatch.setenv(name, value)
+    query = "channel_binding=prefer&gssencmode=disable"
+    assert await settings_of(database_url, query, "server_encoding") == ["UTF8"]
+
+
+async def test_keepalives_are_set_on_the_socket(database_url: str) -> None:
+    query = "keepalives_idle=31&keepalives_interval=7&keepalives_count=4&tcp_user_timeout=9000"
+    async with forwarding(database_url) as port:
+        name = urlsplit(database_url).path
+        url = f"postgresql://service@127.0.0.1:{port}{name}?{query}"
+        connection = await open_connection(make_settings(database_url=url))
+        tcp = cast(Any, connection)._transport.get_extra_info("socket")
+        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert [tcp.getsockopt(socket.IPPROTO_TCP, each) for each in options] == [31, 7, 4]
+        assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 9000
+        await connection.close()
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "migrate", "run"])
+def test_every_command_refuses_a_parameter_at_its_start(invoke: Invoke, command: str) -> None:
+    result: Result = invoke(
+        command, database_url="postgresql://u:hunter2@h/d?channel_binding=require"
+    )
+    assert result.exit_code == 1
+    assert "DATABASE_URL: channel_binding takes disable, prefer" in result.stderr
+    assert "hunter2" not in result.output
