@@ -132,7 +132,7 @@ async def run_with_own_engine() -> None:
     """Run for the `alembic` command, which has no connection yet."""
     with database_target(load_settings()) as target:
         refuse_pgbouncer(target.settings)
-        engine = create_engine(target.settings, statement_timeout=False)
+        engine = create_engine(target.settings, migrating=True)
         try:
             async with engine.connect() as connection:
                 await connection.run_sync(run_migrations)

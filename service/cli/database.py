@@ -20,7 +20,7 @@ from service.db.cluster import Adoption, adopt
 from service.db.connecting import Connection, open_connection
 from service.db.engine import create_engine
 from service.db.errors import DRIVER_ERRORS
-from service.db.failures import tls_fault
+from service.db.failures import HostsUnavailable, failure_reason, tls_fault
 from service.db.own_schema import ADVICE
 from service.errors import Unavailable
 from service.observability.logging import configure_logging
@@ -28,8 +28,8 @@ from service.settings import Settings, load_settings
 
 RETRY_PAUSE: Final = 1.0  # seconds
 CLOSE_TIMEOUT: Final = 1.0  # seconds
-# It has not started yet, its name is not known yet, or it is starting.
-_MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError)
+# It has not started yet, its name is not known yet, it is starting, or it is no primary yet.
+_MAY_COME: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 # What SQLSTATE says of a table, and of a type, that exists already.
 _DUPLICATES: Final = ("42P07", "42710")
 
@@ -110,7 +110,7 @@ async def upgrade(settings: Settings, wait: float = 0, *, contract: bool = True)
     refuse_pgbouncer(settings)
     # Two connections: one watches what the other waits for.
     settings = settings.model_copy(update={"database_pool_size": 2})
-    engine = create_engine(settings, statement_timeout=False)
+    engine = create_engine(settings, migrating=True)
     try:
         await _connect(engine, settings, wait)
         steps, left = await _migrate(engine, contract)
@@ -162,11 +162,17 @@ async def _connect(engine: AsyncEngine, settings: Settings, wait: float) -> None
                 return
         except Unavailable as error:
             remaining = deadline - monotonic()
-            may_come = isinstance(error.__cause__, _MAY_COME) and not tls_fault(error.__cause__)
-            if remaining <= 0 or not may_come:
+            if remaining <= 0 or not _may_come(error.__cause__):
                 raise
-            logger.info("waiting for the database at %s", settings.database_address)
+            address, reason = settings.database_address, failure_reason(error)
+            logger.info("waiting for the database at %s (%s)", address, reason)
             await asyncio.sleep(min(RETRY_PAUSE, remaining))
+
+
+def _may_come(error: BaseException | None) -> bool:
+    if isinstance(error, HostsUnavailable):
+        return any(_may_come(each) for each in error.failures.values())
+    return isinstance(error, _MAY_COME) and not tls_fault(error)
 
 
 def echo_upgrade(upgraded: Upgrade) -> None:

@@ -3,7 +3,7 @@
 import asyncpg
 import click
 
-from service.db.failures import tls_fault
+from service.db.failures import HostsUnavailable, failure_reason, tls_fault
 from service.settings import Settings
 
 
@@ -16,6 +16,10 @@ def connection_failure(settings: Settings, error: BaseException | None) -> click
             "(sslmode, sslrootcert, sslcert, sslkey)."
         )
     match error:
+        case HostsUnavailable():
+            problem = f"No host of DATABASE_URL can be used: {failure_reason(error)}."
+        case asyncpg.TargetServerAttributeNotMatched():
+            problem = f"The database at {address} takes no writes: it is a standby or read-only."
         case asyncpg.InvalidPasswordError():
             problem = f"The database at {address} refuses the user or the password of DATABASE_URL."
         case asyncpg.InvalidCatalogNameError():

@@ -3,11 +3,12 @@
 import socket
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 
 from service.db.failures import naming_tls_files
+from service.db.hosts import Connection, connect_to_first
 from service.db.own_schema import quoted
 from service.settings import Settings
 from service.settings.database_url import DatabaseAddress, Host
@@ -23,13 +24,16 @@ _TCP_OPTIONS: Final = {
     "tcp_user_timeout": ("TCP_USER_TIMEOUT",),
 }
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+__all__ = ["Connection", "open_connection"]
 
 
-async def open_connection(settings: Settings, **options: Any) -> Connection:
-    """Open a connection; `options` are asyncpg's. Raises what the driver does.
+async def open_connection(
+    settings: Settings, *, read_write: bool = False, **options: Any
+) -> Connection:
+    """Open a connection; `options` are asyncpg's. Raises what the driver does, or HostsUnavailable.
 
-    The time limit is connect_timeout, else CONNECT_TIMEOUT, and at most the option `timeout`. With
+    Of several hosts, and with `read_write`, a server is wanted that takes writes. The time limit
+    of each host is connect_timeout, else CONNECT_TIMEOUT, and at most the option `timeout`. With
     DATABASE_SCHEMA the connection finds that schema alone; behind PgBouncer the role must say so.
     """
     address = settings.database_address
@@ -37,10 +41,17 @@ async def open_connection(settings: Settings, **options: Any) -> Connection:
     options["timeout"] = min(limit, options.get("timeout", limit))
     options["server_settings"] = options.get("server_settings", {}) | _server_settings(settings)
     # Always given: else PGTARGETSESSIONATTRS would count.
-    options["target_session_attrs"] = address.parameters.get("target_session_attrs", "any")
+    options["target_session_attrs"] = _target(address, read_write=read_write)
     if "sslrootcert" in address.parameters:
         options["ssl"] = True  # the system's authorities, and the server's name
-    return await _connect(address, address.hosts, options)
+    if len(address.hosts) > 1:
+        return await connect_to_first(address.hosts, lambda host: _connect(address, host, options))
+    return await _connect(address, next(iter(address.hosts), None), options)
+
+
+def _target(address: DatabaseAddress, *, read_write: bool) -> str:
+    default = "read-write" if len(address.hosts) > 1 else "any"
+    return "read-write" if read_write else address.parameters.get("target_session_attrs", default)
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:
@@ -52,13 +63,12 @@ def _server_settings(settings: Settings) -> dict[str, str]:
 
 
 async def _connect(
-    address: DatabaseAddress, hosts: tuple[Host, ...], options: Mapping[str, Any]
+    address: DatabaseAddress, host: Host | None, options: Mapping[str, Any]
 ) -> Connection:
-    by_socket = bool(hosts) and all(host.is_socket for host in hosts)
+    by_socket = host is not None and host.is_socket
     chosen = dict(options) | (_BY_SOCKET if by_socket else {})
-    if hosts:
-        chosen["host"] = [host.name for host in hosts]
-        chosen["port"] = [host.port for host in hosts]
+    if host is not None:
+        chosen |= {"host": host.name, "port": host.port}
     # The driver itself reads user, password, database and TLS, as libpq does.
     with nullcontext() if by_socket else naming_tls_files(address.dsn):
         connection: Connection = await asyncpg.connect(address.dsn, **chosen)

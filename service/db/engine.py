@@ -24,15 +24,16 @@ def create_engine(
     settings: Settings,
     pool_class: type[pool.TrackedPool] = pool.BoundedPool,
     *,
-    statement_timeout: bool = True,
+    migrating: bool = False,
 ) -> AsyncEngine:
     """Make the engine; nothing connects before the first statement.
 
-    Migrations have no `statement_timeout`: they lift DATABASE_STATEMENT_TIMEOUT.
+    For migrations it connects to servers that take writes alone, and no statement has a time limit
+    here: they lift DATABASE_STATEMENT_TIMEOUT.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        connect_args=_adapter_options(settings, statement_timeout=statement_timeout),
+        connect_args=_adapter_options(settings, migrating=migrating),
         poolclass=pool_class,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
@@ -49,9 +50,9 @@ def create_engine(
     return engine
 
 
-def _adapter_options(settings: Settings, *, statement_timeout: bool) -> dict[str, Any]:
+def _adapter_options(settings: Settings, *, migrating: bool) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "async_creator_fn": connection_factory(settings, statement_timeout=statement_timeout)
+        "async_creator_fn": connection_factory(settings, migrating=migrating)
     }
     if settings.database_pgbouncer:
         # Another server connection may come with every transaction, so nothing is prepared for
@@ -73,12 +74,12 @@ def pin_server(
     return connection.transaction() if pgbouncer else nullcontext()
 
 
-def connection_factory(settings: Settings, *, statement_timeout: bool = True) -> Connect:
+def connection_factory(settings: Settings, *, migrating: bool = False) -> Connect:
     """Return a function that opens a connection, for the pool or beside it, or raises Unavailable.
 
-    With `statement_timeout` statements end with a TimeoutError when the server is silent.
+    Statements end with a TimeoutError when the server is silent, except while migrating.
     """
-    longest = settings.database_statement_timeout + SILENCE if statement_timeout else None
+    longest = None if migrating else settings.database_statement_timeout + SILENCE
     options: dict[str, Any] = {
         "timeout": settings.database_pool_timeout,
         "command_timeout": longest,
@@ -95,6 +96,6 @@ def connection_factory(settings: Settings, *, statement_timeout: bool = True) ->
 
     async def connect() -> Connection:
         with unavailable_on_driver_error():
-            return await open_connection(settings, **options)
+            return await open_connection(settings, read_write=migrating, **options)
 
     return connect

@@ -3,7 +3,7 @@
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 import asyncpg
 
 from service.errors import Unavailable
+from service.settings.database_url import Host
 
 # What names a file in DATABASE_URL, and in the environment (libpq's names).
 _TLS_FILES: Final = {
@@ -28,6 +29,14 @@ _DRIVER_WORDS: Final = {
 _OF_TLS: Final = re.compile(r"sslmode|sslnegotiation|TLS|SSL|root certificate")
 # Of these classes of SQLSTATE the message quotes no value of a statement.
 _QUOTABLE: Final = ("08", "25", "28", "3D", "40", "53", "55", "57")
+
+
+class HostsUnavailable(OSError):
+    """No host of several took the connection; `failures` holds the error of each."""
+
+    def __init__(self, failures: Mapping[Host, BaseException]) -> None:
+        super().__init__("no host of several took the connection")
+        self.failures = failures
 
 
 class TlsFileUnreadable(OSError):
@@ -52,6 +61,9 @@ def tls_fault(error: BaseException | None) -> str | None:
     """Return what is wrong with TLS, where that is why there is no connection; else None."""
     words = str(error)
     match error:
+        case HostsUnavailable():
+            faults = {str(host): tls_fault(each) for host, each in error.failures.items()}
+            return _listed(faults) if all(faults.values()) else None
         case ssl.SSLCertVerificationError():
             return f"the server's certificate is not trusted ({error.verify_message})"
         case ssl.SSLError():
@@ -69,10 +81,14 @@ def tls_fault(error: BaseException | None) -> str | None:
 def failure_reason(error: BaseException) -> str:
     """Return the cause of a failure for the log: its type, and words that quote no value."""
     error = _driver_error(error)
+    if isinstance(error, HostsUnavailable):
+        return _listed({str(h): failure_reason(each) for h, each in error.failures.items()})
     kind = type(error).__name__
     if fault := tls_fault(error):
         return f"{kind}: TLS fails: {fault}"
     match error:
+        case asyncpg.TargetServerAttributeNotMatched():
+            return f"{kind}: the server takes no writes"
         case asyncpg.PostgresError() if (error.sqlstate or "")[:2] in _QUOTABLE:
             return f"{kind}: {str(error).partition(chr(10))[0]}"
         case OSError() if error.strerror:
@@ -80,6 +96,10 @@ def failure_reason(error: BaseException) -> str:
         case Unavailable():  # not for what the driver raised
             return f"{kind}: {error.message}"
     return kind
+
+
+def _listed(reasons: Mapping[str, str | None]) -> str:
+    return "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -104,7 +104,7 @@ def run_databases(run: Path, loop: BackgroundLoop) -> Iterator[Databases]:
 
 
 async def _migrate(url: str) -> None:
-    engine = create_engine(make_settings(database_url=url), statement_timeout=False)
+    engine = create_engine(make_settings(database_url=url), migrating=True)
     await migrations.upgrade(engine)
     await engine.dispose()
 

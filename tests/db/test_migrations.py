@@ -126,7 +126,7 @@ async def test_upgrade_may_take_longer_than_a_request(
 ) -> None:
     """It waits for another's lock past DATABASE_STATEMENT_TIMEOUT, and as long as it takes."""
     settings = make_settings(database_url=empty_url, database_statement_timeout=0.5)
-    engine = create_engine(settings, statement_timeout=False)
+    engine = create_engine(settings, migrating=True)
     await inside.execute("SELECT pg_advisory_lock(7042001)")
     upgrade = asyncio.create_task(migrations.upgrade(engine))
     await until(lambda: inside.fetchval(RUNNERS_WAITING))

@@ -97,7 +97,7 @@ def settings(empty_url: str, tmp_path: Path, smtp: SmtpServer) -> Settings:
 @pytest.fixture
 async def migrated(settings: Settings, inside: "asyncpg.Connection") -> "asyncpg.Connection":
     """A database with the service in its schema, and nothing elsewhere."""
-    engine = create_engine(settings, statement_timeout=False)
+    engine = create_engine(settings, migrating=True)
     await alembic(engine, command.upgrade, "head")
     await engine.dispose()
     return inside
