@@ -2,22 +2,36 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import asyncpg
+import click
 import pytest
+from structlog.testing import capture_logs
 
+from service.cli.database import upgrade
+from service.db import migrations
 from service.db.connecting import open_connection
+from service.db.engine import create_engine
 from service.db.failures import HostsUnavailable, failure_reason
 from service.db.hosts import ATTEMPT_DELAY, connect_to_first
+from service.settings import Settings
 from service.settings.database_url import Host
 from service.testing.application import make_settings, running
-from tests.support.client import Client
+from service.web.server.application import Service
+from service.worker.driver import PatientDriver, open_pool
+from tests.support.client import Client, refused
 from tests.support.command import Invoke
 from tests.support.forwarding import forwarding, silence
+from tests.support.polling import until
+from tests.support.replication import replicated
 
+POST = {"title": "a", "content": "b"}
+PERSON = {"email": "ada@example.com", "password": "correct horse battery staple"}
 REFUSING = "127.0.0.1:1"
 
 
@@ -84,3 +98,121 @@ async def test_connection_that_loses_the_race_is_closed() -> None:
     await asyncio.sleep(0)
     assert sorted(each.terminated for each in made.values()) == [False, True]
     assert not winner.terminated
+
+
+async def set_read_only(db: "asyncpg.Connection", *, to: bool) -> None:
+    """Make new connections to the test's database refuse writes, as a standby's do, or not."""
+    name = await db.fetchval("SELECT current_database()")
+    change = "SET default_transaction_read_only = on" if to else "RESET ALL"
+    async with db.transaction(readonly=False):
+        await db.execute(f"ALTER DATABASE {name} {change}")
+
+
+@pytest.mark.parametrize("noticed_by", ["write", "readiness"])
+async def test_every_connection_to_a_server_that_takes_no_writes_is_dropped(
+    app: Service, client: Client, db: "asyncpg.Connection", noticed_by: str
+) -> None:
+    member = await client.sign_up()
+    await app.database.engine.dispose()
+    await set_read_only(db, to=True)
+    held = [app.database.session() for _ in range(app.settings.database_pool_size)]
+    for session in held:
+        await session.connection()
+    for session in held:
+        await session.close()
+    if noticed_by == "write":
+        refused(await member.post("/api/posts", json=POST), 503)
+    else:
+        message = refused(await client.get("/health/ready"), 503)["message"]
+        assert message.endswith("takes no writes: transactions are read-only there")
+    await set_read_only(db, to=False)
+    answers = await asyncio.gather(*(member.post("/api/posts", json=POST) for _ in held))
+    assert {answer.status for answer in answers} == {201}
+    assert (await client.get("/health/ready")).status == 200
+
+
+async def test_worker_leaves_a_server_that_takes_no_writes(
+    settings: Settings, db: "asyncpg.Connection"
+) -> None:
+    await set_read_only(db, to=True)
+    with capture_logs() as lines:
+        async with open_pool(settings) as pool:
+            driver = PatientDriver(pool, asyncio.Event())
+            task = asyncio.create_task(driver.execute("DELETE FROM pgqueuer"))
+            await until(has(lines, "database away, trying again"))
+            await set_read_only(db, to=False)
+            async with asyncio.timeout(10):
+                assert await task == "DELETE 0"
+
+
+async def test_no_primary_is_503_that_says_so(
+    database_url: str, db: "asyncpg.Connection", tmp_path: Path
+) -> None:
+    async with forwarding(database_url) as one, forwarding(database_url) as other:
+        settings = make_settings(database_url=url_of(database_url, one, other), data_dir=tmp_path)
+        await set_read_only(db, to=True)
+        async with running(settings) as app:
+            client = Client(app)
+            refused(await client.get("/api/posts"), 503)
+            message = refused(await client.get("/health/ready"), 503)["message"]
+            assert message == "Not ready: no server of DATABASE_URL takes writes"
+            await set_read_only(db, to=False)
+            assert (await client.get("/health/ready")).status == 200
+            assert (await client.get("/api/posts")).status == 200
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+async def test_migrate_waits_for_a_primary(
+    database_url: str, db: "asyncpg.Connection", caplog: pytest.LogCaptureFixture, hosts: int
+) -> None:
+    async with forwarding(database_url) as port:
+        settings = make_settings(database_url=url_of(database_url, *[port] * hosts))
+        await set_read_only(db, to=True)
+        with pytest.raises(click.ClickException, match="takes no writes"):
+            await upgrade(settings)
+        caplog.set_level("INFO")
+        task = asyncio.create_task(upgrade(settings, wait=30))
+        await until(said(caplog, "waiting for the database"))
+        await set_read_only(db, to=False)
+        assert (await task).steps == []
+
+
+def has(lines: list[Any], event: str) -> Callable[[], Any]:
+    async def found() -> bool:
+        return any(line["event"] == event for line in lines)
+
+    return found
+
+
+def said(caplog: pytest.LogCaptureFixture, words: str) -> Callable[[], Any]:
+    async def found() -> bool:
+        return words in caplog.text
+
+    return found
+
+
+async def migrate(url: str) -> None:
+    """Bring the database to head."""
+    engine = create_engine(make_settings(database_url=url), migrating=True)
+    await migrations.upgrade(engine)
+    await engine.dispose()
+
+
+async def test_standby_serves_reads_and_once_promoted_everything(tmp_path: Path) -> None:
+    with replicated() as (primary, standby):
+        await migrate(primary.url)
+        async with running(make_settings(database_url=standby.url, data_dir=tmp_path)) as app:
+            client = Client(app)
+            await until(lambda: answers(client, "/api/posts"))
+            message = refused(await client.get("/health/ready"), 503)["message"]
+            assert message.endswith("the database takes no writes: its server is a standby")
+            refused(await client.post("/auth/register", json=PERSON), 503)
+            primary.stop("immediate")
+            await asyncio.to_thread(standby.promote)
+            assert (await client.post("/auth/register", json=PERSON)).status == 201
+            assert (await client.get("/health/ready")).status == 200
+
+
+async def answers(client: Client, path: str) -> bool:
+    """Whether a path answers with 200; the standby follows the primary a moment later."""
+    return (await client.get(path)).status == 200

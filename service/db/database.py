@@ -23,6 +23,7 @@ from service.db.errors import DRIVER_ERRORS, ends_connection, to_unavailable
 from service.db.failures import failure_reason
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.read_session import ReadSession
+from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
 from service.observability import tracing
 from service.observability.metrics import Metrics
@@ -111,6 +112,8 @@ class Database:
             unavailable = to_unavailable(error)
             if unavailable is None:
                 raise
+            if isinstance(error, TimeoutError):
+                self._pool.drop()  # the other connections are to the same silent server
             if ends_connection(error):
                 pooled.invalidate(error)
             log.warning("database unavailable", reason=failure_reason(error))
@@ -119,9 +122,13 @@ class Database:
             pooled.close()
         return rows
 
+    @property
+    def _pool(self) -> pool.BoundedPool:
+        return cast(pool.BoundedPool, self.engine.pool)
+
     def usage(self) -> pool.PoolUsage:
         """Return how much of the pool is in use, batched lookups included."""
-        used = cast(pool.BoundedPool, self.engine.pool).usage()
+        used = self._pool.usage()
         return used._replace(waiting=used.waiting + self._loader.queued)
 
     def register_metrics(self, metrics: Metrics) -> None:
@@ -135,6 +142,17 @@ class Database:
 
     def _usage_of(self, part: str) -> float:
         return float(getattr(self.usage(), part))
+
+    async def find_problem(self, connection: AsyncConnection) -> str | None:
+        """Return why the database that a connection leads to cannot be used, or None.
+
+        From a server that takes no writes every connection is left: the next may find a primary.
+        """
+        if problem := await connection.run_sync(read_only_problem):
+            self._pool.drop()
+            cast(pool.TrackedPool, self._beside.pool).drop()
+            return problem
+        return await connection.run_sync(schema_mismatch)
 
     async def probe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.

@@ -18,7 +18,8 @@ DRIVER_ERRORS: Final = (*CONNECTION_LOST, asyncpg.PostgresError, asyncpg.Interfa
 
 # SQLSTATE classes and codes that pass by themselves: the caller may try again.
 _TRANSIENT_CLASSES: Final = ("08", "53", "57")  # connection, resources, operator (also timeouts)
-_TRANSIENT_CODES: Final = frozenset({"25006", "40001", "40P01", "55P03"})
+_READ_ONLY: Final = "25006"
+_TRANSIENT_CODES: Final = frozenset({_READ_ONLY, "40001", "40P01", "55P03"})
 # With these the server ends the connection.
 _CONNECTION: Final = "08"
 _ENDS_CONNECTION: Final = frozenset({"57P01", "57P02", "57P03"})
@@ -55,6 +56,11 @@ def ends_connection(error: BaseException) -> bool:
     """Whether a driver's error means that its connection is of no more use."""
     state = _sqlstate(error)
     return not state or state[:2] == _CONNECTION or state in _ENDS_CONNECTION
+
+
+def is_read_only(error: BaseException) -> bool:
+    """Whether a server refused a write because it takes none: it is, or became, a standby."""
+    return _sqlstate(error) == _READ_ONLY
 
 
 @contextmanager

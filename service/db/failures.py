@@ -98,6 +98,14 @@ def failure_reason(error: BaseException) -> str:
     return kind
 
 
+def takes_no_writes(error: BaseException) -> bool:
+    """Whether a server answered, and there is no connection because it takes no writes."""
+    error = _driver_error(error)
+    if isinstance(error, HostsUnavailable):
+        return any(takes_no_writes(each) for each in error.failures.values())
+    return isinstance(error, asyncpg.TargetServerAttributeNotMatched)
+
+
 def _listed(reasons: Mapping[str, str | None]) -> str:
     return "; ".join(f"{host}: {reason}" for host, reason in reasons.items())
 

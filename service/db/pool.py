@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import await_only
 
-from service.db.errors import DatabaseUnavailable
+from service.db.errors import DatabaseUnavailable, is_read_only
 from service.db.semaphore import FairSemaphore
 from service.errors import Unavailable
 
@@ -88,6 +88,11 @@ class TrackedPool(AsyncAdaptedQueuePool):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.semaphore = FairSemaphore(self.size())
+        self.generation = 0
+
+    def drop(self) -> None:
+        """Leave every connection made so far: none is used again."""
+        self.generation += 1
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises TimeoutError after the pool's timeout."""
@@ -135,18 +140,27 @@ class BoundedPool(TrackedPool):
 
 
 def listen(engine: AsyncEngine) -> None:
-    """Count what requests give back, and leave connections that no longer answer."""
-    event.listen(engine.sync_engine, "checkout", _on_checkout)
+    """Count what requests give back, and leave connections that are of no more use."""
+
+    def generation() -> int:
+        return cast(TrackedPool, engine.pool).generation
+
+    def on_connect(_driver: Any, record: ConnectionPoolEntry) -> None:
+        record.info["generation"] = generation()
+
+    def on_checkout(
+        driver: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
+    ) -> None:
+        # The server was restarted meanwhile, or left: the pool then opens another one instead.
+        if driver.driver_connection.is_closed() or record.info["generation"] != generation():
+            raise DisconnectionError
+
+    event.listen(engine.sync_engine, "connect", on_connect)
+    event.listen(engine.sync_engine, "checkout", on_checkout)
     event.listen(engine.sync_engine, "checkin", _on_release)
     # What happens to a connection that the collector finds: somebody forgot to give it back.
     event.listen(engine.sync_engine, "detach", _on_release)
     event.listen(engine.sync_engine, "handle_error", _on_error)
-
-
-def _on_checkout(driver: Any, _record: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
-    # The server was restarted meanwhile: the pool then opens another connection instead.
-    if driver.driver_connection.is_closed():
-        raise DisconnectionError
 
 
 def _on_release(_driver: Any, record: ConnectionPoolEntry) -> None:
@@ -158,10 +172,14 @@ def _on_release(_driver: Any, record: ConnectionPoolEntry) -> None:
 
 
 def _on_error(context: ExceptionContext) -> Unavailable | None:
-    """Leave a server that is silent (not one that is slow: that one answers with an error).
+    """Leave a server, with every connection to it, that takes no writes or is silent.
 
-    The driver would ask it to cancel the statement, and wait for that as long again.
+    One that is slow is kept: it answers with an error. The driver would ask a silent one to cancel
+    the statement, and wait for that as long again.
     """
+    if is_read_only(context.original_exception):
+        context.is_disconnect = True
+        return None
     if not isinstance(context.original_exception, TimeoutError) or context.connection is None:
         return None
     driver = context.connection.connection.driver_connection

@@ -1,4 +1,4 @@
-"""Whether the database's encoding and schema are the ones that this code needs.
+"""Whether the database's server, encoding and schema are the ones that this code needs.
 
 Without Alembic, which only migrating needs: 10 MB of memory for every process that serves.
 """
@@ -20,6 +20,9 @@ _ENCODING: Final = text("SELECT current_setting('server_encoding')")
 _CURRENT_SCHEMA: Final = text("SELECT current_schema()")
 # The option of an engine's connections that holds DATABASE_SCHEMA.
 SCHEMA_OPTION: Final = "service_schema"
+_READ_ONLY: Final = text(
+    "SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS set"
+)
 _REVISIONS: Final = text("SELECT version_num FROM alembic_version")
 # The kind of a migration for before the roll-out, and of one for after; its file has this line.
 EXPAND: Final = "expand"
@@ -78,6 +81,14 @@ def _search_path_mismatch(connection: Connection) -> str | None:
         f"statements go to the schema {current}, and DATABASE_SCHEMA is another: behind PgBouncer "
         "the role's search_path must name it"
     )
+
+
+def read_only_problem(connection: Connection) -> str | None:
+    """Return why the database takes no writes at present, or None."""
+    found = connection.execute(_READ_ONLY).one()
+    if found.standby:
+        return "the database takes no writes: its server is a standby"
+    return "the database takes no writes: transactions are read-only there" if found.set else None
 
 
 def encoding_mismatch(connection: Connection) -> str | None:

@@ -4,11 +4,10 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 from quart import Blueprint, Response
-from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.db.cluster import cluster_mismatch
-from service.db.schema_version import schema_mismatch
+from service.db.failures import takes_no_writes
 from service.errors import Unavailable
 from service.web.openapi import answers, example
 from service.web.ratelimit import unlimited
@@ -40,8 +39,8 @@ async def read_liveness() -> Response:
 async def read_readiness() -> Response:
     """Check that requests can be served.
 
-    Ready means that the database answers, its schema is current, its events belong to this
-    database cluster, and no shutdown has begun.
+    Ready means that the database answers and takes writes, its schema is current, its events belong
+    to this database cluster, and no shutdown has begun.
     """
     shutdown = request_state().app.shutdown_state
     shutdown.note_readiness_check()
@@ -54,13 +53,15 @@ async def read_readiness() -> Response:
 
 
 async def _database_problem() -> str | None:
-    def find_mismatch(connection: Connection) -> str | None:
-        return schema_mismatch(connection) or cluster_mismatch(connection)
+    database = request_state().app.database
 
-    async def compare(connection: AsyncConnection) -> str | None:
-        return await connection.run_sync(find_mismatch)
+    async def find_problem(connection: AsyncConnection) -> str | None:
+        found = await database.find_problem(connection)
+        return found or await connection.run_sync(cluster_mismatch)
 
     try:
-        return await request_state().app.database.probe(compare)
-    except Unavailable:
+        return await database.probe(find_problem)
+    except Unavailable as error:
+        if takes_no_writes(error):
+            return "no server of DATABASE_URL takes writes"
         return "the database does not answer"

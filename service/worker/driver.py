@@ -13,7 +13,7 @@ from pgqueuer.ports.driver import NotifyCallback
 
 from service.db.connecting import open_connection
 from service.db.engine import pin_server
-from service.db.errors import DRIVER_ERRORS, raise_if_cancelled, to_unavailable
+from service.db.errors import DRIVER_ERRORS, is_read_only, raise_if_cancelled, to_unavailable
 from service.db.failures import failure_reason
 from service.settings import Settings
 
@@ -75,6 +75,8 @@ class PatientDriver(AsyncpgPoolDriver):
                 if self._stop.is_set() or to_unavailable(error) is None:
                     raise
                 raise_if_cancelled()
+                if is_read_only(error):
+                    await self._pool.expire_connections()  # the next may lead to the primary
                 reason = failure_reason(error)
                 log.warning("database away, trying again", reason=reason, wait=wait)
             await pause(self._stop, wait)

@@ -22,7 +22,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.db.database import Database
 from service.db.errors import DRIVER_ERRORS
 from service.db.failures import failure_reason
-from service.db.schema_version import schema_mismatch
 from service.errors import Unavailable
 from service.jobs import failed, queue
 from service.jobs.context import Handler, JobContext
@@ -95,11 +94,11 @@ async def run_worker(
 
 
 async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
-    """Wait for the schema to be at head; False when stopped before that."""
+    """Wait for a server that takes writes, with the schema at head; False when stopped before."""
     while not stop.is_set():
         async with database.read_session() as session:
             connection = await session.connection()
-            problem = await connection.run_sync(schema_mismatch)
+            problem = await database.find_problem(connection)
         if problem is None:
             return True
         log.warning("worker waits", reason=problem)

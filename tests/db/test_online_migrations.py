@@ -32,7 +32,7 @@ BUILDING = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = c
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database at this code's head."""
-    made = create_engine(make_settings(database_url=database_url), statement_timeout=False)
+    made = create_engine(make_settings(database_url=database_url), migrating=True)
     yield made
     await made.dispose()
 
