@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -28,10 +29,13 @@ from tests.support.client import Client, refused
 from tests.support.command import Invoke
 from tests.support.forwarding import forwarding, silence
 from tests.support.polling import until
-from tests.support.replication import replicated
+from tests.support.processes import Connection, service_process
+from tests.support.replication import replicated, url_to
 
 POST = {"title": "a", "content": "b"}
 PERSON = {"email": "ada@example.com", "password": "correct horse battery staple"}
+# Seconds. A silent server is left after its statement's time and SILENCE (1 s each here).
+RECOVERY = 6
 REFUSING = "127.0.0.1:1"
 
 
@@ -216,3 +220,42 @@ async def test_standby_serves_reads_and_once_promoted_everything(tmp_path: Path)
 async def answers(client: Client, path: str) -> bool:
     """Whether a path answers with 200; the standby follows the primary a moment later."""
     return (await client.get(path)).status == 200
+
+
+@pytest.mark.proof
+async def test_service_follows_the_primary_through_a_freeze_and_a_switchover(
+    tmp_path: Path,
+) -> None:
+    with replicated() as (first, second):
+        await migrate(first.url)
+        url = url_to(first, second, query="connect_timeout=1")
+        options = {"database_statement_timeout": 1, "database_pool_timeout": 1}
+        async with service_process(url, tmp_path, **options) as service:
+            service.may_fail = True  # a commit on a connection that was cut off is logged in full
+            async with Connection(service.port) as client:
+                await client.sign_up("ada")
+                token = client.token
+            first.signal(signal.SIGSTOP)
+            await asyncio.to_thread(second.promote)
+            assert await seconds_until_written(service.port, token) < RECOVERY
+            assert await service.answers("/health/ready")
+            first.signal(signal.SIGKILL)
+            await asyncio.to_thread(first.rebuild, second)
+            second.stop()
+            await asyncio.to_thread(first.promote)
+            assert await seconds_until_written(service.port, token) < RECOVERY
+            assert await service.answers("/health/ready")
+
+
+async def seconds_until_written(port: int, token: str) -> float:
+    """The seconds until a post is made; every answer before is a 503."""
+    start = monotonic()
+    while True:
+        async with Connection(port) as client:
+            client.token = token
+            answer = await client.request("POST", "/api/posts", POST)
+        if answer.status == 201:
+            return monotonic() - start
+        assert answer.status == 503
+        assert monotonic() - start < 30
+        await asyncio.sleep(0.05)
