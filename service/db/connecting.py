@@ -1,6 +1,5 @@
 """Opening connections to the database of DATABASE_URL: the one way for the whole service."""
 
-import socket
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, Final
@@ -16,13 +15,6 @@ from service.settings.database_url import DatabaseAddress, Host
 CONNECT_TIMEOUT: Final = 5  # seconds, unless connect_timeout says another time
 # Through a socket on this machine there is no TLS, whatever PGSSLMODE and its like ask for.
 _BY_SOCKET: Final[dict[str, Any]] = {"ssl": False, "direct_tls": False, "gsslib": "gssapi"}
-# libpq's parameters of TCP, as the system knows them; macOS has another name for the first.
-_TCP_OPTIONS: Final = {
-    "keepalives_idle": ("TCP_KEEPIDLE", "TCP_KEEPALIVE"),
-    "keepalives_interval": ("TCP_KEEPINTVL",),
-    "keepalives_count": ("TCP_KEEPCNT",),
-    "tcp_user_timeout": ("TCP_USER_TIMEOUT",),
-}
 
 __all__ = ["Connection", "open_connection"]
 
@@ -72,22 +64,4 @@ async def _connect(
     # The driver itself reads user, password, database and TLS, as libpq does.
     with nullcontext() if by_socket else naming_tls_files(address.dsn):
         connection: Connection = await asyncpg.connect(address.dsn, **chosen)
-    if not by_socket:
-        _keep_alive(connection, address)
-    return connection
-
-
-def _keep_alive(connection: Connection, address: DatabaseAddress) -> None:
-    """Follow the parameters of TCP, which the driver has no options for."""
-    given = address.parameters
-    if not any(name in given for name in ("keepalives", *_TCP_OPTIONS)):
-        return
-    driver: Any = connection
-    tcp = driver._transport.get_extra_info("socket")
-    if given.get("keepalives", "1") == "1":
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, options in _TCP_OPTIONS.items():
-        number = next((getattr(socket, each) for each in options if hasattr(socket, each)), None)
-        # 0, and what a system does not know, leave the system's own number.
-        if (value := address.number(name)) is not None and number is not None:
-            tcp.setsockopt(socket.IPPROTO_TCP, number, value)
+        return connection

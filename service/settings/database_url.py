@@ -23,9 +23,11 @@ _BY_DRIVER: Final = frozenset(
     | {"ssl_min_protocol_version", "ssl_max_protocol_version"}
 )
 _TEXTS: Final = frozenset({"application_name", "options"})
-_NUMBERS: Final = frozenset(
-    {"connect_timeout", "tcp_user_timeout"}
-    | {"keepalives_idle", "keepalives_interval", "keepalives_count"}
+_NUMBERS: Final = frozenset({"connect_timeout"})
+# The driver has no option for these.
+_OF_THE_SYSTEM: Final = frozenset(
+    {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
+    | {"tcp_user_timeout"}
 )
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
@@ -34,7 +36,6 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     # The driver does neither; to prefer what it does not do is to go without.
     "channel_binding": ("disable", "prefer"),
     "gssencmode": ("disable", "prefer"),
-    "keepalives": ("0", "1"),
     "target_session_attrs": ("any", "primary", "read-write"),
 }
 _WHY: Final[Mapping[str, str]] = {
@@ -155,9 +156,13 @@ def _check(name: str, value: str) -> None:
             why = f" ({_WHY[name]})" if name in _WHY else ""
             raise ValueError(f"{name} takes {', '.join(choices)}{why}")
     elif name in _NUMBERS:
-        # The system takes these numbers as 32 bits.
         if not re.fullmatch(r"[0-9]{1,9}", value):
             raise ValueError(f"{name} takes a whole number of at least 0")
+    elif name in _OF_THE_SYSTEM:
+        raise ValueError(
+            f"{name} is the operating system's to set (on Linux net.ipv4.tcp_keepalive_time, "
+            "_intvl and _probes, net.ipv4.tcp_retries2)"
+        )
     elif advice := _ADVICE.get(name):
         raise ValueError(f"there is no parameter {name}: set {advice}")
     elif name not in _BY_DRIVER | _TEXTS:

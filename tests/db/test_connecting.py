@@ -1,8 +1,6 @@
 """Connections are opened as DATABASE_URL says, and by nothing else."""
 
-import socket
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -10,7 +8,6 @@ from click.testing import Result
 from service.db.connecting import open_connection
 from service.testing.application import make_settings
 from tests.support.command import Invoke
-from tests.support.forwarding import forwarding
 
 STRANGE = {
     "PGHOST": "nowhere.invalid",
@@ -53,20 +50,6 @@ async def test_environment_does_not_reach_the_embedded_database(
         monkeypatch.setenv(name, value)
     query = "channel_binding=prefer&gssencmode=disable"
     assert await settings_of(database_url, query, "server_encoding") == ["UTF8"]
-
-
-async def test_keepalives_are_set_on_the_socket(database_url: str) -> None:
-    query = "keepalives_idle=31&keepalives_interval=7&keepalives_count=4&tcp_user_timeout=9000"
-    async with forwarding(database_url) as port:
-        name = urlsplit(database_url).path
-        url = f"postgresql://service@127.0.0.1:{port}{name}?{query}"
-        connection = await open_connection(make_settings(database_url=url))
-        tcp = cast(Any, connection)._transport.get_extra_info("socket")
-        assert tcp.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-        assert [tcp.getsockopt(socket.IPPROTO_TCP, each) for each in options] == [31, 7, 4]
-        assert tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 9000
-        await connection.close()
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "run"])

@@ -3,14 +3,14 @@
 They do not know a newer revision by themselves, and are ready on it only when it is recorded here.
 alembic/env.py writes the table.
 
-Revision ID: 0014
+Revision ID: 0013
 Revises: 0012
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014"
+revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None
