@@ -23,10 +23,12 @@ RUNNING = {
     "LimitNOFILE",
     "LogRateLimitIntervalSec",
     "MemoryMax",
+    "NotifyAccess",
     "Restart",
     "RestartSec",
     "TimeoutStopSec",
     "Type",
+    "WatchdogSec",
     "WorkingDirectory",
 }
 YES = {
@@ -96,6 +98,17 @@ def test_process_is_killed_only_after_its_own_end() -> None:
 def test_worker_is_killed_only_after_a_mail_may_have_ended() -> None:
     stop = seconds(read_unit(WORKER)["TimeoutStopSec"][0])
     assert stop == seconds(compose_value("worker", "stop_grace_period"))
+
+
+def test_watchdog_of_the_worker_outlasts_its_stop() -> None:
+    unit = read_unit(WORKER)
+    assert unit["NotifyAccess"] == ["main"]
+    assert seconds(unit["WatchdogSec"][0]) > seconds(unit["TimeoutStopSec"][0])
+
+
+def test_container_of_the_worker_is_checked_by_its_heartbeat_file() -> None:
+    file = compose_value("worker", "  WORKER_HEARTBEAT_FILE")
+    assert f'test: [CMD-SHELL, "find {file} -mmin -1 | grep -q ."]' in COMPOSE
 
 
 @both

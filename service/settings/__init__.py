@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     smtp_tls: Literal["verify", "opportunistic", "off"] = "verify"
     mail_from: MailFrom = "service@localhost"
     public_url: PublicUrl | None = None
+    worker_heartbeat_file: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
     otel_exporter_otlp_endpoint: str | None = None

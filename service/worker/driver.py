@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -13,14 +13,15 @@ from pgqueuer.ports.driver import NotifyCallback
 
 from service.db.connecting import open_connection
 from service.db.engine import pin_server
-from service.db.errors import DRIVER_ERRORS, is_read_only, raise_if_cancelled, to_unavailable
+from service.db.errors import DRIVER_ERRORS, raise_if_cancelled, to_unavailable
 from service.db.failures import failure_reason
 from service.settings import Settings
+from service.worker.listener import LAST_RETRY, Listener, pause
+from service.worker.liveness import Heartbeat
 
-# One connection listens; the others fetch jobs, beat and record, one statement at a time.
-POOL_SIZE: Final = 3
+# They fetch jobs, beat and record, one statement at a time; the listener's own is beside them.
+POOL_SIZE: Final = 2
 CLOSE_TIMEOUT: Final = 5  # seconds
-LONGEST_WAIT: Final = 5.0  # seconds between two tries
 
 log: Final = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -37,15 +38,26 @@ class PatientDriver(AsyncpgPoolDriver):
     """
 
     def __init__(
-        self, pool: "asyncpg.Pool[Any]", stop: asyncio.Event, *, pgbouncer: bool = False
+        self,
+        pool: "asyncpg.Pool[Any]",
+        stop: asyncio.Event,
+        listener: Listener | None = None,
+        heartbeat: Heartbeat | None = None,
+        *,
+        pgbouncer: bool = False,
     ) -> None:
         super().__init__(pool)
         self._stop = stop
+        self._listener = listener
+        self._heartbeat = heartbeat or Heartbeat(None)
         self._pgbouncer = pgbouncer
+        self._in_use: set[PoolConnectionProxy[Any]] = set()
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         """Run a statement and read its rows."""
         rows = await self._persist(lambda connection: connection.fetch(query, *args))
+        # The loop that looks for jobs comes past here, and no other one does while it hangs.
+        self._heartbeat.beat()
         return [dict(row) for row in rows]
 
     async def execute(self, query: str, *args: object) -> str:
@@ -54,17 +66,31 @@ class PatientDriver(AsyncpgPoolDriver):
 
     async def notify(self, channel: str, payload: str) -> None:
         """Send a notification, once only: pgqueuer checks its listener with it."""
+        # The check begins before pgqueuer listens, and a notification that comes first is lost.
+        if self._listener is not None:
+            await self._listener.listening.wait()
         query = "SELECT pg_notify($1, $2)"
         await self._once(lambda connection: connection.execute(query, channel, payload))
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
-        """Listen to a channel."""
-        if not self._pgbouncer:
-            await super().add_listener(channel, callback)
+        """Listen to a channel from soon on, also on the connections that follow a lost one."""
+        if self._listener is not None:
+            self._listener.start(channel, callback, self._on_connection_lost)
+
+    async def _on_connection_lost(self, *, silent: bool) -> None:
+        """Replace every connection once it is free; those to a silent server are cut at once."""
+        await self._pool.expire_connections()
+        if silent:
+            for connection in self._in_use:
+                connection.terminate()
 
     async def _once(self, call: Call[T]) -> T:
         async with self._pool.acquire() as connection, pin_server(connection, self._pgbouncer):
-            return await call(connection)
+            self._in_use.add(connection)
+            try:
+                return await call(connection)
+            finally:
+                self._in_use.discard(connection)
 
     async def _persist(self, call: Call[T]) -> T:
         wait = 0.1
@@ -75,19 +101,31 @@ class PatientDriver(AsyncpgPoolDriver):
                 if self._stop.is_set() or to_unavailable(error) is None:
                     raise
                 raise_if_cancelled()
-                if is_read_only(error):
-                    await self._pool.expire_connections()  # the next may lead to the primary
-                reason = failure_reason(error)
-                log.warning("database away, trying again", reason=reason, wait=wait)
+                if wait < LAST_RETRY:  # from then on it is tried each second, without a word
+                    reason = failure_reason(error)
+                    log.warning("database away, trying again", reason=reason, wait=wait)
+            # Another server may take the writes now that this one refuses.
+            await self._pool.expire_connections()
+            self._heartbeat.beat()
             await pause(self._stop, wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+            wait = min(wait * 2, LAST_RETRY)
 
 
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait, but no longer than until `stop` is set."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
+@asynccontextmanager
+async def open_driver(
+    settings: Settings, stop: asyncio.Event, heartbeat: Heartbeat
+) -> AsyncIterator[PatientDriver]:
+    """Open a worker's connections, and close them at the end."""
+    pgbouncer = settings.database_pgbouncer
+    async with open_pool(settings) as pool:
+        if pgbouncer:
+            yield PatientDriver(pool, stop, heartbeat=heartbeat, pgbouncer=True)
+            return
+        listener = Listener(settings)
+        try:
+            yield PatientDriver(pool, stop, listener, heartbeat)
+        finally:
+            await listener.close()
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 from pgqueuer.core.applications import PgQueuer
-from pgqueuer.domain.errors import FailingListenerError, RetryRequested
+from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, Schedule
 from pgqueuer.domain.types import Channel
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,10 +29,13 @@ from service.mail import Undeliverable, make_mailer, refuse_unusable_sender
 from service.observability import propagation
 from service.settings import Settings
 from service.worker.cleanup import CLEANUP_TIMES, clean_up
-from service.worker.driver import LONGEST_WAIT, PatientDriver, open_pool, pause
+from service.worker.driver import PatientDriver, open_driver
 from service.worker.handlers import HANDLERS
+from service.worker.listener import LAST_RETRY, pause
+from service.worker.liveness import Heartbeat
 
 BATCH: Final = 5
+SCHEMA_WAIT: Final = 5.0  # seconds between two looks at a schema that is not at head
 CONCURRENCY: Final = 10  # jobs at a time in one worker; pgqueuer wants at least two batches
 
 DATABASE_ERRORS: Final = (*DRIVER_ERRORS, SQLAlchemyError, Unavailable)
@@ -70,30 +73,30 @@ async def run_worker(
     """Do jobs until `stop` is set, then finish those in hand; when cancelled, put them back.
 
     What ends a run early (the database restarts, its schema is behind) is logged, and the worker
-    starts again. Raises SettingsError where mails cannot be sent as the settings say.
+    starts again. Raises SettingsError where mails cannot be sent as the settings say, or where
+    WORKER_HEARTBEAT_FILE cannot be written.
     """
+    heartbeat = Heartbeat(settings.worker_heartbeat_file)
     await refuse_unusable_sender(settings)
     database = Database(settings)
     context = JobContext(settings, database, make_mailer(settings))
-    wait = 1.0
     try:
         while not stop.is_set():
+            heartbeat.beat()
             try:
-                if await _schema_is_ready(database, stop):
-                    await _WorkerRun(context, timing or WorkerTiming()).work(stop)
-                wait = 1.0
+                if await _schema_is_ready(database, stop, heartbeat):
+                    await _WorkerRun(context, timing or WorkerTiming(), heartbeat).work(stop)
                 continue
-            except (FailingListenerError, *DATABASE_ERRORS) as error:
+            except DATABASE_ERRORS as error:
                 if stop.is_set():
                     break
                 log.warning("database away, worker starts again", reason=failure_reason(error))
-            await pause(stop, wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+            await pause(stop, LAST_RETRY)
     finally:
         await database.close()
 
 
-async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
+async def _schema_is_ready(database: Database, stop: asyncio.Event, heartbeat: Heartbeat) -> bool:
     """Wait for a server that takes writes, with the schema at head; False when stopped before."""
     while not stop.is_set():
         async with database.read_session() as session:
@@ -102,25 +105,25 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event) -> bool:
         if problem is None:
             return True
         log.warning("worker waits", reason=problem)
-        await pause(stop, LONGEST_WAIT)
+        heartbeat.beat()
+        await pause(stop, SCHEMA_WAIT)
     return False
 
 
 class _WorkerRun:
     """One run of pgqueuer, from a database that answers to its loss or the worker's end."""
 
-    def __init__(self, context: JobContext, timing: WorkerTiming) -> None:
+    def __init__(self, context: JobContext, timing: WorkerTiming, heartbeat: Heartbeat) -> None:
         self._context = context
         self._timing = timing
+        self._heartbeat = heartbeat
         self._in_hand: set[asyncio.Task[Any]] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
         """Do jobs until `stop` is set. Raises what ended the run before."""
-        settings = self._context.settings
-        async with open_pool(settings) as pool:
-            driver = PatientDriver(pool, stop, pgbouncer=settings.database_pgbouncer)
+        async with open_driver(self._context.settings, stop, self._heartbeat) as driver:
             application = self._application(driver)
-            # An event of its own: pgqueuer also ends a run when its listener fails.
+            # An event of its own: pgqueuer also sets it, when a run fails.
             stopping = asyncio.create_task(_pass_on(stop, application.shutdown))
             running = asyncio.create_task(self._run(application))
             log.info("worker ready")
@@ -153,8 +156,8 @@ class _WorkerRun:
             batch_size=BATCH,
             max_concurrent_tasks=CONCURRENCY,
             heartbeat_timeout=timedelta(seconds=self._timing.heartbeat_timeout),
-            # Through a transaction-mode PgBouncer no notification comes; then polling does.
-            shutdown_on_listener_failure=not self._context.settings.database_pgbouncer,
+            # The listener mends itself, and polling finds jobs meanwhile.
+            shutdown_on_listener_failure=False,
             log_aggregation_interval=timedelta(minutes=5),
         )
 

@@ -264,7 +264,7 @@ class TestFailures:
         self, settings: Settings, smtp: SmtpServer, client: Client, db: asyncpg.Connection,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        monkeypatch.setattr(worker, "LONGEST_WAIT", 0.05)
+        monkeypatch.setattr(worker, "SCHEMA_WAIT", 0.05)
         await db.execute("UPDATE alembic_version SET version_num = '0001'")
         await client.register()
         async with working(settings):

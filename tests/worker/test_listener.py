@@ -1,0 +1,133 @@
+"""The worker's listener: it is there before it is checked, and again after a loss."""
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from service.db import migrations
+from service.db.database import Database
+from service.db.engine import create_engine
+from service.jobs import queue
+from service.posts import word_refresh
+from service.settings import Settings
+from service.testing.application import FAST, make_settings, working
+from service.worker.driver import open_driver
+from service.worker.liveness import Heartbeat
+from service.worker.worker import WorkerTiming
+from tests.support.client import Client
+from tests.support.faulty_postgres import Faulty
+from tests.support.polling import until
+from tests.support.smtp import SmtpServer
+
+# Only a notification brings a job in time.
+UNASKED = replace(FAST, poll=60, heartbeat_timeout=30)
+LOSE_THE_LISTENER = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE 'LISTEN%'
+"""
+LISTENS = "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database() AND query "
+
+
+async def test_check_of_the_listener_waits_until_the_worker_listens(settings: Settings) -> None:
+    heard: asyncio.Queue[str | bytes | bytearray] = asyncio.Queue()
+    async with open_driver(settings, asyncio.Event(), Heartbeat(None)) as driver:
+        check = asyncio.create_task(driver.notify("channel", "check"))
+        await driver.execute("SELECT 1")
+        assert not check.done()
+        await driver.add_listener("channel", heard.put_nowait)
+        async with asyncio.timeout(15):
+            await check
+            while await heard.get() != "check":  # the first one says to look for jobs
+                pass
+
+
+async def test_lost_listener_is_replaced_and_the_job_in_hand_is_done_once(
+    client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+) -> None:
+    smtp.may_answer.clear()
+    with capture_logs() as lines:
+        async with working(settings, UNASKED):
+            await client.register()
+            await smtp.has_data.wait()
+            assert len(await db.fetch(LOSE_THE_LISTENER)) == 1
+            await until(lambda: db.fetchval(f"{LISTENS} LIKE 'LISTEN%'"))
+            smtp.may_answer.set()
+            await client.register()
+            await smtp.wait_for(2)
+            await until(lambda: db.fetchval("SELECT count(*) = 0 FROM pgqueuer"))
+    assert len(smtp.mails) == 2
+    assert [line["event"] for line in lines].count("worker ready") == 1
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[Faulty]:
+    """A migrated server of the test's own."""
+    folder = Path(tempfile.mkdtemp(prefix="service-worker-"))
+    folder.chmod(0o711)
+    server = Faulty(folder)
+    try:
+        engine = create_engine(make_settings(database_url=server.url))
+        await migrations.upgrade(engine)
+        await engine.dispose()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+async def jobs_done(settings: Settings) -> bool:
+    connection = await asyncpg.connect(settings.database_dsn)
+    try:
+        return bool(await connection.fetchval("SELECT count(*) = 0 FROM pgqueuer"))
+    finally:
+        await connection.close()
+
+
+async def enqueue(settings: Settings) -> None:
+    database = Database(settings)
+    async with database.transaction() as session:
+        await queue.enqueue(session, word_refresh.REFRESH_JOB, {"after": None})
+    await database.close()
+
+
+@pytest.mark.proof
+async def test_twenty_starts_listen_without_one_that_gives_up(
+    settings: Settings, db: asyncpg.Connection
+) -> None:
+    with capture_logs() as lines:
+        for _ in range(20):
+            async with working(settings, WorkerTiming()):
+                await until(lambda: db.fetchval(f"{LISTENS} LIKE 'LISTEN%'"))
+    assert [line["event"] for line in lines] == ["worker ready"] * 20
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+async def test_first_job_is_done_within_6_s_of_the_server_s_return(
+    postgres: Faulty, tmp_path: Path, fault: signal.Signals
+) -> None:
+    settings = make_settings(database_url=postgres.url, data_dir=tmp_path)
+    async with working(settings, WorkerTiming()):
+        await enqueue(settings)
+        await until(lambda: jobs_done(settings))
+        postgres.signal(fault)
+        await asyncio.sleep(12)
+        if fault is signal.SIGSTOP:
+            with suppress(ProcessLookupError):
+                postgres.signal(signal.SIGCONT)
+        else:
+            await postgres.restart()
+        await enqueue(settings)
+        began = time.monotonic()
+        await until(lambda: jobs_done(settings))
+        assert time.monotonic() - began < 6
