@@ -5,18 +5,22 @@ an error type that keeps its changes.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.models import SecurityEvent
+from service.db.database import execute_count
 from service.ids import new_id
 from service.web.client import Origin
 from service.web.pagination import Position, Slice, follows, newest_first
+
+CLEANUP_BATCH: Final = 1_000
 
 
 class Kind(StrEnum):
@@ -104,3 +108,11 @@ async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:
     """Remove the personal data from the events of accounts; what happened stays."""
     statement = update(SecurityEvent).where(SecurityEvent.user_id.in_(user_ids))
     await session.execute(statement.values(ip=None, user_agent=None, detail={}))
+
+
+async def delete_old_events(session: AsyncSession, before: datetime) -> int:
+    """Delete events from before a time, CLEANUP_BATCH at most, and return their number."""
+    old = select(SecurityEvent.id).where(SecurityEvent.created_at < before)
+    # From the oldest on, along the index.
+    oldest = old.order_by(SecurityEvent.created_at, SecurityEvent.id).limit(CLEANUP_BATCH)
+    return await execute_count(session, delete(SecurityEvent).where(SecurityEvent.id.in_(oldest)))

@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     refuse_common_passwords: bool | None = None
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    security_events_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     cors_origins: Origins = ()
     http2_prior_knowledge: bool = False
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0

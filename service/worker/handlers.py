@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts import accounts
 from service.accounts.recovery import emails, links, notices
+from service.audit import events as security_events
 from service.auth import sessions
 from service.jobs import queue
 from service.jobs.context import Handler
@@ -38,6 +39,9 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "idempotency keys": idempotency.delete_expired_keys,
         "posts": _older_than(retention, posts.delete_retired_posts),
         "post counts": posts.delete_orphaned_counts,
+        "security events": _older_than(
+            timedelta(days=settings.security_events_days), security_events.delete_old_events
+        ),
         "post events": _older_than(events.RETENTION, events.delete_old_events),
     }
 

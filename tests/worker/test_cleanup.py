@@ -53,7 +53,12 @@ async def test_cleanup_deletes_what_is_past_its_time(
         "UPDATE pgqueuer SET status = 'failed', updated = now() - interval '91 days' "
         "WHERE id = (SELECT max(id) FROM pgqueuer)"
     )
+    await db.execute(
+        "UPDATE security_events SET created_at = now() - interval '366 days' "
+        "WHERE id = (SELECT id FROM security_events LIMIT 1)"
+    )
     await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
+    assert await db.fetchval("SELECT count(*) FROM security_events") == 1
     assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
     assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
     assert await db.fetchval(WAITING) == 1
