@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, Self, cast
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -142,25 +142,27 @@ class BoundedPool(TrackedPool):
 def listen(engine: AsyncEngine) -> None:
     """Count what requests give back, and leave connections that are of no more use."""
 
-    def generation() -> int:
-        return cast(TrackedPool, engine.pool).generation
+    # Its pool, a TrackedPool, is another one after the engine was disposed of.
+    sync_engine: Any = engine.sync_engine
 
     def on_connect(_driver: Any, record: ConnectionPoolEntry) -> None:
-        record.info["generation"] = generation()
+        record.info["generation"] = sync_engine.pool.generation
 
     def on_checkout(
         driver: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
     ) -> None:
         # The server was restarted meanwhile, or left: the pool then opens another one instead.
-        if driver.driver_connection.is_closed() or record.info["generation"] != generation():
+        if driver.driver_connection.is_closed() or (
+            record.info["generation"] != sync_engine.pool.generation
+        ):
             raise DisconnectionError
 
-    event.listen(engine.sync_engine, "connect", on_connect)
-    event.listen(engine.sync_engine, "checkout", on_checkout)
-    event.listen(engine.sync_engine, "checkin", _on_release)
+    event.listen(sync_engine, "connect", on_connect)
+    event.listen(sync_engine, "checkout", on_checkout)
+    event.listen(sync_engine, "checkin", _on_release)
     # What happens to a connection that the collector finds: somebody forgot to give it back.
-    event.listen(engine.sync_engine, "detach", _on_release)
-    event.listen(engine.sync_engine, "handle_error", _on_error)
+    event.listen(sync_engine, "detach", _on_release)
+    event.listen(sync_engine, "handle_error", _on_error)
 
 
 def _on_release(_driver: Any, record: ConnectionPoolEntry) -> None:
