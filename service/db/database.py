@@ -102,7 +102,11 @@ class Database:
     async def _fetch(
         self, query: CompiledQuery, values: Callable[[], Mapping[str, Any]]
     ) -> list[Record]:
-        pooled = await self.engine.raw_connection()
+        token = pool.READING.set(True)
+        try:
+            pooled = await self.engine.raw_connection()
+        finally:
+            pool.READING.reset(token)
         try:
             driver: Any = pooled.driver_connection
             arguments = query.arguments(values())

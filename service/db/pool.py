@@ -22,6 +22,10 @@ from service.errors import Unavailable
 # statements take seconds, a longer queue would only fail later.
 WAITING_PER_CONNECTION: Final = 20
 
+# Of so many connections one is for reads alone, because writes that hang (a synchronous standby is
+# away, a table is locked) would hold them all.
+CONNECTIONS_PER_READER: Final = 5
+
 # SQLAlchemy names a pool's logger by module and class, and keeps only its own names quiet.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
@@ -76,6 +80,10 @@ class ConnectionTracker:
 
 
 _tracker: Final[ContextVar[ConnectionTracker | None]] = ContextVar("tracker", default=None)
+# Set while a connection is taken that only reads, and so may be one that is kept for reads.
+READING: Final[ContextVar[bool]] = ContextVar("reading", default=False)
+
+Slots = tuple[FairSemaphore, ...]
 
 
 class TrackedPool(AsyncAdaptedQueuePool):
@@ -88,6 +96,7 @@ class TrackedPool(AsyncAdaptedQueuePool):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.semaphore = FairSemaphore(self.size())
+        self.writers = FairSemaphore(self.size() - self.size() // CONNECTIONS_PER_READER)
         self.generation = 0
 
     def drop(self) -> None:
@@ -96,23 +105,28 @@ class TrackedPool(AsyncAdaptedQueuePool):
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises TimeoutError after the pool's timeout."""
-        self._acquire_slot()
+        slots = (self.semaphore,) if READING.get() else (self.writers, self.semaphore)
+        self._acquire(slots)
         tracker = _tracker.get()
         try:
             connection = super().connect() if tracker is None else self._connect_for(tracker)
         except BaseException:
-            self.semaphore.release()
+            _release(slots)
             raise
-        connection.record_info["taken"] = (self.semaphore, tracker)  # type: ignore[index]
+        connection.record_info["taken"] = (slots, tracker)  # type: ignore[index]
         return connection
 
-    def _acquire_slot(self) -> None:
-        if self.semaphore.acquire_nowait():
-            return
-        try:
-            await_only(self.semaphore.acquire(self.timeout()))
-        except TimeoutError:
-            raise PoolTimeoutError("all connections are in use") from None
+    def _acquire(self, slots: Slots) -> None:
+        for position, semaphore in enumerate(slots):
+            if semaphore.acquire_nowait():
+                continue
+            try:
+                await_only(semaphore.acquire(self.timeout()))
+            except BaseException as error:
+                _release(slots[:position])
+                if isinstance(error, TimeoutError):
+                    raise PoolTimeoutError("all connections are in use") from None
+                raise
 
     def _connect_for(self, tracker: ConnectionTracker) -> PoolProxiedConnection:
         if tracker.closed():
@@ -130,13 +144,15 @@ class BoundedPool(TrackedPool):
 
     def connect(self) -> PoolProxiedConnection:
         """Take a connection. Raises Unavailable, or TimeoutError after the pool's timeout."""
-        if self.semaphore.waiting >= WAITING_PER_CONNECTION * self.size():
+        queue = self.semaphore if READING.get() else self.writers
+        if queue.waiting >= WAITING_PER_CONNECTION * self.size():
             raise Unavailable("The service is busy")
         return super().connect()
 
     def usage(self) -> PoolUsage:
         """Return how much of the pool is in use."""
-        return PoolUsage(self.size(), self.checkedout(), self.semaphore.waiting)
+        waiting = self.semaphore.waiting + self.writers.waiting
+        return PoolUsage(self.size(), self.checkedout(), waiting)
 
 
 def listen(engine: AsyncEngine) -> None:
@@ -165,10 +181,16 @@ def listen(engine: AsyncEngine) -> None:
     event.listen(sync_engine, "handle_error", _on_error)
 
 
+def _release(slots: Slots) -> None:
+    for semaphore in slots:
+        semaphore.release()
+
+
 def _on_release(_driver: Any, record: ConnectionPoolEntry) -> None:
     if record.record_info and (taken := record.record_info.pop("taken", None)):
-        semaphore, tracker = taken
-        semaphore.release()
+        slots, tracker = taken
+        for semaphore in slots:
+            semaphore.release()
         if tracker is not None:
             tracker.released()
 

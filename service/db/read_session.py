@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from service.db.base import AnyRow
+from service.db.pool import READING
 from service.db.query import CompiledQuery, KeyedQuery, Record
 
 FetchAll = Callable[[CompiledQuery, Mapping[str, Any]], Awaitable[Sequence[Record]]]
@@ -73,5 +74,10 @@ async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> 
 
 
 def _execute(session: Session, statement: Executable, params: Any) -> CursorResult[Any]:
-    with cast(Engine, session.get_bind()).connect() as connection:
+    token = READING.set(True)
+    try:
+        connecting = cast(Engine, session.get_bind()).connect()
+    finally:
+        READING.reset(token)
+    with connecting as connection:
         return connection.execute(statement, params)

@@ -1,0 +1,85 @@
+"""Reads while writes hang: a part of the pool is for reads alone."""
+
+import asyncio
+from asyncio import Task
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.cli.database import upgrade
+from service.db.pool import CONNECTIONS_PER_READER
+from service.settings import Settings
+from service.testing.application import make_settings, running
+from service.testing.client import Answer
+from tests.support.client import Client
+from tests.support.polling import until
+from tests.support.replication import replicated
+
+POOL: dict[str, Any] = {
+    "database_pool_size": 2 * CONNECTIONS_PER_READER,
+    "database_statement_timeout": 30,
+}
+WRITERS = 2 * CONNECTIONS_PER_READER - 2  # connections that may write
+WAITING_FOR_THE_TABLE = (
+    "SELECT count(*) FROM pg_locks WHERE relation = 'posts'::regclass AND NOT granted"
+)
+WAITING_FOR_A_STANDBY = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """A pool of which two connections are for reads alone."""
+    return settings.model_copy(update=POOL)
+
+
+async def test_reads_take_less_than_a_second_while_40_writes_wait_for_a_table(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    author = await client.sign_up()
+    async with db.transaction():
+        await db.execute("LOCK TABLE posts IN SHARE ROW EXCLUSIVE MODE")
+        writing = await hang(author, db, WAITING_FOR_THE_TABLE)
+        await read(client, author)
+    assert {answer.status for answer in await asyncio.gather(*writing)} == {201}
+
+
+@pytest.mark.proof
+async def test_reads_take_less_than_a_second_while_the_synchronous_standby_is_away(
+    tmp_path: Path,
+) -> None:
+    with replicated() as (primary, _):
+        settings = make_settings(database_url=primary.url, data_dir=tmp_path, **POOL)
+        await upgrade(settings)
+        db = await asyncpg.connect(primary.url)
+        async with running(settings) as app:
+            author = await Client(app).sign_up()
+            await db.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
+            await db.execute("SELECT pg_reload_conf()")
+            writing = await hang(author, db, WAITING_FOR_A_STANDBY)
+            await read(Client(app), author)
+            await db.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await db.execute("SELECT pg_reload_conf()")
+            assert {answer.status for answer in await asyncio.gather(*writing)} == {201}
+        await db.close()
+
+
+async def hang(author: Client, db: "asyncpg.Connection", waiting: str) -> "list[Task[Answer]]":
+    """Begin 40 writes; returns when as many hang as may hold a connection."""
+    post = {"title": "A title", "content": "Some content."}
+    writing = [asyncio.create_task(author.post("/api/posts", post)) for _ in range(40)]
+
+    async def all_hang() -> bool:
+        return bool(await db.fetchval(waiting) == WRITERS)
+
+    await until(all_hang)
+    return writing
+
+
+async def read(client: Client, author: Client) -> None:
+    """Read as many readers at once do, each kind of reads within a second."""
+    for reader, path in ((client, "/api/posts"), (author, "/auth/me"), (client, "/api/posts?q=a")):
+        async with asyncio.timeout(1):
+            answers = await asyncio.gather(*(reader.get(path) for _ in range(10)))
+        assert {answer.status for answer in answers} == {200}
