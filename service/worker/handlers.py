@@ -32,13 +32,13 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
     """Return every clean-up by its name in the log."""
     retention = timedelta(days=settings.retention_days)
     return {
+        "posts": _older_than(retention, posts.delete_retired_posts),
+        # After their posts, without which alone they are removed.
         "accounts": _older_than(retention, accounts.delete_retired_accounts),
         "sessions": sessions.delete_expired_sessions,
         "mail links": links.delete_expired_links,
         "job records": queue.delete_old_records,
         "idempotency keys": idempotency.delete_expired_keys,
-        "posts": _older_than(retention, posts.delete_retired_posts),
-        "post counts": posts.delete_orphaned_counts,
         "security events": _older_than(
             timedelta(days=settings.security_events_days), security_events.delete_old_events
         ),

@@ -35,6 +35,7 @@ from service.worker.listener import LAST_RETRY, pause
 from service.worker.liveness import Heartbeat
 
 BATCH: Final = 5
+CANCEL_EACH: Final = 1  # seconds
 SCHEMA_WAIT: Final = 5.0  # seconds between two looks at a schema that is not at head
 CONCURRENCY: Final = 10  # jobs at a time in one worker; pgqueuer wants at least two batches
 
@@ -133,9 +134,11 @@ class _WorkerRun:
             finally:
                 stopping.cancel()
                 application.shutdown.set()
-                for task in self._in_hand:
-                    task.cancel()
-                await asyncio.wait([running])
+                # Again, because wait_for of Python 3.11 may lose a cancellation.
+                while not running.done():
+                    for task in self._in_hand:
+                        task.cancel()
+                    await asyncio.wait([running], timeout=CANCEL_EACH)
 
     def _application(self, driver: PatientDriver) -> PgQueuer:
         application = PgQueuer(
