@@ -219,11 +219,12 @@ async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
 async def delete_retired_accounts(session: AsyncSession, before: datetime) -> int:
     """Remove accounts deleted before a time, CLEANUP_BATCH at most, and return their number.
 
-    Their posts and sessions are removed, too; of their security events the personal data.
+    Accounts whose posts are not removed yet are left for later, because removing many posts takes
+    long. Sessions are removed, too; of the security events the personal data.
     """
     retired = (
         select(User.id)
-        .where(User.deleted_at < before)
+        .where(User.deleted_at < before, ~posts.has_posts(User.id))
         .order_by(User.deleted_at)
         .limit(CLEANUP_BATCH)
         .with_for_update(skip_locked=True)

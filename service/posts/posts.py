@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    SQLColumnExpression,
     Table,
     bindparam,
     delete,
@@ -27,7 +28,7 @@ from service.db.base import Id
 from service.db.database import execute_count
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
-from service.posts.models import AuthorPostCount, Post
+from service.posts.models import Post
 from service.posts.queries import SHOWN, VISIBLE, author_name, find_post
 from service.posts.rows import OwnedPostRow, PostRow
 from service.posts.schemas import NewPost, PostChange, post_tag, versions_named
@@ -179,12 +180,9 @@ async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
     return await execute_count(session, delete(_posts).where(_posts.c.id.in_(ids)))
 
 
-async def delete_orphaned_counts(session: AsyncSession, _now: datetime) -> int:
-    """Remove the post counts of at most CLEANUP_BATCH removed authors, and return their number."""
-    counts = cast(Table, AuthorPostCount.__table__)
-    author = select(_users.id).where(_users.id == counts.c.author_id)
-    orphans = select(counts.c.author_id).distinct().where(~author.exists()).limit(CLEANUP_BATCH)
-    return await execute_count(session, delete(counts).where(counts.c.author_id.in_(orphans)))
+def has_posts(author_id: SQLColumnExpression[UUID]) -> ColumnElement[bool]:
+    """Return the condition that an author has posts, deleted ones included."""
+    return select(_posts.c.id).where(_posts.c.author_id == author_id).exists()
 
 
 async def _update(

@@ -11,6 +11,7 @@ from service.accounts.accounts import delete_retired_accounts
 from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
 from service.db.database import Database, close_session
+from service.posts.posts import delete_retired_posts
 from service.testing.client import PASSWORD
 from service.testing.clock import Clock
 from service.web.server.application import Service
@@ -210,9 +211,13 @@ async def test_cleanup_removes_expired_sessions_and_retired_accounts(
     async def clean(days: int) -> tuple[int, int]:
         session = database.session()
         now = clock.now()
+        before = now.replace(year=now.year - days)
         ended = await delete_expired_sessions(session, now)
-        retired = await delete_retired_accounts(session, now.replace(year=now.year - days))
+        with_posts = await delete_retired_accounts(session, before)
+        await delete_retired_posts(session, before)
+        retired = await delete_retired_accounts(session, before)
         await close_session(session, commit=True)
+        assert with_posts == 0
         return ended, retired
 
     assert await clean(1) == (2, 0)

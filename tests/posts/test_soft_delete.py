@@ -88,15 +88,13 @@ async def test_deleted_post_is_removed_after_retention(
     assert (await author.get(visible)).status == 200
 
 
-async def test_post_counts_of_deleted_accounts_are_removed(
-    app: Service, author: Client, db: "asyncpg.Connection"
+async def test_post_counts_are_removed_with_their_author(
+    author: Client, client: Client, db: "asyncpg.Connection"
 ) -> None:
+    other = await client.sign_up()
     await write(author)
-    gone = await db.fetchval(
-        "INSERT INTO author_post_counts VALUES (gen_random_uuid(), 0, 0) RETURNING author_id"
-    )
-    session = app.database.session()
-    assert await posts.delete_orphaned_counts(session, clock.now()) == 1
-    await close_session(session, commit=True)
-    assert await db.fetchval("SELECT count(*) FROM author_post_counts WHERE posts = 1") == 1
-    assert not await db.fetchval("SELECT true FROM author_post_counts WHERE author_id = $1", gone)
+    await write(other)
+    await db.execute("DELETE FROM users WHERE id = $1", author.user["id"])
+    rows = await db.fetch("SELECT author_id::text, sum(posts) FROM author_post_counts GROUP BY 1")
+    assert [tuple(row) for row in rows] == [(other.user["id"], 1)]
+    assert (await client.get("/api/posts")).json["total"] == 1
