@@ -20,6 +20,7 @@ from service.db.connecting import open_connection
 from service.db.engine import create_engine
 from service.db.failures import HostsUnavailable, failure_reason
 from service.db.hosts import ATTEMPT_DELAY, connect_to_first
+from service.db.pool import CONNECTIONS_PER_READER
 from service.settings import Settings
 from service.settings.database_url import Host
 from service.testing.application import make_settings, running
@@ -119,7 +120,9 @@ async def test_every_connection_to_a_server_that_takes_no_writes_is_dropped(
     member = await client.sign_up()
     await app.database.engine.dispose()
     await set_read_only(db, to=True)
-    held = [app.database.session() for _ in range(app.settings.database_pool_size)]
+    size = app.settings.database_pool_size
+    writers = size - size // CONNECTIONS_PER_READER
+    held = [app.database.session() for _ in range(writers)]
     for session in held:
         await session.connection()
     for session in held:

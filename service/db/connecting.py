@@ -33,7 +33,7 @@ async def open_connection(
     options["timeout"] = min(limit, options.get("timeout", limit))
     options["server_settings"] = options.get("server_settings", {}) | _server_settings(settings)
     # Always given: else PGTARGETSESSIONATTRS would count.
-    options["target_session_attrs"] = _target(address, read_write=read_write)
+    options["target_session_attrs"] = _target(settings, read_write=read_write)
     if "sslrootcert" in address.parameters:
         options["ssl"] = True  # the system's authorities, and the server's name
     if len(address.hosts) > 1:
@@ -41,9 +41,13 @@ async def open_connection(
     return await _connect(address, next(iter(address.hosts), None), options)
 
 
-def _target(address: DatabaseAddress, *, read_write: bool) -> str:
-    default = "read-write" if len(address.hosts) > 1 else "any"
-    return "read-write" if read_write else address.parameters.get("target_session_attrs", default)
+def _target(settings: Settings, *, read_write: bool) -> str:
+    if read_write:
+        return "read-write"
+    address = settings.database_address
+    # Behind PgBouncer another server may answer the question than does the work.
+    several = len(address.hosts) > 1 and not settings.database_pgbouncer
+    return address.parameters.get("target_session_attrs", "read-write" if several else "any")
 
 
 def _server_settings(settings: Settings) -> dict[str, str]:

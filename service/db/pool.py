@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, cast
 
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -167,10 +167,12 @@ def listen(engine: AsyncEngine) -> None:
     def on_checkout(
         driver: Any, record: ConnectionPoolEntry, _proxy: PoolProxiedConnection
     ) -> None:
-        # The server was restarted meanwhile, or left: the pool then opens another one instead.
-        if driver.driver_connection.is_closed() or (
-            record.info["generation"] != sync_engine.pool.generation
-        ):
+        connection = driver.driver_connection
+        if record.info["generation"] != sync_engine.pool.generation:
+            # The server was left, and a silent one would be waited for at a close.
+            connection.terminate()
+        # It was closed here, or by a server that was restarted: the pool then opens another one.
+        if connection.is_closed():
             raise DisconnectionError
 
     event.listen(sync_engine, "connect", on_connect)
@@ -202,12 +204,20 @@ def _on_error(context: ExceptionContext) -> Unavailable | None:
     the statement, and wait for that as long again.
     """
     if is_read_only(context.original_exception):
-        context.is_disconnect = True
+        _leave(context)
         return None
     if not isinstance(context.original_exception, TimeoutError) or context.connection is None:
         return None
     driver = context.connection.connection.driver_connection
     if driver is not None:
         driver.terminate()
-    context.is_disconnect = True
+    _leave(context)
     return DatabaseUnavailable()
+
+
+def _leave(context: ExceptionContext) -> None:
+    context.is_disconnect = True
+    if context.engine is not None:
+        # SQLAlchemy would close the other connections, and wait for the server's answer.
+        context.invalidate_pool_on_disconnect = False
+        cast(TrackedPool, context.engine.pool).drop()

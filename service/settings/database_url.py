@@ -5,15 +5,16 @@ PostgreSQL's manual has the form and the parameters ("Connection URIs", "Paramet
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 DEFAULT_PORT: Final = 5432
 _URL: Final = re.compile(
-    r"[A-Za-z+]+://((?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)(/(?P<name>[^?#]*))?(\?(?P<query>[^#]*))?"
+    r"[A-Za-z+]+://((?P<user>[^@/?#]*)@)?(?P<hosts>[^@/?#]*)(/(?P<name>[^?#@]*))?(\?(?P<query>[^#@]*))?"
 )
-_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:(?P<port>[0-9]{1,5}))?")
+_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:(?P<port>[0-9]{0,5}))?")
+_HOSTS: Final = "takes hosts as host:port, commas between, with ports from 1 to 65535"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,62}")
 
 # What the driver itself reads.
@@ -22,6 +23,7 @@ _BY_DRIVER: Final = frozenset(
     | {"sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation"}
     | {"ssl_min_protocol_version", "ssl_max_protocol_version"}
 )
+_BESIDE_SYSTEM: Final = frozenset({"sslmode", "sslrootcert", "sslnegotiation"})
 _TEXTS: Final = frozenset({"application_name", "options"})
 _NUMBERS: Final = frozenset({"connect_timeout"})
 # The driver has no option for these.
@@ -83,7 +85,7 @@ class DatabaseAddress:
     the driver looks where libpq does: PGHOST, the usual sockets, this machine.
     """
 
-    dsn: str
+    dsn: str = field(repr=False)  # it may hold a password
     hosts: tuple[Host, ...]
     name: str
     parameters: Mapping[str, str]
@@ -100,24 +102,43 @@ class DatabaseAddress:
 
 def parse_database_url(url: str) -> DatabaseAddress:
     """Read DATABASE_URL. Raises ValueError, which names a parameter and never repeats a value."""
-    match = _URL.fullmatch(url)
+    # A secret that is mounted as a file often ends with a newline.
+    match = _URL.fullmatch(url.strip())
     if not match:
         raise ValueError(
             "is no address: in user and password :/?#[]@ and % are written as %3A, %2F and so on"
         )
     given = _read_query(match["query"] or "")
-    hosts = _read_hosts(match["hosts"], given.pop("host", ""), given.pop("port", ""))
+    ports = given.pop("port", "")
+    hosts = _read_hosts(match["hosts"], given.pop("host", ""), ports)
     for name, value in given.items():
         _check(name, value)
     parameters = {name: value for name, value in given.items() if name not in _BY_DRIVER}
     # Certificates of the system's authorities: the driver has no such word for a file.
     if given.get("sslrootcert") == "system":
+        _refuse_beside_system(given)
         parameters["sslrootcert"] = given.pop("sslrootcert")
-    query = urlencode({n: v for n, v in given.items() if n in _BY_DRIVER}, quote_via=quote)
+    left = {name: value for name, value in given.items() if name in _BY_DRIVER}
+    if ports and not hosts:
+        _port(ports)
+        left["port"] = ports
+    query = urlencode(left, quote_via=quote)
     user = f"{match['user']}@" if match["user"] else ""
-    dsn = f"postgresql://{user}/{match['name'] or ''}{'?' if query else ''}{query}"
-    name = unquote(match["name"] or given.get("dbname", ""))
+    # With an empty name the driver would look no further.
+    path = f"/{match['name']}" if match["name"] else ""
+    dsn = f"postgresql://{user}{path}{'?' if query else ''}{query}"
+    name = unquote(match["name"] or given.get("dbname") or given.get("database", ""))
     return DatabaseAddress(dsn, hosts, name, parameters)
+
+
+def _refuse_beside_system(given: Mapping[str, str]) -> None:
+    """Raise ValueError for parameters of TLS that the system's authorities leave without effect."""
+    lost = [name for name in given if name.startswith("ssl") and name not in _BESIDE_SYSTEM]
+    if lost or given.get("sslmode", "verify-full") != "verify-full":
+        raise ValueError(
+            "sslrootcert=system takes sslmode=verify-full and no other parameter of TLS: name "
+            "the file with the authorities instead"
+        )
 
 
 def _read_query(query: str) -> dict[str, str]:
@@ -129,24 +150,31 @@ def _read_query(query: str) -> dict[str, str]:
 
 def _read_hosts(in_address: str, in_query: str, ports: str) -> tuple[Host, ...]:
     """Return the hosts of the address, else of `host`; `port` has one for all, or one for each."""
-    text = unquote(in_address) or in_query
-    if not text:
-        return ()
-    matches = [_HOST.fullmatch(part) for part in text.split(",")]
+    texts = (in_address or in_query).split(",") if in_address or in_query else []
     given: list[str | None] = [*ports.split(",")] if ports else [None]
     if len(given) == 1:
-        given *= len(matches)
-    if len(given) != len(matches):
+        given *= len(texts)
+    if texts and len(given) != len(texts):
         raise ValueError("port takes one number, or one for each host")
-    return tuple(_host(match, port) for match, port in zip(matches, given, strict=True))
+    return tuple(_host(text, port) for text, port in zip(texts, given, strict=False))
 
 
-def _host(match: re.Match[str] | None, port: str | None) -> Host:
-    port = (match["port"] if match else None) or port
-    valid = port is None or (port.isdecimal() and 0 < int(port) < 65536)
-    if match is None or not valid:
-        raise ValueError("takes hosts as host:port, commas between, with ports from 1 to 65535")
-    return Host(match["name"].strip("[]"), int(port) if port else None)
+def _host(text: str, port: str | None) -> Host:
+    # A socket's folder may have a colon in its name, as Cloud SQL's have.
+    if (folder := unquote(text)).startswith("/"):
+        return Host(folder, _port(port))
+    match = _HOST.fullmatch(text)
+    if match is None:
+        raise ValueError(_HOSTS)
+    return Host(unquote(match["name"]).strip("[]"), _port(match["port"] or port))
+
+
+def _port(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not (text.isdecimal() and 0 < int(text) < 65536):
+        raise ValueError(_HOSTS)
+    return int(text)
 
 
 def _check(name: str, value: str) -> None:

@@ -47,6 +47,7 @@ class PatientDriver(AsyncpgPoolDriver):
         pgbouncer: bool = False,
     ) -> None:
         super().__init__(pool)
+        self._connections = pool
         self._stop = stop
         self._listener = listener
         self._heartbeat = heartbeat or Heartbeat(None)
@@ -79,13 +80,16 @@ class PatientDriver(AsyncpgPoolDriver):
 
     async def _on_connection_lost(self, *, silent: bool) -> None:
         """Replace every connection once it is free; those to a silent server are cut at once."""
-        await self._pool.expire_connections()
+        await self._connections.expire_connections()
         if silent:
             for connection in self._in_use:
                 connection.terminate()
 
     async def _once(self, call: Call[T]) -> T:
-        async with self._pool.acquire() as connection, pin_server(connection, self._pgbouncer):
+        async with (
+            self._connections.acquire() as connection,
+            pin_server(connection, self._pgbouncer),
+        ):
             self._in_use.add(connection)
             try:
                 return await call(connection)
@@ -105,7 +109,7 @@ class PatientDriver(AsyncpgPoolDriver):
                     reason = failure_reason(error)
                     log.warning("database away, trying again", reason=reason, wait=wait)
             # Another server may take the writes now that this one refuses.
-            await self._pool.expire_connections()
+            await self._connections.expire_connections()
             self._heartbeat.beat()
             await pause(self._stop, wait)
             wait = min(wait * 2, LAST_RETRY)

@@ -17,6 +17,9 @@ PASSWORD = "hunter2"
         ("postgresql://u@/d?host=/run/x", [Host("/run/x")], "/run/x:5432/d"),
         ("postgresql://%2Frun%2Fx/d", [Host("/run/x")], "/run/x:5432/d"),
         ("postgresql:///?dbname=d", [], "localhost:5432/d"),
+        ("postgresql://u@/d?host=/cloudsql/p:r:i", [Host("/cloudsql/p:r:i")], None),
+        ("postgresql://%2Fcloudsql%2Fp%3Ar%3Ai/d", [Host("/cloudsql/p:r:i")], None),
+        ("postgresql://u@a:/d\n", [Host("a")], "a:5432/d"),
         ("postgresql+asyncpg://u:%40@[2001:db8::1]/d", [Host("2001:db8::1")], None),
     ],
 )
@@ -37,6 +40,33 @@ def test_driver_is_given_user_database_and_tls_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "dsn"),
+    [
+        ("postgresql://u@h?dbname=d", "postgresql://u@?dbname=d"),
+        ("postgresql://u@h", "postgresql://u@"),
+        ("postgresql:///d?port=5433", "postgresql:///d?port=5433"),
+    ],
+)
+def test_driver_looks_for_what_the_address_does_not_say_where_libpq_does(
+    url: str, dsn: str
+) -> None:
+    assert parse_database_url(url).dsn == dsn
+
+
+def test_address_s_representation_has_no_password() -> None:
+    assert PASSWORD not in repr(parse_database_url(f"postgresql://u:{PASSWORD}@h/d"))
+
+
+@pytest.mark.parametrize(
+    "url", [f"postgresql://me:123/{PASSWORD}@h/d", f"postgresql://me:1?{PASSWORD}@h/d"]
+)
+def test_password_with_a_bare_slash_or_question_mark_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="is no address") as caught:
+        parse_database_url(url)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("parameter", "words"),
     [
         ("channel_binding=require", "channel_binding takes disable, prefer"),
@@ -49,6 +79,8 @@ def test_driver_is_given_user_database_and_tls_alone() -> None:
         ("tcp_user_timeout=9000", "tcp_user_timeout is the operating system's to set"),
         ("pgbouncer=true", "there is no parameter pgbouncer: set DATABASE_PGBOUNCER=true"),
         ("connection_limit=5", "there is no parameter connection_limit: set DATABASE_POOL_SIZE"),
+        ("sslrootcert=system&sslcert=a", "sslrootcert=system takes sslmode=verify-full"),
+        ("sslrootcert=system&sslmode=require", "sslrootcert=system takes sslmode=verify-full"),
         ("jit=off", "there is no parameter jit: a setting of the server stands in options"),
         (f"{PASSWORD}-=1", "has a parameter that is none of libpq's"),
         (PASSWORD, "takes parameters as name=value"),
