@@ -65,10 +65,10 @@ async def test_service_is_not_ready_once_its_shutdown_has_begun(client: Client) 
     assert (await client.get("/health/live")).status == 200
 
 
-async def test_service_is_ready_although_every_pooled_connection_is_in_use(
+async def test_service_is_ready_although_writes_hold_every_connection_that_they_may(
     app: Service, client: Client
 ) -> None:
-    sessions = [app.database.session() for _ in range(5)]
+    sessions = [app.database.session() for _ in range(4)]
     for held in sessions:
         await held.connection()
     assert (await client.get("/health/ready")).status == 200
