@@ -46,6 +46,7 @@ async def test_reads_take_less_than_a_second_while_40_writes_wait_for_a_table(
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 async def test_reads_take_less_than_a_second_while_the_synchronous_standby_is_away(
     tmp_path: Path,
 ) -> None:
