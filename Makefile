@@ -15,8 +15,6 @@ QUICK := accounts admin auth cli/test_embedded_run.py observability posts/test_[
 
 # One more than there are cores, for tests also wait; all use one PostgreSQL server, so more than
 # four gain little.
-# First, so that nothing waits for them in the end.
-LONGEST := tests/test_clients.py tests/test_newest_python.py
 WORKERS ?= --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
 
 # What running needs, what developing needs, and, each in a place of their own, the benchmark's
@@ -83,7 +81,7 @@ others: ## tests on the other supported Pythons that are installed, and their co
 	if [ -z "$$covered" ]; then $(MAKE) --no-print-directory test COVERAGE=--cov; fi
 
 proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
-	@$(BIN)/python -m pytest $(LONGEST) tests -m "proof and not alone" $(WORKERS) --durations 10
+	@$(BIN)/python -m pytest -m "proof and not alone" $(WORKERS) --durations 10
 	@$(BIN)/python -m pytest -m "proof and alone" --durations 10
 
 bench: $(RUN) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
