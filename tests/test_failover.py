@@ -138,6 +138,18 @@ async def test_every_connection_to_a_server_that_takes_no_writes_is_dropped(
     assert (await client.get("/health/ready")).status == 200
 
 
+async def test_several_poolers_are_not_asked_whether_they_take_writes(
+    database_url: str, db: "asyncpg.Connection"
+) -> None:
+    await set_read_only(db, to=True)
+    async with forwarding(database_url) as well:
+        url = url_of(database_url, REFUSING, well)
+        with pytest.raises(HostsUnavailable):
+            await open_connection(make_settings(database_url=url))
+        settings = make_settings(database_url=url, database_pgbouncer=True)
+        await (await open_connection(settings)).close()
+
+
 async def test_worker_leaves_a_server_that_takes_no_writes(
     settings: Settings, db: "asyncpg.Connection"
 ) -> None:

@@ -4,10 +4,8 @@ Each test has a server and a service of its own; what is promised holds over HTT
 
 import asyncio
 import os
-import shutil
 import signal
 import statistics
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +21,7 @@ from service.db.engine import SILENCE, create_engine
 from service.db.pool import WAITING_PER_CONNECTION
 from service.testing.application import make_settings
 from tests.support.faulty_postgres import Faulty
+from tests.support.folders import passable_folder
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, service_process
 from tests.support.server import RawAnswer
@@ -41,14 +40,12 @@ pytestmark = [pytest.mark.proof, pytest.mark.alone]
 @pytest.fixture
 def postgres() -> Iterator[Faulty]:
     """A server of the test's own."""
-    folder = Path(tempfile.mkdtemp(prefix="service-faults-"))
-    folder.chmod(0o711)
-    server = Faulty(folder)
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder)
+    with passable_folder("service-faults-") as folder:
+        server = Faulty(folder)
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any, Final, NamedTuple, Self, cast
 
 from sqlalchemy import event
@@ -117,16 +118,19 @@ class TrackedPool(AsyncAdaptedQueuePool):
         return connection
 
     def _acquire(self, slots: Slots) -> None:
+        remaining = self.timeout()  # for all of them
         for position, semaphore in enumerate(slots):
             if semaphore.acquire_nowait():
                 continue
+            start = monotonic()
             try:
-                await_only(semaphore.acquire(self.timeout()))
+                await_only(semaphore.acquire(remaining))
             except BaseException as error:
                 _release(slots[:position])
                 if isinstance(error, TimeoutError):
                     raise PoolTimeoutError("all connections are in use") from None
                 raise
+            remaining -= monotonic() - start
 
     def _connect_for(self, tracker: ConnectionTracker) -> PoolProxiedConnection:
         if tracker.closed():
@@ -157,7 +161,6 @@ class BoundedPool(TrackedPool):
 
 def listen(engine: AsyncEngine) -> None:
     """Count what requests give back, and leave connections that are of no more use."""
-
     # Its pool, a TrackedPool, is another one after the engine was disposed of.
     sync_engine: Any = engine.sync_engine
 

@@ -150,7 +150,9 @@ def _read_query(query: str) -> dict[str, str]:
 
 def _read_hosts(in_address: str, in_query: str, ports: str) -> tuple[Host, ...]:
     """Return the hosts of the address, else of `host`; `port` has one for all, or one for each."""
-    texts = (in_address or in_query).split(",") if in_address or in_query else []
+    # A comma that is percent-encoded belongs to a name.
+    texts = [unquote(part) for part in in_address.split(",")] if in_address else []
+    texts = texts or (in_query.split(",") if in_query else [])
     given: list[str | None] = [*ports.split(",")] if ports else [None]
     if len(given) == 1:
         given *= len(texts)
@@ -161,12 +163,12 @@ def _read_hosts(in_address: str, in_query: str, ports: str) -> tuple[Host, ...]:
 
 def _host(text: str, port: str | None) -> Host:
     # A socket's folder may have a colon in its name, as Cloud SQL's have.
-    if (folder := unquote(text)).startswith("/"):
-        return Host(folder, _port(port))
+    if text.startswith("/"):
+        return Host(text, _port(port))
     match = _HOST.fullmatch(text)
     if match is None:
         raise ValueError(_HOSTS)
-    return Host(unquote(match["name"]).strip("[]"), _port(match["port"] or port))
+    return Host(match["name"].strip("[]"), _port(match["port"] or port))
 
 
 def _port(text: str | None) -> int | None:

@@ -12,7 +12,7 @@ from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import NotifyCallback
 
 from service import clock
-from service.db.connecting import CONNECT_TIMEOUT, Connection, open_connection
+from service.db.connecting import Connection, open_connection
 from service.db.errors import DRIVER_ERRORS, raise_if_cancelled
 from service.db.failures import failure_reason
 from service.jobs.queue import NAMES
@@ -76,7 +76,6 @@ class Listener:
         """Pass notifications on until the connection is lost. Raises what the driver does."""
         connection = await open_connection(
             self._settings,
-            timeout=CONNECT_TIMEOUT,
             command_timeout=CHECK_TIMEOUT,
             server_settings={"application_name": "worker"},
         )

@@ -18,7 +18,7 @@ from service.db.engine import SILENCE, create_engine
 from service.db.schema_version import head_revision, schema_mismatch
 from service.settings import PROJECT
 from service.testing.application import SECRET, make_settings
-from tests.support.migrating import RUNNERS_WAITING, alembic
+from tests.support.migrating import RUNNERS_WAITING, alembic, engine_on
 from tests.support.polling import until
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
@@ -28,9 +28,8 @@ FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnames
 @pytest.fixture
 async def engine(empty_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database without a schema."""
-    made = create_engine(make_settings(database_url=empty_url))
-    yield made
-    await made.dispose()
+    async with engine_on(empty_url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -11,10 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import migration_locks, migrations
-from service.db.engine import create_engine
-from service.testing.application import make_settings
 from tests.support.command import Invoke
-from tests.support.migrating import OtherRelease
+from tests.support.migrating import OtherRelease, engine_on
 from tests.support.polling import until
 
 ADD_COLUMN = 'op.add_column("posts", sa.Column("summary", sa.Text))'
@@ -32,9 +30,8 @@ BUILDING = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = c
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database at this code's head."""
-    made = create_engine(make_settings(database_url=database_url), migrating=True)
-    yield made
-    await made.dispose()
+    async with engine_on(database_url, migrating=True) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,12 +3,20 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from time import monotonic
 
 import pytest
 from sqlalchemy import literal, select
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.db.database import Database
-from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
+from service.db.pool import (
+    CONNECTIONS_PER_READER,
+    READING,
+    WAITING_PER_CONNECTION,
+    ConnectionTracker,
+)
 from service.db.query import CompiledQuery
 from service.errors import Unavailable
 from service.settings import Settings
@@ -134,3 +142,39 @@ async def test_forgotten_connection_is_given_back(database: Database) -> None:
         gc.collect()
     assert len(await database.fetch_all(CompiledQuery(select(literal(1))), {})) == 1
     assert database.usage() == (1, 0, 0)
+
+
+async def test_write_waits_for_both_of_its_slots_no_longer_than_the_pool_s_timeout(
+    settings: Settings,
+) -> None:
+    update = {"database_pool_size": CONNECTIONS_PER_READER, "database_pool_timeout": 1}
+    database = Database(settings.model_copy(update=update))
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        token = READING.set(True)
+        reader = await stack.enter_async_context(database.session())
+        await reader.execute(ONE)
+        READING.reset(token)
+        held = [database.session() for _ in range(CONNECTIONS_PER_READER - 1)]
+        for session in held:
+            await stack.enter_async_context(session)
+            await session.execute(ONE)
+        start = monotonic()
+        waiting = asyncio.create_task(ask_as_writer(database))
+        await asyncio.sleep(0.6)
+        # A reader came before the writer to the place that a writer leaves.
+        token = READING.set(True)
+        overtaking = await stack.enter_async_context(database.session())
+        taking = asyncio.create_task(overtaking.execute(ONE))
+        READING.reset(token)
+        await asyncio.sleep(0)
+        await held[0].rollback()
+        await taking
+        with pytest.raises(PoolTimeoutError):
+            await waiting
+        assert monotonic() - start < 1.4
+
+
+async def ask_as_writer(database: Database) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)

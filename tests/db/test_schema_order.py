@@ -9,10 +9,8 @@ from alembic import command
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import migrations
-from service.db.engine import create_engine
 from service.db.schema_version import CONTRACT, head_revision, schema_mismatch
-from service.testing.application import make_settings
-from tests.support.migrating import OtherRelease, alembic
+from tests.support.migrating import OtherRelease, alembic, engine_on
 
 ADD_COLUMN = 'op.add_column("posts", sa.Column("summary", sa.Text))'
 DROP_COLUMN = 'op.drop_column("posts", "summary")'
@@ -21,9 +19,8 @@ DROP_COLUMN = 'op.drop_column("posts", "summary")'
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
     """An engine on a database at this code's head."""
-    made = create_engine(make_settings(database_url=database_url))
-    yield made
-    await made.dispose()
+    async with engine_on(database_url) as made:
+        yield made
 
 
 @pytest.fixture

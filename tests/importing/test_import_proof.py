@@ -17,11 +17,11 @@ from tests.support.flask_service import an_id, fill, post, user
 from tests.support.polling import until
 
 USERS = 2_000
-POSTS = 100_000
+POSTS = 200_000
 SLICE = 20_000
 DIRTY = 500  # every 500th post has no author, a blank title, or too much content
 WORK = 2.2  # of command and server, beside the server's alone for the same rows in one statement
-GROWTH = 1.25  # of memory, from 20,000 posts to all
+GROWTH = 1.25  # of memory, from 40,000 posts to all
 
 
 def dirty(number: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ PASSWORD = "hunter2"
         ("postgresql:///?dbname=d", [], "localhost:5432/d"),
         ("postgresql://u@/d?host=/cloudsql/p:r:i", [Host("/cloudsql/p:r:i")], None),
         ("postgresql://%2Fcloudsql%2Fp%3Ar%3Ai/d", [Host("/cloudsql/p:r:i")], None),
+        ("postgresql://u@/d?host=/run/100%2525", [Host("/run/100%25")], None),
         ("postgresql://u@a:/d\n", [Host("a")], "a:5432/d"),
         ("postgresql+asyncpg://u:%40@[2001:db8::1]/d", [Host("2001:db8::1")], None),
     ],

@@ -1,10 +1,8 @@
 """Clusters of PostgreSQL 18 on data of their own, and scripts that use its programs."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from service.embedded_postgres.binaries import find_binaries
 from service.embedded_postgres.os_user import OsUser, current_user, fallback_user
 from service.settings import PROJECT
 from tests.support.command import environment
+from tests.support.folders import passable_folder
 
 # They refuse to run as root, or make files that the server must read.
 OF_THE_SERVER = ("initdb", "pg_basebackup", "pg_ctl", "pg_upgrade")
@@ -98,12 +97,10 @@ class Clusters:
 @contextmanager
 def clusters() -> Iterator[Clusters]:
     """A folder for clusters; at the end they are stopped and gone."""
-    folder = Path(tempfile.mkdtemp(prefix="clusters-"))
-    folder.chmod(0o711)
-    made = Clusters(folder)
-    try:
-        yield made
-    finally:
-        for running in folder.glob("*/postmaster.pid"):
-            made.stop(running.parent.name, "immediate")
-        shutil.rmtree(folder)
+    with passable_folder("clusters-") as folder:
+        made = Clusters(folder)
+        try:
+            yield made
+        finally:
+            for running in folder.glob("*/postmaster.pid"):
+                made.stop(running.parent.name, "immediate")

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from openapi_schema_validator import OAS31Validator
-from quart_schema.openapi import QUART_SCHEMA_HIDDEN_ATTRIBUTE
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from werkzeug.exceptions import MethodNotAllowed, NotFound
@@ -87,8 +86,7 @@ class Conformance:
         operations = self._document["paths"].get(template, {})
         known = operations.get("get" if method == "HEAD" else method.lower())
         if known is None:
-            view = app.view_functions[rule.endpoint]
-            if hasattr(view, QUART_SCHEMA_HIDDEN_ATTRIBUTE) or view.__module__.startswith("tests."):
+            if app.view_functions[rule.endpoint].__module__.startswith("tests."):
                 return None
             raise UntrueDocument(f"{method} {path}: no such operation")
         if str(status) not in known["responses"]:

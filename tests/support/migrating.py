@@ -1,8 +1,8 @@
 """Alembic's commands on a test's database."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service.db import migrations, schema_version
+from service.db.engine import create_engine
+from service.testing.application import make_settings
 
 REVISION = """\
 import sqlalchemy as sa
@@ -33,6 +35,17 @@ def downgrade() -> None:
 
 def upgrade() -> None:
 """
+
+
+@asynccontextmanager
+async def engine_on(url: str, *, migrating: bool = False) -> AsyncIterator[AsyncEngine]:
+    """The service's engine on a database, for the block."""
+    engine = create_engine(make_settings(database_url=url), migrating=migrating)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
 
 # How many migrations wait for another: they ask for the lock again and again.
 RUNNERS_WAITING = """

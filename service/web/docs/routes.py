@@ -6,7 +6,6 @@ from hashlib import sha256
 from typing import Final
 
 from quart import Blueprint, Quart, Response
-from quart_schema import hide
 
 from service.errors import NotFound
 from service.web.conditional import EntityTag, reads_preconditions, tagged
@@ -82,7 +81,7 @@ async def read_docs_asset(name: str) -> Response:
 
 @blueprint.get("/favicon.ico")
 @unlimited
-@hide  # a habit of browsers, which generated clients do not share
+@answers(200, media_type="image/png", description="The icon.")
 async def read_icon() -> Response:
     """Read the icon, which browsers ask for whatever page they show."""
     icon = await asyncio.to_thread(load_icon)
