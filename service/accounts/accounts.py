@@ -23,7 +23,7 @@ from service.canonical import email_key
 from service.db.errors import violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
-from service.posts import posts
+from service.posts import hidden_authors, posts
 from service.web.client import INTERNAL, Origin
 
 USERNAME_MIN: Final = 3
@@ -203,7 +203,7 @@ async def delete_account(session: AsyncSession, account: PasswordState, origin: 
     now = clock.now()
     await session.execute(update(User).where(User.id == account.id).values(deleted_at=now))
     await sessions.revoke_sessions(session, account.id, origin)
-    await posts.hide_posts(session, account.id, now)
+    await hidden_authors.hide_author(session, account.id, now)
     await links.void_links(session, account.id)
     await record_own(session, Kind.ACCOUNT_DELETED, account.id, origin)
 

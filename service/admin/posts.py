@@ -9,7 +9,7 @@ from service.audit.events import Kind, record
 from service.auth.models import User
 from service.posts.models import Post
 from service.posts.posts import PostNotFound, read_post
-from service.posts.queries import VISIBLE
+from service.posts.queries import KEPT, VISIBLE
 from service.posts.rows import PostRow
 from service.web.client import Origin
 
@@ -36,7 +36,7 @@ async def restore_post(
     author = select(User.id).where(User.deleted_at.is_(None), User.id == Post.author_id)
     restore = (
         update(Post)
-        .where(Post.id == post_id, ~VISIBLE)
+        .where(Post.id == post_id, ~KEPT)
         .where(Post.author_id.in_(author.with_for_update(read=True, key_share=True)))
         .values(deleted_at=None, deleted_by_operator=False)
         .returning(Post.author_id)

@@ -64,11 +64,25 @@ class Post(Base):
     )
 
 
+class HiddenAuthor(Base):
+    """A deleted account whose posts no read shows, while a job sets the `deleted_at` of each.
+
+    As long as that takes, PostCount and AuthorPostCount still count those that are left.
+    """
+
+    __tablename__ = "hidden_authors"
+
+    author_id: Mapped[UUID] = mapped_column(
+        Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    hidden_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class PostCount(Base):
-    """The number of visible posts, in several slots so that writers do not wait for one row.
+    """The number of posts without `deleted_at`, in slots so that writers rarely wait for one row.
 
     Triggers keep it exact: each transaction adds to the slot of its own connection, and the total
-    is the sum of all slots. `losses`, which only grows, counts how often a visible post was hidden,
+    is the sum of all slots. `losses`, which only grows, counts how often such a post was hidden,
     removed, or given other words or another author.
     """
 
@@ -80,7 +94,7 @@ class PostCount(Base):
 
 
 class AuthorPostCount(Base):
-    """The number of an author's visible posts, in slots like PostCount."""
+    """The number of an author's posts without `deleted_at`, in slots like PostCount."""
 
     __tablename__ = "author_post_counts"
 

@@ -29,7 +29,7 @@ from service.db.database import execute_count
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import Post
-from service.posts.queries import SHOWN, VISIBLE, author_name, find_post
+from service.posts.queries import KEPT, SHOWN, VISIBLE, author_name, find_post
 from service.posts.rows import OwnedPostRow, PostRow
 from service.posts.schemas import NewPost, PostChange, post_tag, versions_named
 from service.web.conditional import AlreadyCurrent, Preconditions
@@ -93,12 +93,6 @@ async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> P
     return post
 
 
-async def hide_posts(session: AsyncSession, author_id: UUID, now: datetime) -> None:
-    """Hide all posts of an author from every read."""
-    statement = update(Post).where(Post.author_id == author_id, VISIBLE)
-    await session.execute(statement.values(deleted_at=now))
-
-
 async def read_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow:
     """Return a post. Raises PostNotFound."""
     post = await find_post(session, post_id)
@@ -155,7 +149,7 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
             Post.id == post_id,
             Post.author_id.in_(author.with_for_update(read=True, key_share=True)),
         )
-        .where(~VISIBLE, ~Post.deleted_by_operator)
+        .where(~KEPT, ~Post.deleted_by_operator)
         .values(deleted_at=None)
         .returning(*SHOWN, author_name(caller_id))
     )

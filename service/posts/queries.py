@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Label,
     ScalarSelect,
+    and_,
     bindparam,
     cast,
     func,
@@ -26,6 +27,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -35,7 +37,7 @@ from service.db.base import AnyRow, Id, UtcDateTime
 from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
 from service.posts import search
-from service.posts.models import AuthorPostCount, Post, PostCount
+from service.posts.models import AuthorPostCount, HiddenAuthor, Post, PostCount
 from service.posts.rows import OwnedPostRow
 from service.posts.schemas import PostOut
 from service.posts.search import AnySelect, SearchPlan
@@ -46,13 +48,29 @@ _posts: Final = Post.__table__.c
 _users: Final = User.__table__.c
 
 SHOWN: Final = tuple(_posts[name] for name in PostOut.model_fields if name != "author")
-VISIBLE: Final = _posts.deleted_at.is_(None)
+KEPT: Final = _posts.deleted_at.is_(None)
+# A set of few accounts, mostly of none, that PostgreSQL reads once and not for each post.
+_hidden: Final = HiddenAuthor.__table__.c
+_by_shown_author: Final = _posts.author_id.not_in(select(_hidden.author_id))
+VISIBLE: Final = and_(KEPT, _by_shown_author)
 
 
 def author_name(author_id: UUID | ColumnElement[UUID]) -> Label[str]:
     """Return the username of an account as the column `author`."""
     return select(_users.username).where(_users.id == author_id).scalar_subquery().label("author")
 
+
+# The posts of hidden authors that are still counted: exact, as each batch takes its own off both.
+_counts_of_author: Final = AuthorPostCount.__table__.c
+_counted_posts: Final = (
+    select(func.sum(_counts_of_author.posts))
+    .where(_counts_of_author.author_id == _hidden.author_id)
+    .correlate(HiddenAuthor)
+    .scalar_subquery()
+)
+_hidden_posts: Final = (
+    select(func.coalesce(func.sum(_counted_posts), 0)).select_from(HiddenAuthor).scalar_subquery()
+)
 
 _author: Final = author_name(_posts.author_id)
 _position: Final = tuple_(_posts.created_at, _posts.id)
@@ -139,7 +157,7 @@ async def _choose_plan(
 @cache
 def _page(by_author: bool, limit: int, *, first: bool) -> CompiledQuery:
     conditions = _conditions(by_author, after=False)
-    start = () if first else (_position <= _row_at_offset(conditions),)
+    start = () if first else (_position <= _row_at_offset(by_author),)
     return _page_with_counters(
         select(_total(by_author).label("total")), _newest(limit, *conditions, *start)
     )
@@ -186,17 +204,16 @@ def _counters(by_author: bool) -> AnySelect:
     """Return the query of the columns of a PostCounters."""
     counts = PostCount.__table__.c
     return select(
-        cast(func.sum(counts.posts), BigInteger).label("all_posts"),
-        cast(func.sum(counts.losses), BigInteger).label("losses"),
+        cast(func.sum(counts.posts) - _hidden_posts, BigInteger).label("all_posts"),
+        cast(func.sum(counts.losses) + _hidden_posts, BigInteger).label("losses"),
         (_author_id() if by_author else null()).label("author_id"),
     )
 
 
 @cache
 def _conditions(by_author: bool, after: bool) -> tuple[ColumnElement[bool], ...]:
-    conditions: list[ColumnElement[bool]] = [VISIBLE]
-    if by_author:
-        conditions.append(_posts.author_id == _author_id())
+    # A name leads to no deleted account.
+    conditions = [KEPT, _posts.author_id == _author_id()] if by_author else [VISIBLE]
     if after:
         conditions.append(follows(_posts))
     return tuple(conditions)
@@ -210,13 +227,22 @@ def _newest(limit: int, *conditions: ColumnElement[bool]) -> AnySelect:
     return statement.where(*conditions).order_by(*newest_first(_posts)).limit(rows)
 
 
-def _row_at_offset(conditions: tuple[ColumnElement[bool], ...]) -> ScalarSelect[Any]:
-    """Return the position of the post after `offset` others, read from the index alone."""
+def _row_at_offset(by_author: bool) -> ScalarSelect[Any]:
+    """Return the position of the post after `offset` others."""
+    if by_author:
+        return _at_offset(*_conditions(by_author, after=False)).scalar_subquery()
+    # While no author is hidden, read from the index alone. PostgreSQL runs one of the two.
+    some_hidden = select(_hidden.author_id).exists().select().scalar_subquery()
+    indexed, filtered = _at_offset(KEPT, ~some_hidden), _at_offset(VISIBLE, some_hidden)
+    either = union_all(select(indexed.subquery()), select(filtered.subquery())).subquery()
+    return select(either).scalar_subquery()
+
+
+def _at_offset(*conditions: ColumnElement[bool]) -> AnySelect:
     # The index's columns in their order, so that skipped rows need not be decoded.
-    positions = select(_posts.created_at, _posts.id).where(*conditions)
+    positions: AnySelect = select(_posts.created_at, _posts.id).where(*conditions)
     offset = _opaque_to_planner(bindparam("offset", type_=BigInteger))
-    row = positions.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
-    return row.scalar_subquery()
+    return positions.order_by(*newest_first(_posts)).limit(literal_column("1")).offset(offset)
 
 
 def _opaque_to_planner(*values: BindParameter[Any]) -> ScalarSelect[Any]:
@@ -237,7 +263,8 @@ def _author_id() -> ScalarSelect[UUID]:
 
 
 def _total(by_author: bool) -> ColumnElement[int]:
-    counted = select(func.sum(AuthorPostCount.posts if by_author else PostCount.posts))
+    counted = select(func.coalesce(func.sum(PostCount.posts), 0) - _hidden_posts)
     if by_author:
-        counted = counted.where(AuthorPostCount.author_id == _author_id())
-    return cast(func.coalesce(counted.scalar_subquery(), 0), BigInteger)
+        counted = select(func.coalesce(func.sum(_counts_of_author.posts), 0))
+        counted = counted.where(_counts_of_author.author_id == _author_id())
+    return cast(counted.scalar_subquery(), BigInteger)

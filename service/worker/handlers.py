@@ -12,7 +12,7 @@ from service.audit import events as security_events
 from service.auth import sessions
 from service.jobs import queue
 from service.jobs.context import Handler
-from service.posts import events, posts, word_refresh
+from service.posts import events, hidden_authors, posts, word_refresh
 from service.settings import Settings
 from service.web import idempotency
 
@@ -24,6 +24,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     links.LINK_MAIL_JOB: emails.send_link,
     links.RESET_REQUEST_JOB: emails.answer_reset_request,
     word_refresh.REFRESH_JOB: word_refresh.refresh_words,
+    hidden_authors.HIDE_JOB: hidden_authors.hide_posts,
     notices.EMAIL_CHANGE_JOB: notices.send_email_change,
 }
 
@@ -32,6 +33,7 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
     """Return every clean-up by its name in the log."""
     retention = timedelta(days=settings.retention_days)
     return {
+        "posts to hide": _older_than(hidden_authors.JOB_TIME, hidden_authors.hide_left_over),
         "posts": _older_than(retention, posts.delete_retired_posts),
         # After their posts, without which alone they are removed.
         "accounts": _older_than(retention, accounts.delete_retired_accounts),
