@@ -238,6 +238,7 @@ async def answers(client: Client, path: str) -> bool:
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 async def test_service_follows_the_primary_through_a_freeze_and_a_switchover(
     tmp_path: Path,
 ) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from service.app import create_app
 from service.settings import Settings
-from service.testing.application import make_settings
+from service.testing.application import make_app, make_settings
 from service.testing.client import PASSWORD
 from service.testing.server import Server, serving
+from tests.support.polling import PATIENCE
 from tests.support.processes import free_port
 from tests.support.proxies import DEPLOY, SECURE, balanced, make_certificate
 from tests.support.server import exchange, head
@@ -34,7 +34,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def port(settings: Settings) -> AsyncIterator[int]:
     """The port of the service itself."""
-    app = create_app(settings)
+    app = make_app(settings)
     async with serving(app) as number:
         await exchange(number, head("GET", "/health/live"))  # it has started
         yield number
@@ -87,7 +87,10 @@ async def test_conditional_requests_work_behind_apache_that_compresses(
 
 
 async def test_shared_cache_shows_a_restored_post_at_once(port: int, tmp_path: Path) -> None:
-    async with cache(tmp_path, port) as writer, httpx.AsyncClient(base_url=writer.base_url) as all_:
+    async with (
+        cache(tmp_path, port) as writer,
+        httpx.AsyncClient(base_url=writer.base_url, timeout=PATIENCE) as all_,
+    ):
         await sign_up(writer)
         path = (await writer.post("/api/posts", json=POST)).headers["Location"]
         seen = [(await all_.get(path)).status_code]
@@ -131,6 +134,7 @@ async def test_nginx_passes_no_upgrade_on(port: int, tmp_path: Path) -> None:
         httpx.AsyncClient(
             base_url=client.base_url,
             verify=ssl.create_default_context(cafile=tmp_path / "chain.pem"),
+            timeout=PATIENCE,
         ) as old,
     ):
         answer = await old.get("/api/posts", headers=upgrade)
@@ -140,7 +144,7 @@ async def test_nginx_passes_no_upgrade_on(port: int, tmp_path: Path) -> None:
 async def test_nginx_sends_events_on_at_once(port: int, tmp_path: Path) -> None:
     async with nginx(tmp_path, port) as client:
         await sign_up(client)
-        async with asyncio.timeout(15), client.stream("GET", "/api/posts/stream") as stream:
+        async with asyncio.timeout(PATIENCE), client.stream("GET", "/api/posts/stream") as stream:
             assert stream.headers["Content-Type"] == "text/event-stream"
             lines = stream.aiter_lines()
             assert await anext(lines) == "retry: 2000"
@@ -181,6 +185,7 @@ async def test_haproxy_offers_http2_whose_streams_leave_room_for_requests(
             verify=certificate.context(),
             base_url=f"https://localhost:{secure}",
             limits=httpx.Limits(max_connections=1),
+            timeout=PATIENCE,
         ) as client,
         AsyncExitStack() as streams,
     ):

@@ -115,7 +115,7 @@ class Story:
             async with EventSource(self.port).connected() as trial:
                 return " 200 " in trial.head
 
-        await until(opens, 30)
+        await until(opens)
         async with self.source.connected():
             yield
 

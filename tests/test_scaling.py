@@ -63,7 +63,7 @@ async def test_rolling_restart_loses_no_request(
                 code, seconds = await replica.ended()
                 assert (code, seconds < 22) == (0, True)
                 await replica.start()
-                await until(lambda: in_use(statistics, 2), 30)
+                await until(lambda: in_use(statistics, 2))
             await load.reach(load.done + 500, 60)
         print(f"{load.done} requests over 4 restarts, {load.created} writes")  # noqa: T201
         assert not load.failed

@@ -17,8 +17,8 @@ LOCKED = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
-# The loop of hypercorn.toml is always tested, the other with the proofs.
-LOOPS = ["uvloop", pytest.param("asyncio", marks=pytest.mark.proof)]
+# The loop of hypercorn.toml is always tested, the other with the proofs: the ends are measured.
+LOOPS = ["uvloop", pytest.param("asyncio", marks=[pytest.mark.proof, pytest.mark.alone])]
 # Seconds: graceful_timeout of hypercorn.toml, and what the end may take beside it.
 GRACE = 20 + 2
 MISTAKEN: dict[str, object] = {"service_env": "production", "secret_key": "short"}

@@ -89,7 +89,7 @@ async def test_upgrade_under_load_fails_no_request(
                     old.terminate()
                     assert (await old.ended())[0] == 0
                     await new.start()
-                    await until(lambda: in_use(statistics, 2), 30)
+                    await until(lambda: in_use(statistics, 2))
                     await load.reach(load.done + 300, 60)
         finally:
             for new in replicas:
@@ -116,6 +116,7 @@ def dumping(url: str) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
+@pytest.mark.alone
 async def test_no_read_waits_long_for_a_migration_that_waits_for_a_dump(
     database_url: str, db: "asyncpg.Connection", tmp_path: Path, newer: Path
 ) -> None:
@@ -125,7 +126,7 @@ async def test_no_read_waits_long_for_a_migration_that_waits_for_a_dump(
         options = {"cwd": tmp_path, "project": newer, "database_url": database_url}
         async with load.running(4):
             with dumping(database_url) as dump, started("migrate", **options) as migration:
-                await until(lambda: db.fetchval(DUMP_READS), 30)
+                await until(lambda: db.fetchval(DUMP_READS))
                 for _ in range(2):
                     words = "posts is held by process "
                     held = await asyncio.to_thread(migration.until, words, errors=True)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.command import Process, fetch, started
 from tests.support.migrating import RUNNERS_WAITING
-from tests.support.polling import until
+from tests.support.polling import PATIENCE, until
 
 LIMIT = 2.0  # seconds; on a busy machine as long as the start took
 
@@ -32,13 +32,13 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Process]:
 def connect(address: str) -> http.client.HTTPConnection:
     """A connection that stays open."""
     parts = urlsplit(address)
-    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
 
 
 def send_half(address: str) -> socket.socket:
     """Begin an upload that never ends."""
     parts = urlsplit(address)
-    upload = socket.create_connection((parts.hostname, parts.port), timeout=20)
+    upload = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
     upload.sendall(
         b"POST /auth/register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b'Content-Length: 1000\r\n\r\n{"email"'

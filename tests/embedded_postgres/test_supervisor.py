@@ -28,8 +28,8 @@ async def test_killed_owner_ends_the_server(data_dir: Path, owner: Callable[[], 
     assert await value(url, "SELECT 1") == 1
     home = (data_dir / "postgres").resolve()
     killed.process.kill()
-    until(lambda: free(home, "server"), 5)
-    until(lambda: supervisor_pids(home) == [], 5)
+    until(lambda: free(home, "server"))
+    until(lambda: supervisor_pids(home) == [])
     assert "database system is shut down" in (home / "server.log").read_text()
 
 
@@ -108,7 +108,7 @@ async def test_supervisor_of_an_adopted_server_ends_it(
     assert await value(second.line(), "SELECT 1") == 1
     first.process.kill()
     second.process.kill()
-    until(lambda: free(home, "server"), 5)
+    until(lambda: free(home, "server"))
 
 
 @pytest.mark.proof

@@ -16,6 +16,7 @@ from click.testing import Result
 
 from service.settings import PROJECT, Settings
 from service.testing.application import SECRET
+from tests.support.polling import PATIENCE
 
 # Runs a command in this process: the fixture `invoke`.
 Invoke = Callable[..., Result]
@@ -79,10 +80,10 @@ class Process:
         """Stop it; returns code, seconds that it took, and what is left of both outputs."""
         start = time.monotonic()
         self.send(number)
-        output, errors = self._process.communicate(timeout=30)
+        output, errors = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, time.monotonic() - start, output, errors
 
-    def finish(self, seconds: float = 30) -> tuple[int, str]:
+    def finish(self, seconds: float = PATIENCE) -> tuple[int, str]:
         """Wait for its own end; returns code and what is left of standard output."""
         output, _ = self._process.communicate(timeout=seconds)
         return self._process.returncode, output
@@ -90,7 +91,7 @@ class Process:
     def kill(self) -> None:
         """End it without a word, and whoever holds its outputs is waited for."""
         self._process.kill()
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=PATIENCE)
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def fetch(url: str, body: bytes | None = None) -> bytes:
     """Read a JSON resource, or post to it. Raises HTTPError, closed, for a failure."""
     request = Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urlopen(request, timeout=20) as response:
+        with urlopen(request, timeout=PATIENCE) as response:
             answer: bytes = response.read()
             return answer
     except HTTPError as error:

@@ -17,6 +17,7 @@ import asyncpg
 
 from service.embedded_postgres import EmbeddedPostgres, supervisor
 from service.settings import PROJECT
+from tests.support.polling import PATIENCE
 
 ROOT = os.geteuid() == 0
 STRANGE = {"LC_ALL": "xx_YY.latin1", "PGPORT": "1", "PGDATA": "/nowhere", "TZ": "Mars/Base"}
@@ -39,7 +40,7 @@ print("left", flush=True)
 """
 
 
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait for the condition, or fail."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -9,9 +9,8 @@ from typing import Any
 
 from service.testing.server import serving
 from service.web.server.application import Service
+from tests.support.polling import PATIENCE
 from tests.support.server import exchange, head
-
-PATIENCE = 15  # seconds
 
 
 @asynccontextmanager

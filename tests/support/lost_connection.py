@@ -5,6 +5,8 @@ from typing import NoReturn
 
 import asyncpg
 
+from tests.support.polling import PATIENCE
+
 
 class LostWhenCancelled:
     """To be awaited for ever; the first time, the loss takes the place of the cancellation."""
@@ -26,6 +28,6 @@ class LostWhenCancelled:
 
 async def ends(task: "asyncio.Task[object]") -> bool:
     """Whether it ends soon. If not it is cancelled, again."""
-    done, _ = await asyncio.wait({task}, timeout=5)
+    done, _ = await asyncio.wait({task}, timeout=PATIENCE)
     task.cancel()
     return bool(done)

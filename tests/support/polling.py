@@ -2,9 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
+
+# Seconds after which a wait counts as hanging. It measures nothing: other tests on the same
+# processors can make each step of a test last seconds.
+PATIENCE: Final = 30.0
 
 
-async def until(condition: Callable[[], Awaitable[object]], seconds: float = 15) -> None:
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = PATIENCE) -> None:
     """Wait until the condition holds, or fail."""
     async with asyncio.timeout(seconds):
         while True:

@@ -151,7 +151,7 @@ async def balanced(
     ports = [replica.port for replica in replicas]
     config = balancer_config(folder, port, statistics, ports, tls)
     async with running(program("haproxy"), "-db", "-f", str(config), port=port):
-        await until(lambda: in_use(statistics, len(replicas)), 30)
+        await until(lambda: in_use(statistics, len(replicas)))
         yield port, statistics
 
 

@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from service.testing import mails
+from tests.support.polling import PATIENCE
 
 
 class SmtpServer(mails.SmtpServer):
@@ -35,7 +36,7 @@ class SmtpServer(mails.SmtpServer):
         self.envelopes.append(envelope)
         return await super().handle_DATA(server, session, envelope)
 
-    async def wait_for(self, count: int, seconds: float = 20) -> list[EmailMessage]:
+    async def wait_for(self, count: int, seconds: float = PATIENCE) -> list[EmailMessage]:
         """Wait until so many mails have arrived."""
         async with asyncio.timeout(seconds), self.arrived:
             await self.arrived.wait_for(lambda: len(self.mails) >= count)

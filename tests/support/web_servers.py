@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.polling import PATIENCE
 from tests.support.processes import free_port
 from tests.support.proxies import DEPLOY, configured, make_certificate, program, running
 
@@ -39,7 +40,10 @@ async def nginx(folder: Path, upstream: int) -> AsyncIterator[httpx.AsyncClient]
     async with (
         running(*command, port=secure),
         httpx.AsyncClient(
-            http2=True, verify=certificate.context(), base_url=f"https://localhost:{secure}"
+            http2=True,
+            verify=certificate.context(),
+            base_url=f"https://localhost:{secure}",
+            timeout=PATIENCE,
         ) as client,
     ):
         yield client
@@ -71,7 +75,7 @@ async def apache(folder: Path, upstream: int) -> AsyncIterator[httpx.AsyncClient
     command = (program("apache2"), "-f", str(config), "-DFOREGROUND")
     async with (
         running(*command, port=port),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
     ):
         yield client
 
@@ -109,6 +113,6 @@ async def cache(folder: Path, upstream: int) -> AsyncIterator[httpx.AsyncClient]
     command = (program("nginx"), "-c", str(config), "-g", f"user {getpass.getuser()};")
     async with (
         running(*command, port=port),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
     ):
         yield client

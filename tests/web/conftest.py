@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, async_playwright
+from playwright.async_api import BrowserContext, async_playwright, expect
 
-from service.app import create_app
 from service.settings import Environment
-from service.testing.application import make_settings
+from service.testing.application import make_app, make_settings
 from service.testing.server import serving
 from tests.support.client import Client
 from tests.support.pages import EXAMPLE, Site, serving_files
+from tests.support.polling import PATIENCE
 from tests.support.server import exchange, head
 
 _FLAGS = (
@@ -28,13 +28,15 @@ _FLAGS = (
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    """A headless Chromium with an empty profile."""
+    """A headless Chromium with an empty profile, which waits for its pages for PATIENCE."""
     chromium = shutil.which("chromium")
     assert chromium, "install the package chromium"
     async with async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
             tmp_path / "profile", executable_path=chromium, args=_FLAGS
         )
+        context.set_default_timeout(1000 * PATIENCE)
+        expect.set_options(timeout=1000 * PATIENCE)
         yield context
         await context.close()
 
@@ -49,7 +51,7 @@ async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
             service_env=Environment.DEVELOPMENT,
             cors_origins=page,
         )
-        app = create_app(settings)
+        app = make_app(settings)
         async with serving(app) as port:
             await exchange(port, head("GET", "/health/live"))  # it has started
             yield Site(Client(app), f"http://localhost:{port}", page)

@@ -7,21 +7,21 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from service.app import create_app
 from service.settings import Settings
+from service.testing.application import make_app
 from service.testing.client import PASSWORD
 from service.testing.server import serving
 from tests.support.client import Client
 from tests.support.server import exchange, head
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 
 async def test_user_of_the_docs_page_logs_in_and_writes_a_post(
     settings: Settings, browser: BrowserContext
 ) -> None:
     # The page calls the host that it was opened on, also where the document names another one.
-    app = create_app(settings.model_copy(update={"public_url": "https://service.example"}))
+    app = make_app(settings.model_copy(update={"public_url": "https://service.example"}))
     client = Client(app)
     page = await browser.new_page()
     requested: list[str] = []

@@ -10,7 +10,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from service.testing.client import PASSWORD
 from tests.support.pages import Site, post, serving_files
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 EMAIL = "ada@example.com"
 

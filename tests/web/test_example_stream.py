@@ -11,7 +11,7 @@ from tests.support.processes import Connection, service_process
 from tests.support.proxies import balanced, read_statistics
 from tests.support.streams import open_streams, write_post
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 # As many connections to a host as a browser opens over HTTP/1.1.
 CONNECTIONS = 6
@@ -58,7 +58,7 @@ async def test_page_without_shared_workers_reopens_its_stream_after_each_status(
 
     await tab.route("**/api/posts/stream", refuse)
     await tab.goto(f"{site.page}/?api={site.api}")
-    await expect(tab.locator(LIVE)).to_have_text("live", timeout=20_000)
+    await expect(tab.locator(LIVE)).to_have_text("live")
     await expect(post(tab, "Missed")).to_have_count(1)
     await author.post("/api/posts", {"title": "Streamed", "content": "Words"})
     await expect(post(tab, "Streamed")).to_have_count(1)
@@ -92,7 +92,7 @@ async def test_tabs_follow_again_after_the_service_restarted_behind_a_balancer(
                 await expect(tabs[-1].locator(LIVE)).to_have_text("live")
             await service.kill()
             # The balancer's 503 ends an EventSource for good: each further one is a new one's.
-            await until(refused_again, 30)
+            await until(refused_again)
             for tab in tabs:
                 await expect(tab.locator(LIVE)).not_to_have_text("live")
             await service.start()

@@ -112,6 +112,7 @@ async def test_twenty_starts_listen_without_one_that_gives_up(
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
 async def test_first_job_is_done_within_6_s_of_the_server_s_return(
     postgres: Faulty, tmp_path: Path, fault: signal.Signals

@@ -24,7 +24,7 @@ from service.worker.worker import WorkerTiming
 from tests.support.client import Client
 from tests.support.command import PRODUCTION, environment
 from tests.support.lost_connection import LostWhenCancelled, ends
-from tests.support.polling import until
+from tests.support.polling import PATIENCE, until
 from tests.support.smtp import SmtpServer
 
 WAITING = "SELECT count(*) FROM pgqueuer"
@@ -98,7 +98,7 @@ class TestDelivery:
         smtp.may_answer.clear()
         async with worker_process(settings) as process:
             await client.register(email="ann@example.com")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await smtp.has_data.wait()
             process.kill()
             await process.wait()
@@ -121,13 +121,13 @@ class TestDelivery:
         smtp.may_answer.clear()
         async with worker_process(settings) as process:
             await client.register()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await smtp.has_data.wait()
             process.send_signal(number)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(process.wait(), 0.5)
             smtp.may_answer.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 assert await process.wait() == 0
         assert len(smtp.mails) == 1
         assert await db.fetchval(WAITING) == 0

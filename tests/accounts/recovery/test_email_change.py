@@ -9,6 +9,7 @@ import pytest
 from service.testing.client import PASSWORD
 from service.testing.mails import link, part, token
 from tests.support.client import Client
+from tests.support.polling import PATIENCE
 from tests.support.recovery import NEW_PASSWORD, forget
 from tests.support.smtp import SmtpServer
 
@@ -34,7 +35,7 @@ async def arrived(smtp: SmtpServer, count: int) -> list[EmailMessage]:
     def distinct() -> list[EmailMessage]:
         return list({mail["Message-ID"]: mail for mail in smtp.mails}.values())
 
-    async with asyncio.timeout(20), smtp.arrived:
+    async with asyncio.timeout(PATIENCE), smtp.arrived:
         await smtp.arrived.wait_for(lambda: len(distinct()) >= count)
         return distinct()
 

@@ -18,6 +18,7 @@ from service.settings import Settings
 from service.testing.application import make_settings
 from tests.support.client import Client
 from tests.support.eventsource import Event, EventSource, streaming
+from tests.support.polling import PATIENCE
 from tests.support.processes import service_process
 
 POST = {"title": "A title", "content": "Some content"}
@@ -189,5 +190,5 @@ async def test_sigterm_ends_streams_before_connections_are_drained(
         async with EventSource(service.port).connected() as source:
             service.terminate()
             assert await source.rest() == []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             assert (await service.ended())[0] == 0

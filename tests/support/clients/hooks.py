@@ -12,6 +12,8 @@ from uuid import uuid4
 import requests
 import schemathesis
 
+from tests.support.polling import PATIENCE
+
 EMAIL = os.environ["CALLER_EMAIL"]
 PASSWORD = os.environ["CALLER_PASSWORD"]
 # What ends the session, or changes the account, that it is called with.
@@ -83,7 +85,7 @@ def _subject(case: Any) -> str:
 
 def _post(base: str, path: str, email: str) -> Any:
     body = {"email": email, "password": PASSWORD}
-    answer = requests.post(f"{base}{path}", json=body, timeout=10)
+    answer = requests.post(f"{base}{path}", json=body, timeout=PATIENCE)
     answer.raise_for_status()
     return answer.json()
 

@@ -7,6 +7,7 @@ the service is. The client raises on any status that is not documented.
 import sys
 from typing import Any
 
+import httpx
 from service_client import AuthenticatedClient, Client
 from service_client.api.accounts import read_me, register
 from service_client.api.auth import list_sessions, login, logout, refresh
@@ -34,6 +35,8 @@ from service_client.models import (
 
 EMAIL = "ada@example.com"
 PASSWORD = "correct horse battery staple"
+# Against hanging only: hashing a password takes seconds on a loaded machine.
+TIMEOUT = httpx.Timeout(30)
 
 
 def parsed(answer: Any, status: int, kind: type) -> Any:
@@ -53,7 +56,9 @@ def failed(answer: Any, status: int) -> Any:
 
 def signed_in(address: str, token: str) -> Any:
     """A client that shows the token."""
-    return AuthenticatedClient(base_url=address, token=token, raise_on_unexpected_status=True)
+    return AuthenticatedClient(
+        base_url=address, token=token, raise_on_unexpected_status=True, timeout=TIMEOUT
+    )
 
 
 def sign_up(address: str, anyone: Any) -> Any:
@@ -136,7 +141,7 @@ def refresh_and_leave(address: str, tokens: Any) -> None:
 
 def main(address: str) -> None:
     """Go there and back."""
-    anyone = Client(base_url=address, raise_on_unexpected_status=True)
+    anyone = Client(base_url=address, raise_on_unexpected_status=True, timeout=TIMEOUT)
     tokens = sign_up(address, anyone)
     me = signed_in(address, tokens.access_token)
     post = write(anyone, me)
