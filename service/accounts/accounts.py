@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.accounts.recovery import links, notices
 from service.accounts.schemas import ProfileChange, Registration
-from service.audit.events import Kind, anonymise, record_own
+from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
 from service.auth.credentials import COLUMNS, NOT_DELETED, key_columns
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
+from service.db.database import execute_count
 from service.db.errors import violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
@@ -216,21 +217,25 @@ async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
         raise LastAdmin
 
 
+async def anonymise_retired_accounts(session: AsyncSession, before: datetime) -> int:
+    """Remove personal data from security events of accounts deleted before a time, in batches.
+
+    Returns the number of events.
+    """
+    return await anonymise(session, select(User.id).where(User.deleted_at < before))
+
+
 async def delete_retired_accounts(session: AsyncSession, before: datetime) -> int:
     """Remove accounts deleted before a time, CLEANUP_BATCH at most, and return their number.
 
-    Accounts whose posts are not removed yet are left for later, because removing many posts takes
-    long. Sessions are removed, too; of the security events the personal data.
+    Accounts are left for later that still have posts, or personal data in security events, because
+    removing many takes long.
     """
     retired = (
         select(User.id)
-        .where(User.deleted_at < before, ~posts.has_posts(User.id))
+        .where(User.deleted_at < before, ~posts.has_posts(User.id), ~has_personal_data(User.id))
         .order_by(User.deleted_at)
         .limit(CLEANUP_BATCH)
         .with_for_update(skip_locked=True)
     )
-    ids = (await session.scalars(retired)).all()
-    if ids:
-        await anonymise(session, ids)
-        await session.execute(delete(User).where(User.id.in_(ids)))
-    return len(ids)
+    return await execute_count(session, delete(User).where(User.id.in_(retired)))

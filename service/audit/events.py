@@ -4,13 +4,22 @@ An action that is refused and still leaves an event (a failed login, a reused re
 an error type that keeps its changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    SQLColumnExpression,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
@@ -45,6 +54,9 @@ class Kind(StrEnum):
 
 
 _insert: Final = insert(SecurityEvent)
+_PERSONAL: Final = or_(
+    SecurityEvent.ip.is_not(None), SecurityEvent.user_agent.is_not(None), SecurityEvent.detail != {}
+)
 
 
 async def record(
@@ -104,10 +116,19 @@ async def list_events(
     return Slice.cut(list(rows.all()), limit)
 
 
-async def anonymise(session: AsyncSession, user_ids: Sequence[UUID]) -> None:
-    """Remove the personal data from the events of accounts; what happened stays."""
-    statement = update(SecurityEvent).where(SecurityEvent.user_id.in_(user_ids))
-    await session.execute(statement.values(ip=None, user_agent=None, detail={}))
+def has_personal_data(user_id: SQLColumnExpression[UUID]) -> ColumnElement[bool]:
+    """Return the condition that personal data is in the events of an account."""
+    return select(SecurityEvent.id).where(SecurityEvent.user_id == user_id, _PERSONAL).exists()
+
+
+async def anonymise(session: AsyncSession, user_ids: Select[UUID]) -> int:
+    """Remove the personal data from events of accounts, and return the number of these events.
+
+    CLEANUP_BATCH events at most; what happened stays.
+    """
+    personal = select(SecurityEvent.id).where(SecurityEvent.user_id.in_(user_ids), _PERSONAL)
+    statement = update(SecurityEvent).where(SecurityEvent.id.in_(personal.limit(CLEANUP_BATCH)))
+    return await execute_count(session, statement.values(ip=None, user_agent=None, detail={}))
 
 
 async def delete_old_events(session: AsyncSession, before: datetime) -> int:

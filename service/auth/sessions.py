@@ -25,7 +25,7 @@ from enum import Enum
 from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Select, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -41,7 +41,8 @@ from service.ids import new_id
 from service.settings import Settings
 from service.web.client import Origin
 
-LISTED_MAX: Final = 500
+# Of an account, so that all can be listed, and ended by one statement.
+LIVE_MAX: Final = 500
 CLEANUP_BATCH: Final = 5_000
 
 
@@ -111,6 +112,8 @@ async def open_session(
 ) -> RefreshToken | None:
     """Open a login session, or return None when the password changed or the account is deleted.
 
+    Of more than LIVE_MAX sessions the one that was used longest ago ends.
+
     The account is locked against change, so that a change of the password, which ends all
     sessions, cannot miss the new one.
     """
@@ -125,7 +128,18 @@ async def open_session(
     token = _new_token(user_id, new_id(), now, created_at=now, policy=policy)
     own = {"id": token.session_id, "user_id": user_id, "created_at": now}
     await session.execute(insert(_table), {**own, **_columns(token, origin)})
+    await _end(session, now, _sessions.id.in_(_beyond_maximum(user_id)))
     return token
+
+
+def _beyond_maximum(user_id: UUID) -> Select[UUID]:
+    return (
+        select(_sessions.id)
+        .where(_sessions.user_id == user_id, _sessions.ended_at.is_(None))
+        .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
+        .offset(LIVE_MAX)
+        .limit(CLEANUP_BATCH)
+    )
 
 
 def _new_token(
@@ -215,12 +229,12 @@ async def _revoke_reused(
 
 
 async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[SessionRow]:
-    """Return an account's live login sessions, the last used first, LISTED_MAX at most."""
+    """Return an account's live login sessions, the last used first, LIVE_MAX at most."""
     statement = (
         select(*(_sessions[name] for name in SessionOut.model_fields if name != "current"))
         .where(_of_user, *_LIVE)
         .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
-        .limit(LISTED_MAX)
+        .limit(LIVE_MAX)
     )
     return (await session.execute(statement, {"user_id": user_id, "now": clock.now()})).all()
 

@@ -28,6 +28,7 @@ from service.observability.metrics import Metrics
 RECORDS_KEPT: Final = timedelta(days=30)
 FAILED_KEPT: Final = timedelta(days=90)
 COUNTED_MAX: Final = 100_000
+CLEANUP_BATCH: Final = 5_000
 # Waiting (for a worker, or their time), in a worker's hands, failed for good.
 STATES: Final = (("queued",), ("picked",), ("failed",))
 
@@ -122,12 +123,18 @@ async def older_job_waits(session: AsyncSession, name: str, job_id: int, to: str
 
 
 async def delete_old_records(session: AsyncSession, now: datetime) -> int:
-    """Delete what is recorded of jobs long done, and jobs that failed long ago."""
+    """Delete old records of jobs, and jobs that failed long ago, and return their number.
+
+    CLEANUP_BATCH at most of each table.
+    """
     deleted = 0
-    for statement, kept in (
-        ("DELETE FROM pgqueuer_log WHERE created < :before", RECORDS_KEPT),
-        ("DELETE FROM pgqueuer_statistics WHERE created < :before", RECORDS_KEPT),
-        ("DELETE FROM pgqueuer WHERE status = 'failed' AND updated < :before", FAILED_KEPT),
+    for table, old, kept in (
+        ("pgqueuer_log", "created < :before", RECORDS_KEPT),
+        ("pgqueuer_statistics", "created < :before", RECORDS_KEPT),
+        ("pgqueuer", "status = 'failed' AND updated < :before", FAILED_KEPT),
     ):
-        deleted += await execute_count(session, text(statement), {"before": now - kept})
+        batch = f"SELECT id FROM {table} WHERE {old} LIMIT :batch"  # noqa: S608 - constants
+        statement = text(f"DELETE FROM {table} WHERE id IN ({batch})")  # noqa: S608
+        values = {"before": now - kept, "batch": CLEANUP_BATCH}
+        deleted += await execute_count(session, statement, values)
     return deleted

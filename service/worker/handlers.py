@@ -35,8 +35,6 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
     return {
         "posts to hide": _older_than(hidden_authors.JOB_TIME, hidden_authors.hide_left_over),
         "posts": _older_than(retention, posts.delete_retired_posts),
-        # After their posts, without which alone they are removed.
-        "accounts": _older_than(retention, accounts.delete_retired_accounts),
         "sessions": sessions.delete_expired_sessions,
         "mail links": links.delete_expired_links,
         "job records": queue.delete_old_records,
@@ -45,6 +43,9 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
             timedelta(days=settings.security_events_days), security_events.delete_old_events
         ),
         "post events": _older_than(events.RETENTION, events.delete_old_events),
+        "accounts in security events": _older_than(retention, accounts.anonymise_retired_accounts),
+        # After all that belongs to them, of which some may be many.
+        "accounts": _older_than(retention, accounts.delete_retired_accounts),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from service import clock
-from service.accounts.accounts import delete_retired_accounts
+from service.accounts.accounts import anonymise_retired_accounts, delete_retired_accounts
 from service.audit.events import Kind
 from service.auth.sessions import delete_expired_sessions
 from service.db.database import Database, close_session
@@ -215,9 +215,11 @@ async def test_cleanup_removes_expired_sessions_and_retired_accounts(
         ended = await delete_expired_sessions(session, now)
         with_posts = await delete_retired_accounts(session, before)
         await delete_retired_posts(session, before)
+        with_events = await delete_retired_accounts(session, before)
+        await anonymise_retired_accounts(session, before)
         retired = await delete_retired_accounts(session, before)
         await close_session(session, commit=True)
-        assert with_posts == 0
+        assert (with_posts, with_events) == (0, 0)
         return ended, retired
 
     assert await clean(1) == (2, 0)

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from service.auth.sessions import LIVE_MAX
 from service.auth.tokens import Tokens, TokenType
 from service.testing.client import PASSWORD, Answer
 from service.testing.clock import Clock
@@ -270,3 +271,29 @@ async def test_well_signed_token_without_a_session_is_refused(client: Client) ->
             token = tokens.issue(kind, user_id, UUID(str(session_id)))
             refused(await send(path, token=token), "The session has ended")
     assert await works(one)
+
+
+async def test_login_beyond_the_maximum_ends_the_session_that_was_used_longest_ago(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    first = await client.sign_up()
+    second = Client(client.app)
+    await second.login(first.user["email"])
+    await db.execute(
+        "UPDATE sessions SET last_used_at = now() - interval '1 h' WHERE id IN "
+        "(SELECT id FROM sessions ORDER BY created_at LIMIT 1)"
+    )
+    assert await works(second)
+    copy = (
+        "INSERT INTO sessions (id, user_id, token_id, token_issued_at, created_at, last_used_at, "
+        "expires_at) SELECT gen_random_uuid(), user_id, gen_random_uuid(), token_issued_at, "
+        "created_at, last_used_at, expires_at FROM sessions, generate_series(1, $1) "
+        "WHERE last_used_at > now() - interval '1 min'"
+    )
+    await db.execute(copy, LIVE_MAX - 2)
+    assert await works(first)
+    third = Client(client.app)
+    await third.login(first.user["email"])
+    assert [await works(each) for each in (first, second, third)] == [False, True, True]
+    live = "SELECT count(*) FROM sessions WHERE ended_at IS NULL"
+    assert await db.fetchval(live) == LIVE_MAX

@@ -5,10 +5,15 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from service import clock
+from service.accounts.recovery import links
+from service.audit import events
 from service.db.database import Database
+from service.jobs import queue
 from service.jobs.context import JobContext
 from service.settings import Settings
 from service.testing.application import working
+from service.testing.client import PASSWORD
 from service.worker import cleanup, handlers, worker
 from tests.support.client import Client
 from tests.support.polling import until
@@ -62,6 +67,34 @@ async def test_cleanup_deletes_what_is_past_its_time(
     assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
     assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
     assert await db.fetchval(WAITING) == 1
+
+
+async def test_backlogs_are_deleted_in_batches(
+    settings: Settings,
+    database: Database,
+    client: Client,
+    db: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of one row, so that a clean-up that deletes all at once is seen."""
+    for module in (links, queue, events):
+        monkeypatch.setattr(module, "CLEANUP_BATCH", 1)
+    retired = await client.sign_up()
+    await client.sign_up()
+    await retired.delete("/auth/me", {"password": PASSWORD})
+    await db.execute("UPDATE mail_links SET created_at = now() - interval '9 days'")
+    await db.execute("UPDATE pgqueuer_log SET created = now() - interval '31 days'")
+    await db.execute(
+        "UPDATE users SET deleted_at = now() - interval '31 days' WHERE id = $1", retired.user["id"]
+    )
+    found = handlers.cleanups(settings)
+    for name in ("mail links", "job records", "accounts in security events"):
+        async with database.transaction() as session:
+            assert await found[name](session, clock.now()) == 1, name
+    await cleanup.clean_up(JobContext(settings, database, mailer=NoMailer()))
+    assert await db.fetchval("SELECT count(*) FROM mail_links") == 0
+    assert await db.fetchval("SELECT count(*) FROM pgqueuer_log") == 0
+    assert await db.fetchval("SELECT count(*) FROM users") == 1
 
 
 async def test_failing_cleanup_does_not_stop_the_others(

@@ -39,6 +39,7 @@ LINK_MAIL_JOB: Final = "mail link"
 RESET_REQUEST_JOB: Final = "password reset request"
 # Longer than the retries of a mail and the longest life of a link together.
 RETENTION: Final = timedelta(days=8)
+CLEANUP_BATCH: Final = 1_000
 
 
 class Purpose(StrEnum):
@@ -196,9 +197,9 @@ async def void_links(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def delete_expired_links(session: AsyncSession, now: datetime) -> int:
-    """Delete links that ended long ago, and return their number."""
-    old = delete(MailLink).where(MailLink.created_at < now - RETENTION)
-    return await execute_count(session, old)
+    """Delete links that ended long ago, CLEANUP_BATCH at most, and return their number."""
+    old = select(MailLink.id).where(MailLink.created_at < now - RETENTION).limit(CLEANUP_BATCH)
+    return await execute_count(session, delete(MailLink).where(MailLink.id.in_(old)))
 
 
 def _valid(purpose: Purpose, token: str) -> tuple[ColumnExpressionArgument[bool], ...]:
