@@ -19,7 +19,7 @@ from service.observability import tracing
 from service.posts import routes as posts_routes
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
-from service.web import cors, db_session, errors, openapi, ratelimit, responses
+from service.web import cors, db_session, errors, openapi, ratelimit, replica, responses
 from service.web.converters import IdConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
@@ -56,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Service:
     responses.init_app(app)
     db_session.init_app(app)
     app.database.register_metrics(app.metrics)
+    replica.init_app(app)
     queue.register_metrics(app.metrics, app.database)
     posts_routes.init_app(app)
     principal.init_app(app)

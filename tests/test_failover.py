@@ -15,9 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.cli.database import upgrade
-from service.db import migrations
 from service.db.connecting import open_connection
-from service.db.engine import create_engine
 from service.db.failures import HostsUnavailable, failure_reason
 from service.db.hosts import ATTEMPT_DELAY, connect_to_first
 from service.db.pool import CONNECTIONS_PER_READER
@@ -31,7 +29,7 @@ from tests.support.command import Invoke
 from tests.support.forwarding import forwarding, silence
 from tests.support.polling import until
 from tests.support.processes import Connection, service_process
-from tests.support.replication import replicated, url_to
+from tests.support.replication import migrate, replicated, url_to
 
 POST = {"title": "a", "content": "b"}
 PERSON = {"email": "ada@example.com", "password": "correct horse battery staple"}
@@ -208,13 +206,6 @@ def said(caplog: pytest.LogCaptureFixture, words: str) -> Callable[[], Any]:
         return words in caplog.text
 
     return found
-
-
-async def migrate(url: str) -> None:
-    """Bring the database to head."""
-    engine = create_engine(make_settings(database_url=url), migrating=True)
-    await migrations.upgrade(engine)
-    await engine.dispose()
 
 
 async def test_standby_serves_reads_and_once_promoted_everything(tmp_path: Path) -> None:

@@ -20,20 +20,27 @@ __all__ = ["Connection", "open_connection"]
 
 
 async def open_connection(
-    settings: Settings, *, read_write: bool = False, **options: Any
+    settings: Settings,
+    *,
+    read_write: bool = False,
+    address: DatabaseAddress | None = None,
+    **options: Any,
 ) -> Connection:
     """Open a connection; `options` are asyncpg's. Raises what the driver does, or HostsUnavailable.
 
+    It leads to `address` if that is given, else to DATABASE_URL.
     Of several hosts, and with `read_write`, a server is wanted that takes writes. The time limit
     of each host is connect_timeout, else CONNECT_TIMEOUT, and at most the option `timeout`. With
     DATABASE_SCHEMA the connection finds that schema alone; behind PgBouncer the role must say so.
     """
-    address = settings.database_address
+    address = address or settings.database_address
     limit = address.number("connect_timeout") or CONNECT_TIMEOUT
     options["timeout"] = min(limit, options.get("timeout", limit))
-    options["server_settings"] = options.get("server_settings", {}) | _server_settings(settings)
+    options["server_settings"] = options.get("server_settings", {}) | _server_settings(
+        settings, address
+    )
     # Always given: else PGTARGETSESSIONATTRS would count.
-    options["target_session_attrs"] = _target(settings, read_write=read_write)
+    options["target_session_attrs"] = _target(settings, address, read_write=read_write)
     if "sslrootcert" in address.parameters:
         options["ssl"] = True  # the system's authorities, and the server's name
     if len(address.hosts) > 1:
@@ -41,17 +48,16 @@ async def open_connection(
     return await _connect(address, next(iter(address.hosts), None), options)
 
 
-def _target(settings: Settings, *, read_write: bool) -> str:
+def _target(settings: Settings, address: DatabaseAddress, *, read_write: bool) -> str:
     if read_write:
         return "read-write"
-    address = settings.database_address
     # Behind PgBouncer another server may answer the question than does the work.
     several = len(address.hosts) > 1 and not settings.database_pgbouncer
     return address.parameters.get("target_session_attrs", "read-write" if several else "any")
 
 
-def _server_settings(settings: Settings) -> dict[str, str]:
-    given = settings.database_address.parameters
+def _server_settings(settings: Settings, address: DatabaseAddress) -> dict[str, str]:
+    given = address.parameters
     found = {name: given[name] for name in ("application_name", "options") if name in given}
     if settings.database_schema is not None and not settings.database_pgbouncer:
         found["search_path"] = quoted(settings.database_schema)

@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 
 from service.db import pool
 from service.db.batching import BATCH_MAX, BatchLoader
-from service.db.engine import create_engine, pin_server
-from service.db.errors import DRIVER_ERRORS, ends_connection, to_unavailable
+from service.db.engine import create_engine
 from service.db.failures import failure_reason
+from service.db.fetching import fetch
 from service.db.query import CompiledQuery, KeyedQuery, Record
-from service.db.read_session import ReadSession
+from service.db.read_session import FetchAll, FetchByKey, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
 from service.observability import tracing
@@ -41,7 +41,6 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.engine = create_engine(settings)
-        self._pgbouncer = settings.database_pgbouncer
         # A connection beside the pool, made at first use: a full pool must not hide how things are.
         beside = create_engine(
             settings.model_copy(update={"database_pool_size": 1}), pool.TrackedPool
@@ -49,8 +48,9 @@ class Database:
         self._probing: set[asyncio.Task[Any]] = set()
         # Reads need no BEGIN and ROLLBACK: two round trips less each. Behind PgBouncer they do: a
         # statement takes more than one message, which only a transaction brings to one server.
-        autocommit = {} if self._pgbouncer else {"isolation_level": "AUTOCOMMIT"}
+        autocommit = {} if settings.database_pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
+        self._fetch = partial(fetch, self.engine, settings.database_pgbouncer)
         self._loader = BatchLoader(self._fetch, BATCH_MAX * settings.database_pool_size)
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadSession] = set()
@@ -82,6 +82,10 @@ class Database:
         """Return a session for reading only, which holds no connection between statements."""
         return self._idle.pop() if self._idle else self._readers()
 
+    def read_session_by(self, fetch_all: FetchAll, fetch_by_key: FetchByKey) -> ReadSession:
+        """Return a session for reading only, whose queries other functions answer."""
+        return self._readers(fetch_all=fetch_all, fetch_by_key=fetch_by_key, idle=set())
+
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> list[Record]:
         """Read rows by the driver alone, on a connection that is given back at once.
 
@@ -98,33 +102,6 @@ class Database:
             with tracing.statement(lookup.query.text):
                 return await self._loader.load(lookup, key)
         return await self._loader.load(lookup, key)
-
-    async def _fetch(
-        self, query: CompiledQuery, values: Callable[[], Mapping[str, Any]]
-    ) -> list[Record]:
-        token = pool.READING.set(True)
-        try:
-            pooled = await self.engine.raw_connection()
-        finally:
-            pool.READING.reset(token)
-        try:
-            driver: Any = pooled.driver_connection
-            arguments = query.arguments(values())
-            async with pin_server(driver, self._pgbouncer):
-                rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
-        except DRIVER_ERRORS as error:
-            unavailable = to_unavailable(error)
-            if unavailable is None:
-                raise
-            if isinstance(error, TimeoutError):
-                self._pool.drop()  # the other connections are to the same silent server
-            if ends_connection(error):
-                pooled.invalidate(error)
-            log.warning("database unavailable", reason=failure_reason(error))
-            raise unavailable from error
-        finally:
-            pooled.close()
-        return rows
 
     @property
     def _pool(self) -> pool.BoundedPool:

@@ -13,11 +13,14 @@ from service.db.connecting import Connection, open_connection
 from service.db.errors import unavailable_on_driver_error
 from service.db.schema_version import SCHEMA_OPTION
 from service.settings import Settings
+from service.settings.database_url import DatabaseAddress
 
 # Seconds past the statement's time after which its server is taken for dead.
 SILENCE: Final = 1
 # A transaction left open by a stalled client must not hold its locks for ever.
 IDLE_IN_TRANSACTION_TIMEOUT: Final = 30_000  # milliseconds
+
+Connect = Callable[[], Awaitable[Connection]]
 
 
 def create_engine(
@@ -25,15 +28,18 @@ def create_engine(
     pool_class: type[pool.TrackedPool] = pool.BoundedPool,
     *,
     migrating: bool = False,
+    connect: Connect | None = None,
 ) -> AsyncEngine:
-    """Make the engine; nothing connects before the first statement.
+    """Make the engine; nothing connects before the first statement, and then by `connect`.
 
     For migrations it connects to servers that take writes alone, and no statement has a time limit
     here: they lift DATABASE_STATEMENT_TIMEOUT.
     """
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        connect_args=_adapter_options(settings, migrating=migrating),
+        connect_args=_adapter_options(
+            settings, connect or connection_factory(settings, migrating=migrating)
+        ),
         poolclass=pool_class,
         pool_size=settings.database_pool_size,
         # A fixed pool: connections made under load and thrown away cost more than they give.
@@ -50,18 +56,13 @@ def create_engine(
     return engine
 
 
-def _adapter_options(settings: Settings, *, migrating: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "async_creator_fn": connection_factory(settings, migrating=migrating)
-    }
+def _adapter_options(settings: Settings, connect: Connect) -> dict[str, Any]:
+    options: dict[str, Any] = {"async_creator_fn": connect}
     if settings.database_pgbouncer:
         # Another server connection may come with every transaction, so nothing is prepared for
         # longer: unnamed statements, of which no two can clash.
         options |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
     return options
-
-
-Connect = Callable[[], Awaitable[Connection]]
 
 
 def pin_server(
@@ -74,9 +75,12 @@ def pin_server(
     return connection.transaction() if pgbouncer else nullcontext()
 
 
-def connection_factory(settings: Settings, *, migrating: bool = False) -> Connect:
+def connection_factory(
+    settings: Settings, address: DatabaseAddress | None = None, *, migrating: bool = False
+) -> Connect:
     """Return a function that opens a connection, for the pool or beside it, or raises Unavailable.
 
+    It leads to `address` if that is given, else to DATABASE_URL.
     Statements end with a TimeoutError when the server is silent, except while migrating.
     """
     longest = None if migrating else settings.database_statement_timeout + SILENCE
@@ -96,6 +100,6 @@ def connection_factory(settings: Settings, *, migrating: bool = False) -> Connec
 
     async def connect() -> Connection:
         with unavailable_on_driver_error():
-            return await open_connection(settings, read_write=migrating, **options)
+            return await open_connection(settings, read_write=migrating, address=address, **options)
 
     return connect

@@ -150,8 +150,14 @@ async def read_after(
 async def _choose_plan(
     session: AsyncSession, filters: Filters, values: Mapping[str, object], *, after: bool
 ) -> SearchPlan:
-    probe = search.probe(_conditions(filters.author is not None, after))
-    return search.choose_plan((await session.execute(probe, values)).scalar_one())
+    probe = _search_probe(filters.author is not None, after)
+    (row,) = await fetch_all(session, probe, values)
+    return search.choose_plan(row.hits)
+
+
+@cache
+def _search_probe(by_author: bool, after: bool) -> CompiledQuery:
+    return CompiledQuery(search.probe(_conditions(by_author, after)))
 
 
 @cache

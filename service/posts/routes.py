@@ -30,6 +30,7 @@ from service.web.db_session import db_session
 from service.web.openapi import Link, answers, headers, reads_headers
 from service.web.pagination import InvalidCursor, Position, Slice
 from service.web.ratelimit import limit
+from service.web.replica import replica_session
 from service.web.request_state import request_state
 from service.web.responses import Payload, dumps, json_bytes, json_response, no_content
 from service.web.server.application import Service
@@ -75,7 +76,7 @@ async def list_posts(query_args: schemas.PostQuery) -> Response:
     if after is not None:
         return await _read_after(query_args, filters, after)
     page, total = await queries.read_page(
-        db_session(),
+        replica_session(_caller_id),
         filters,
         request_state().app.component(TotalsCache),
         limit=query_args.per_page,
@@ -92,7 +93,9 @@ async def list_posts(query_args: schemas.PostQuery) -> Response:
 
 
 async def _read_after(query: schemas.PostQuery, filters: Filters, after: Position) -> Response:
-    page = await queries.read_after(db_session(), filters, limit=query.per_page, after=after)
+    page = await queries.read_after(
+        replica_session(_caller_id), filters, limit=query.per_page, after=after
+    )
     next_cursor = page.next_cursor(CURSORS)
     return _list_response(page, next_cursor, pagination.cursor_links(query, next_cursor), {})
 
@@ -151,7 +154,7 @@ async def stream_posts() -> Response:
 @answers(304, headers=[headers.ETAG], description="The post at hand is this one.")
 async def read_post(post_id: UUID) -> Response:
     """Read a post."""
-    return _show(await posts.read_post(db_session(), post_id), more=PUBLIC)
+    return _show(await posts.read_post(replica_session(_caller_id), post_id), more=PUBLIC)
 
 
 @blueprint.put("/<id:post_id>", endpoint="replace_post")
@@ -185,6 +188,10 @@ async def delete_post(post_id: UUID) -> Response:
 async def restore_post(post_id: UUID) -> Response:
     """Restore one's own deleted post."""
     return _show(await posts.restore_post(db_session(), caller().user_id, post_id))
+
+
+def _caller_id() -> str | None:
+    return caller().auth_id
 
 
 def _show(post: PostRow, status: int = 200, more: Mapping[str, str] | None = None) -> Response:

@@ -61,10 +61,9 @@ def choose_plan(hits: int) -> SearchPlan:
     return SearchPlan.COMMON if hits >= _COMMON else SearchPlan.RARE
 
 
-@cache
 def probe(conditions: Conditions) -> AnySelect:
     """Return the query of the number of matches among the newest posts."""
-    statement: AnySelect = select(func.count())
+    statement: AnySelect = select(func.count().label("hits"))
     return statement.select_from(_matches_among_newest(conditions, _PROBED).subquery("matching"))
 
 

@@ -25,6 +25,7 @@ from service.settings.types import (
     Origins,
     PublicUrl,
     RedisUrl,
+    ReplicaUrl,
     SchemaName,
     Seconds,
     SmtpUrl,
@@ -65,6 +66,8 @@ class Settings(BaseSettings):
     database_statement_timeout: Annotated[float, Field(gt=0, le=3600)] = 15
     database_pgbouncer: bool = False
     database_schema: SchemaName | None = None
+    database_replica_url: ReplicaUrl | None = None
+    database_replica_max_lag: Annotated[float, Field(ge=0.25, le=20)] = 1
     data_dir: HomePath = PROJECT / "var"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -151,6 +154,12 @@ class Settings(BaseSettings):
     def database_address(self) -> DatabaseAddress:
         """DATABASE_URL, read. Raises SettingsError when it is unset."""
         return parse_database_url(self.database_dsn)
+
+    @property
+    def replica_address(self) -> DatabaseAddress | None:
+        """DATABASE_REPLICA_URL, read, or None when it is unset."""
+        url = self.database_replica_url
+        return None if url is None else parse_database_url(url.get_secret_value(), replica=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -40,6 +40,8 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "gssencmode": ("disable", "prefer"),
     "target_session_attrs": ("any", "primary", "read-write"),
 }
+# A replica is always a standby: where there is none, the primary is read.
+_REPLICA_CHOICES: Final = {**_CHOICES, "target_session_attrs": ("any", "prefer-standby", "standby")}
 _WHY: Final[Mapping[str, str]] = {
     "channel_binding": "the driver binds no channel, and sslmode=verify-full names the server",
     "gssencmode": "the driver has no GSSAPI encryption, and sslmode encrypts",
@@ -100,8 +102,11 @@ class DatabaseAddress:
         return int(self.parameters.get(parameter, 0)) or None
 
 
-def parse_database_url(url: str) -> DatabaseAddress:
-    """Read DATABASE_URL. Raises ValueError, which names a parameter and never repeats a value."""
+def parse_database_url(url: str, *, replica: bool = False) -> DatabaseAddress:
+    """Read DATABASE_URL, or DATABASE_REPLICA_URL, which leads to a standby.
+
+    Raises ValueError, which names a parameter and never repeats a value.
+    """
     # A secret that is mounted as a file often ends with a newline.
     match = _URL.fullmatch(url.strip())
     if not match:
@@ -112,8 +117,10 @@ def parse_database_url(url: str) -> DatabaseAddress:
     ports = given.pop("port", "")
     hosts = _read_hosts(match["hosts"], given.pop("host", ""), ports)
     for name, value in given.items():
-        _check(name, value)
+        _check(name, value, _REPLICA_CHOICES if replica else _CHOICES)
     parameters = {name: value for name, value in given.items() if name not in _BY_DRIVER}
+    if replica:
+        parameters["target_session_attrs"] = "standby"
     # Certificates of the system's authorities: the driver has no such word for a file.
     if given.get("sslrootcert") == "system":
         _refuse_beside_system(given)
@@ -179,11 +186,11 @@ def _port(text: str | None) -> int | None:
     return int(text)
 
 
-def _check(name: str, value: str) -> None:
+def _check(name: str, value: str, known: Mapping[str, tuple[str, ...]]) -> None:
     """Raise ValueError for a parameter that would not be followed."""
-    if choices := _CHOICES.get(name):
+    if choices := known.get(name):
         if value not in choices:
-            why = f" ({_WHY[name]})" if name in _WHY else ""
+            why = f" ({_WHY[name]})" if name in _WHY and choices is _CHOICES[name] else ""
             raise ValueError(f"{name} takes {', '.join(choices)}{why}")
     elif name in _NUMBERS:
         if not re.fullmatch(r"[0-9]{1,9}", value):
@@ -197,10 +204,10 @@ def _check(name: str, value: str) -> None:
         raise ValueError(f"there is no parameter {name}: set {advice}")
     elif name not in _BY_DRIVER | _TEXTS:
         # What looks otherwise may be part of a password.
-        known = _NAME.fullmatch(name)
+        is_name = _NAME.fullmatch(name)
         raise ValueError(
             f"there is no parameter {name}: a setting of the server stands in options, as in "
             f"options=-c%20{name}%3Dvalue"
-            if known
+            if is_name
             else "has a parameter that is none of libpq's"
         )

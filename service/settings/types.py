@@ -44,8 +44,9 @@ def _check_scheme(url: SecretStr, *, schemes: Sequence[str]) -> SecretStr:
     return url
 
 
-def _check_database_url(url: SecretStr) -> SecretStr:
-    parse_database_url(_check_scheme(url, schemes=DATABASE_SCHEMES).get_secret_value())
+def _check_database_url(url: SecretStr, *, replica: bool = False) -> SecretStr:
+    text = _check_scheme(url, schemes=DATABASE_SCHEMES).get_secret_value()
+    parse_database_url(text, replica=replica)
     return url
 
 
@@ -151,6 +152,8 @@ def _check_limits(text: str) -> str:
 
 # The URL of a PostgreSQL database, with one or several hosts and libpq's parameters.
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database_url)]
+# The same for a standby of that database, or several.
+ReplicaUrl = Annotated[SecretStr, AfterValidator(partial(_check_database_url, replica=True))]
 # The name of a schema, as it stands in the database: upper and lower case differ.
 SchemaName = Annotated[str, AfterValidator(_check_schema_name)]
 # The URL of a Redis or Valkey server.

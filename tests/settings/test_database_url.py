@@ -97,6 +97,17 @@ def test_parameter_that_cannot_be_followed_is_refused_by_name(parameter: str, wo
     assert PASSWORD not in str(caught.value)
 
 
+@pytest.mark.parametrize("query", ["", "target_session_attrs=prefer-standby", "sslmode=require"])
+def test_replica_is_always_a_standby(query: str) -> None:
+    address = parse_database_url(f"postgresql://u@a,b/d?{query}", replica=True)
+    assert address.parameters["target_session_attrs"] == "standby"
+
+
+def test_replica_that_takes_writes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"takes any, prefer-standby, standby$"):
+        parse_database_url("postgresql://u@a/d?target_session_attrs=read-write", replica=True)
+
+
 @pytest.mark.parametrize(
     "url", ["//me:hunter2@ss@host/d", "//me:hun?ter2@host/d", "//me:hunter2#@host/d", "hunter2"]
 )

@@ -69,6 +69,10 @@ def test_settings_have_their_documented_defaults() -> None:
         ("DATABASE_STATEMENT_TIMEOUT", "-1"),
         ("DATABASE_STATEMENT_TIMEOUT", "inf"),
         ("DATABASE_PGBOUNCER", "hunter2"),
+        ("DATABASE_REPLICA_URL", "mysql://user:hunter2@host/name"),
+        ("DATABASE_REPLICA_URL", "postgresql://u:hunter2@h/d?target_session_attrs=primary"),
+        ("DATABASE_REPLICA_MAX_LAG", "0.1"),
+        ("DATABASE_REPLICA_MAX_LAG", "21"),
         ("PORT", "65536"),
         ("PORT", "hunter2"),
         ("JWT_ACCESS_TOKEN_EXPIRES", "0"),
@@ -102,6 +106,10 @@ def test_every_scheme_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, ur
 
 def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(monkeypatch, {"DATABASE_URL": "", "PORT": ""}).database_url is None
+
+
+def test_without_a_url_there_is_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"DATABASE_REPLICA_URL": ""}).replica_address is None
 
 
 def test_missing_database_url_is_named() -> None:

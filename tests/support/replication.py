@@ -12,9 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.db import migrations
+from service.db.engine import create_engine
 from service.embedded_postgres.binaries import find_binaries
 from service.embedded_postgres.cluster import LOCALE, OWNER
 from service.embedded_postgres.os_user import OsUser, current_user, fallback_user
+from service.testing.application import make_settings
 from tests.support.processes import free_port
 
 SETTINGS = {
@@ -99,6 +102,13 @@ def url_to(*nodes: Node, name: str = "postgres", query: str = "") -> str:
     """The URL of a database on the servers, as DATABASE_URL takes it."""
     hosts = ",".join(node.host for node in nodes)
     return f"postgresql://{OWNER}@{hosts}/{name}{'?' if query else ''}{query}"
+
+
+async def migrate(url: str) -> None:
+    """Bring the database to head."""
+    engine = create_engine(make_settings(database_url=url), migrating=True)
+    await migrations.upgrade(engine)
+    await engine.dispose()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
 from service.db.database import Database
+from service.db.replica.replica import Replica
 from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.web.limiter import Limiter
@@ -50,6 +51,7 @@ class Service(Quart):
         super().__init__("service", static_folder=None)
         self.settings: Final = settings
         self.database: Final = Database(settings)
+        self.replica: Final = Replica(settings) if settings.database_replica_url else None
         self.metrics: Final = Metrics()
         self.shutdown_state: Final = Shutdown()
         self.limiter: Final = Limiter(settings)

@@ -1,0 +1,49 @@
+"""The reads of one request: by a replica where that may answer, else by the primary."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from service.db.database import Database
+from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.replica.replica import Replica, ReplicaFailed
+
+
+class ReplicaReads:
+    """Reads for one caller, an account's id or None, who sees all that was written before."""
+
+    def __init__(self, replica: Replica, primary: Database, caller: str | None) -> None:
+        self._replica = replica
+        self._primary = primary
+        self._caller = caller
+
+    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
+        """Read rows. Raises Unavailable when the primary is asked and does not answer."""
+        if await self._may_read_replica():
+            with suppress(ReplicaFailed):
+                return await self._replica.fetch_all(query, values)
+        self._replica.reads["primary"] += 1
+        return await self._primary.fetch_all(query, values)
+
+    async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
+        """Read the row that has a key; the replica alone does not say that there is none.
+
+        Raises Unavailable when the primary is asked and does not answer.
+        """
+        if await self._may_read_replica():
+            with suppress(ReplicaFailed):
+                row = await self._replica.fetch_by_key(lookup, key)
+                if row is not None or self._replica.watcher.progress.primary_away:
+                    return row
+                self._replica.fallbacks["not_found"] += 1
+        self._replica.reads["primary"] += 1
+        return await self._primary.fetch_by_key(lookup, key)
+
+    async def _may_read_replica(self) -> bool:
+        reason = self._replica.refusal()
+        if reason is None and self._caller is not None:
+            reason = "own_writes"
+        if reason is not None:
+            self._replica.fallbacks[reason] += 1
+        return reason is None
