@@ -16,6 +16,7 @@ from service.web import sse
 from service.web.broadcast import Message
 
 CHANNEL: Final = "post_events"
+DELETED: Final = "post.deleted"
 RETENTION: Final = timedelta(hours=24)
 # What one statement reads at most, in events and bytes; a single event may have more bytes.
 PAGE_EVENTS: Final = 200
@@ -34,18 +35,32 @@ _NEWEST: Final = f"""
 SELECT horizon, id FROM post_events WHERE {_SETTLED} ORDER BY horizon DESC, id DESC LIMIT 1
 """  # noqa: S608 - made of constants
 
+# The post of an event that holds no copy of it, because it was long. Without a row the post has
+# been deleted, of which a later event tells.
+_POST: Final = f"""
+FROM posts WHERE posts.id = page.post_id AND page.kind <> '{DELETED}' AND deleted_at IS NULL
+    AND author_id NOT IN (SELECT author_id FROM hidden_authors)
+"""  # noqa: S608 - made of constants
+
+# `settled_events` is the number of events that could be read, also of those beyond PAGE_BYTES. A
+# long post counts by its content, whose length PostgreSQL knows without reading it.
 _READ: Final = f"""
-SELECT horizon, id, kind, post_id, data, settled FROM (
-    SELECT *, sum(coalesce(octet_length(data), 0)) OVER (
+SELECT horizon, id, kind, post_id, settled, settled_events, CASE WHEN settled THEN
+    coalesce(data, (SELECT (SELECT shown FROM post_as_json(posts) AS shown) {_POST}))
+END AS data
+FROM (
+    SELECT *, count(*) FILTER (WHERE settled) OVER () AS settled_events, sum(bytes) OVER (
         ORDER BY horizon, id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS bytes_before
     FROM (
-        SELECT horizon, id, kind, post_id, settled, CASE WHEN settled THEN data END AS data
+        SELECT *, CASE WHEN settled THEN coalesce(
+            octet_length(data), (SELECT octet_length(content) {_POST}), 0
+        ) END AS bytes
         FROM (
             SELECT *, {_SETTLED} AS settled FROM post_events
             WHERE (horizon, id) > ($1, $2) ORDER BY horizon, id LIMIT {PAGE_EVENTS}
-        ) AS next
-    ) AS readable
+        ) AS page
+    ) AS measured
 ) AS page
 WHERE bytes_before IS NULL OR bytes_before < {PAGE_BYTES}
 ORDER BY horizon, id
@@ -118,11 +133,11 @@ async def read_page(connection: Connection, after: Position) -> Page:
     """Return the events after a position whose order is settled."""
     rows = await connection.fetch(_READ, *after)
     settled = [row for row in rows if row["settled"]]
+    readable = rows[0]["settled_events"] if rows else 0
     held = next((row for row in rows if not row["settled"]), None)
-    size = sum(len(row["data"].encode()) for row in settled if row["data"])
     return Page(
         [_message(row) for row in settled],
-        full=len(settled) == PAGE_EVENTS or size >= PAGE_BYTES,
+        full=len(settled) == PAGE_EVENTS or len(settled) < readable,
         oldest_held=Position(held["horizon"], held["id"]) if held else None,
     )
 
@@ -134,5 +149,10 @@ async def delete_old_events(session: AsyncSession, before: datetime, batch: int 
 
 def _message(row: asyncpg.Record) -> Message:
     position = Position(row["horizon"], row["id"])
-    data = (row["data"] or f'{{"id":"{row["post_id"]}"}}').translate(_LINE_ENDS)
+    if row["kind"] == DELETED:
+        data = f'{{"id":"{row["post_id"]}"}}'
+    elif row["data"] is None:
+        return Message(sse.position(position), position)
+    else:
+        data = row["data"].translate(_LINE_ENDS)
     return Message(sse.event(row["kind"], data, position), position)

@@ -116,7 +116,8 @@ class PostEvent(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     post_id: Mapped[UUID | None] = mapped_column(Id)
-    # The post as the API shows it, by post_as_json(); null for a deleted one.
+    # The post as the API shows it, by post_as_json(); null for a deleted one, and over 16 KiB: then
+    # the stream reads the post as it is when it sends the event.
     data: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.clock_timestamp())
 

@@ -138,7 +138,8 @@ async def create_post(data: schemas.NewPost) -> Response:
     media_type="text/event-stream",
     headers=[headers.BUFFERING],
     description="Events `post.created`, `post.updated`, `post.restored` with the post as data, "
-    "`post.deleted` with its id, and `reset`: reload, what was missed is no longer known.",
+    "`post.deleted` with its id, and `reset`: reload, what was missed is no longer known. A "
+    "post of more than 16 KiB is sent as it is at that time, and not once it has been deleted.",
     errors=[Unavailable],
 )
 async def stream_posts() -> Response:

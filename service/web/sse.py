@@ -28,6 +28,11 @@ def event(kind: str, data: str, position: object) -> bytes:
     return f"id: {position}\nevent: {kind}\ndata: {data}\n\n".encode()
 
 
+def position(position: object) -> bytes:
+    """Return the position of an event that is not sent: clients resume after it."""
+    return f"id: {position}\n\n".encode()
+
+
 async def event_stream(open_stream: Open) -> Response:
     """Return the response that streams events, or for HEAD its headers only."""
     if request.method == "HEAD":

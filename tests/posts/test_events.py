@@ -22,6 +22,7 @@ from service.settings import Settings
 from tests.support.client import Client
 
 BEGINNING = Position(0, 0)
+COPIED_MAX = 16_384
 INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, 'Title', $3)"
 RETITLE = "UPDATE posts SET title = $2, version = version + 1 WHERE id = $1"
 
@@ -37,6 +38,19 @@ async def other(database_url: str) -> AsyncIterator["asyncpg.Connection"]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+async def insert(db: "asyncpg.Connection", author_id: UUID, content: str) -> "asyncpg.Record":
+    """Insert a post, and return its event."""
+    await db.execute(INSERT, uuid4(), author_id, content)
+    (event,) = await db.fetch("SELECT post_id, data FROM post_events ORDER BY id DESC LIMIT 1")
+    return event
+
+
+async def as_json(db: "asyncpg.Connection", post_id: UUID) -> str:
+    statement = "SELECT (SELECT data FROM post_as_json(posts) AS data) FROM posts WHERE id = $1"
+    data: str = await db.fetchval(statement, post_id)
+    return data
 
 
 async def all_events(db: "asyncpg.Connection") -> list[Position]:
@@ -141,6 +155,52 @@ async def test_line_separators_of_a_post_are_escaped_in_the_stream(
     (message,) = (await read_page(db, BEGINNING)).messages
     # As str.splitlines, on which some clients rely, understands it.
     assert len(message.chunk.decode().splitlines()) == 4
+
+
+async def test_events_of_long_posts_hold_no_copy(db: "asyncpg.Connection", author_id: UUID) -> None:
+    """The limit is in bytes of JSON, in which the letter here takes two."""
+    empty = await insert(db, author_id, "")
+    room = (COPIED_MAX - len(empty["data"])) // 2
+    assert (await insert(db, author_id, "\u00fc" * room))["data"] is not None
+    long = await insert(db, author_id, "\u00fc" * (room + 1))
+    assert long["data"] is None
+    await all_events(db)
+    (*_, last) = (await read_page(db, BEGINNING)).messages
+    assert f"data: {await as_json(db, long['post_id'])}".encode() in last.chunk
+
+
+async def test_event_of_a_long_post_that_is_gone_leaves_its_position_alone(
+    db: "asyncpg.Connection", author_id: UUID
+) -> None:
+    deleted, hidden, short = [
+        (await insert(db, author_id, "x" * length))["post_id"] for length in (20_000, 20_000, 1)
+    ]
+    await db.execute("DELETE FROM posts WHERE id = $1", deleted)
+    await db.execute("UPDATE posts SET deleted_at = now() WHERE id = $1", hidden)
+    positions = await all_events(db)
+    chunks = [message.chunk.decode() for message in (await read_page(db, BEGINNING)).messages]
+    assert chunks[:2] == [f"id: {position}\n\n" for position in positions[:2]]
+    assert [
+        str(post) in chunk for post, chunk in zip([short, deleted, hidden], chunks[2:], strict=True)
+    ] == [True] * 3
+    await db.execute(
+        "INSERT INTO hidden_authors (author_id, hidden_at) VALUES ($1, now())", author_id
+    )
+    await insert(db, author_id, "x" * 20_000)
+    await all_events(db)
+    (*_, last) = (await read_page(db, BEGINNING)).messages
+    assert last.chunk == f"id: {last.position}\n\n".encode()
+
+
+async def test_event_of_a_long_post_has_the_post_as_it_is_when_it_is_sent(
+    db: "asyncpg.Connection", author_id: UUID
+) -> None:
+    post_id = (await insert(db, author_id, "x" * 20_000))["post_id"]
+    await db.execute(RETITLE, post_id, "second")
+    await all_events(db)
+    created, updated = [message.chunk for message in (await read_page(db, BEGINNING)).messages]
+    assert created.partition(b"data:")[2] == updated.partition(b"data:")[2]
+    assert b'"title":"second"' in created
 
 
 def test_event_positions_are_read_as_they_are_written() -> None:

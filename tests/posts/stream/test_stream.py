@@ -7,6 +7,7 @@ import pytest
 
 from service.app import create_app
 from service.posts.events import newest_position, read_page
+from service.posts.models import CONTENT_MAX
 from service.settings import Settings
 from service.web.server.application import Service
 from tests.support.client import Client
@@ -44,6 +45,26 @@ async def test_stream_sends_every_change_as_the_api_shows_it(port: int, author: 
         ("post.restored", restored),
         ("post.created", last),
     ]
+
+
+async def test_stream_sends_the_longest_post_whole(
+    port: int, author: Client, db: "asyncpg.Connection"
+) -> None:
+    async with EventSource(port).connected() as source:
+        # Each letter is six bytes of JSON.
+        longest = {"title": "A title", "content": "\x01" * CONTENT_MAX}
+        created = (await author.post("/api/posts", longest)).json
+        short = await write_post(author)
+        events = await source.take(2)
+        await author.delete(f"/api/posts/{created['id']}")
+        last = await source.next()
+    assert [event.data for event in events] == [created, short]
+    assert (last.kind, last.data) == ("post.deleted", {"id": created["id"]})
+    assert await db.fetchval("SELECT max(octet_length(data)) < 1000 FROM post_events")
+    source.last_id = "0-0"
+    async with source.connected():
+        assert [event.kind for event in await source.take(2)] == ["post.created", "post.deleted"]
+        assert source.last_id == last.id
 
 
 async def test_stream_s_headers_forbid_buffering(port: int) -> None:
