@@ -13,6 +13,14 @@ from service.settings import Settings
 from service.settings.database_url import DatabaseAddress, Host
 
 CONNECT_TIMEOUT: Final = 5  # seconds, unless connect_timeout says another time
+# Within some 25 s the server ends a connection whose client's machine or network is lost, and so
+# frees its locks and its place: by itself a system needs two hours. A Unix socket ignores them.
+_LOST_CLIENT: Final = {
+    "tcp_keepalives_idle": "10",  # seconds
+    "tcp_keepalives_interval": "5",  # seconds
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25000",  # milliseconds
+}
 # Through a socket on this machine there is no TLS, whatever PGSSLMODE and its like ask for.
 _BY_SOCKET: Final[dict[str, Any]] = {"ssl": False, "direct_tls": False, "gsslib": "gssapi"}
 
@@ -32,6 +40,7 @@ async def open_connection(
     Of several hosts, and with `read_write`, a server is wanted that takes writes. The time limit
     of each host is connect_timeout, else CONNECT_TIMEOUT, and at most the option `timeout`. With
     DATABASE_SCHEMA the connection finds that schema alone; behind PgBouncer the role must say so.
+    Except there, the server ends the connection within some 25 s of the loss of this machine.
     """
     address = address or settings.database_address
     limit = address.number("connect_timeout") or CONNECT_TIMEOUT
@@ -59,9 +68,11 @@ def _target(settings: Settings, address: DatabaseAddress, *, read_write: bool) -
 def _server_settings(settings: Settings, address: DatabaseAddress) -> dict[str, str]:
     given = address.parameters
     found = {name: given[name] for name in ("application_name", "options") if name in given}
-    if settings.database_schema is not None and not settings.database_pgbouncer:
+    if settings.database_pgbouncer:  # it refuses the others
+        return found
+    if settings.database_schema is not None:
         found["search_path"] = quoted(settings.database_schema)
-    return found
+    return found | _LOST_CLIENT
 
 
 async def _connect(

@@ -43,6 +43,22 @@ async def test_parameters_of_the_session_reach_the_server(database_url: str) -> 
     assert found == ["mine", "off", "5MB"]
 
 
+async def test_server_is_asked_to_end_connections_of_lost_clients(database_url: str) -> None:
+    connection = await open_connection(make_settings(database_url=database_url))
+    try:
+        asked = await connection.fetch(
+            "SELECT name, reset_val FROM pg_settings WHERE name LIKE 'tcp%' ORDER BY name"
+        )
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in asked] == [
+        ("tcp_keepalives_count", "3"),
+        ("tcp_keepalives_idle", "10"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_user_timeout", "25000"),
+    ]
+
+
 async def test_environment_does_not_reach_the_embedded_database(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

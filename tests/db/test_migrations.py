@@ -5,15 +5,17 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db import migrations
+from service.db import migration_locks, migrations
 from service.db.engine import SILENCE, create_engine
 from service.db.schema_version import head_revision, schema_mismatch
 from service.settings import PROJECT
@@ -22,6 +24,10 @@ from tests.support.migrating import RUNNERS_WAITING, alembic, engine_on
 from tests.support.polling import until
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+SLEEPING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE wait_event = 'PgSleep' AND datname = current_database()
+"""
 FUNCTIONS = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 
 
@@ -118,6 +124,46 @@ async def test_failed_upgrade_leaves_nothing_behind(
     await inside.execute("DROP TABLE posts")
     await migrations.upgrade(engine)
     assert await problem(engine) is None
+
+
+async def test_waiting_migration_names_the_process_that_holds_the_lock(
+    engine: AsyncEngine,
+    inside: "asyncpg.Connection",
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(migration_locks, "NAMED_AFTER", 0)
+    await inside.execute("SET application_name = 'nightly'; SELECT pg_advisory_lock(7042001)")
+    upgrade = asyncio.create_task(migrations.upgrade(engine))
+
+    async def named() -> bool:
+        return "wait for another runner" in caplog.text
+
+    await until(named)
+    await inside.execute("SELECT pg_advisory_unlock(7042001)")
+    await upgrade
+    pid = inside.get_server_pid()
+    assert f"process {pid} (nightly, from a socket" in caplog.text
+    assert f"SELECT pg_terminate_backend({pid})" in caplog.text
+
+
+async def test_lost_runner_frees_the_lock_in_the_middle_of_a_statement(
+    engine: AsyncEngine, inside: "asyncpg.Connection", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_locks, "CLIENT_CHECK", "50ms")
+
+    def sleep_long(connection: Connection) -> None:
+        with migration_locks.sole_runner(connection):
+            connection.execute(text("SELECT pg_sleep(3600)"))
+
+    async with engine.connect() as connection:
+        raw: Any = await connection.get_raw_connection()
+        running = asyncio.create_task(connection.run_sync(sleep_long))
+        await until(lambda: inside.fetchval(SLEEPING))
+        raw.driver_connection.terminate()
+        await until(lambda: inside.fetchval("SELECT pg_try_advisory_lock(7042001)"))
+        with pytest.raises(DBAPIError):
+            await running
 
 
 async def test_upgrade_may_take_longer_than_a_request(
