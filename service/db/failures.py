@@ -27,8 +27,24 @@ _DRIVER_WORDS: Final = {
     "during TLS handshake": "the server closed the connection",
 }
 _OF_TLS: Final = re.compile(r"sslmode|sslnegotiation|TLS|SSL|root certificate")
-# Of these classes of SQLSTATE the message quotes no value of a statement.
-_QUOTABLE: Final = ("08", "25", "28", "3D", "40", "53", "55", "57")
+_RIGHTS: Final = "42501"
+# A table, a column, a function.
+_UNDEFINED: Final = ("42P01", "42703", "42883")
+# Of these SQLSTATEs and classes the message quotes no value of a statement.
+_QUOTABLE: Final = ("08", "25", "28", "3D", "40", "53", "55", "57", _RIGHTS, *_UNDEFINED)
+# What it means that a server refuses to be used, by SQLSTATE or its class.
+_REFUSALS: Final = {
+    "08": "the database does not answer",
+    "28": "the database does not let its role connect from here",
+    "28P01": "the database refuses the user or the password of DATABASE_URL",
+    "3D000": "there is no such database as DATABASE_URL names",
+    "53300": "the database has no connection left",
+    "57014": "the database does not answer in time",
+    "57P01": "the database is starting or stopping",
+    "57P02": "the database is starting or stopping",
+    "57P03": "the database is starting or stopping",
+}
+_DENIED: Final = re.compile("permission denied for (.+)")
 
 
 class HostsUnavailable(OSError):
@@ -89,8 +105,8 @@ def failure_reason(error: BaseException) -> str:
     match error:
         case asyncpg.TargetServerAttributeNotMatched():
             return f"{kind}: the server takes no writes"
-        case asyncpg.PostgresError() if (error.sqlstate or "")[:2] in _QUOTABLE:
-            return f"{kind}: {str(error).partition(chr(10))[0]}"
+        case asyncpg.PostgresError() if (error.sqlstate or "").startswith(_QUOTABLE):
+            return f"{kind}: {_first_line(error)}"
         case OSError() if error.strerror:
             return f"{kind}: {error.strerror}"
         case Unavailable():  # not for what the driver raised
@@ -98,11 +114,43 @@ def failure_reason(error: BaseException) -> str:
     return kind
 
 
-def takes_no_writes(error: BaseException) -> bool:
+def unusable_reason(error: BaseException) -> str:
+    """Return why the database cannot be used, for everyone: without hosts, users and values."""
+    error = _driver_error(error)
+    if _takes_no_writes(error):
+        return "no server of DATABASE_URL takes writes"
+    if tls_fault(error):
+        return "TLS with the database fails"
+    match error:
+        case HostsUnavailable():
+            reasons = map(unusable_reason, error.failures.values())
+            return next((each for each in reasons if each != _REFUSALS["08"]), _REFUSALS["08"])
+        case asyncpg.PostgresError():
+            return _refusal(error)
+    return _REFUSALS["08"]
+
+
+def _refusal(error: asyncpg.PostgresError) -> str:
+    """Return what the error of a server means that answered."""
+    state = error.sqlstate or ""
+    if state == _RIGHTS:
+        denied = _DENIED.match(_first_line(error))
+        return f"the database's role lacks rights{f' on {denied[1]}' if denied else ''}"
+    if state in _UNDEFINED:
+        return f"the database lacks what this code needs: {_first_line(error)}"
+    meant = _REFUSALS.get(state) or _REFUSALS.get(state[:2])
+    return meant or f"the database answers with an error (SQLSTATE {state})"
+
+
+def _first_line(error: asyncpg.PostgresError) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _takes_no_writes(error: BaseException) -> bool:
     """Whether a server answered, and there is no connection because it takes no writes."""
     error = _driver_error(error)
     if isinstance(error, HostsUnavailable):
-        return any(takes_no_writes(each) for each in error.failures.values())
+        return any(_takes_no_writes(each) for each in error.failures.values())
     return isinstance(error, asyncpg.TargetServerAttributeNotMatched)
 
 

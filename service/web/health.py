@@ -7,7 +7,7 @@ from quart import Blueprint, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.db.cluster import cluster_mismatch
-from service.db.failures import takes_no_writes
+from service.db.failures import unusable_reason
 from service.errors import Unavailable
 from service.web.openapi import answers, example
 from service.web.ratelimit import unlimited
@@ -62,6 +62,4 @@ async def _database_problem() -> str | None:
     try:
         return await database.probe(find_problem)
     except Unavailable as error:
-        if takes_no_writes(error):
-            return "no server of DATABASE_URL takes writes"
-        return "the database does not answer"
+        return unusable_reason(error)

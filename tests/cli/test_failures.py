@@ -1,6 +1,5 @@
 """What can be set right is told in one sentence, without a traceback or a secret."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ import pytest
 from click.testing import Result
 
 from service import embedded_postgres
-from service.embedded_postgres import EmbeddedPostgres
 from service.testing.database import Databases
 from tests.support.command import PRODUCTION, Invoke
+from tests.support.embedded import guard
 
 PASSWORD = "hunter2-is-secret"
 
@@ -87,30 +86,11 @@ def test_missing_database_is_reported(invoke: Invoke, service_databases: Databas
     assert_told(result, "There is no such database", "/not_there")
 
 
-async def guard(server: EmbeddedPostgres) -> str:
-    """Make a role that needs its password, and return an address with another one."""
-    connection = await asyncpg.connect(server.url())
-    try:
-        await connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'the right one'")
-        rules = Path(await connection.fetchval("SHOW hba_file"))
-        rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
-        await connection.execute("SELECT pg_reload_conf()")
-    finally:
-        await connection.close()
-    url = server.url().replace("service@", f"guarded:{PASSWORD}@")
-    async with asyncio.timeout(15):
-        while True:  # until the server has read its rules again
-            try:
-                await (await asyncpg.connect(url)).close()
-            except asyncpg.InvalidPasswordError:
-                return url
-
-
 @pytest.fixture
 async def guarded_url(tmp_path: Path) -> AsyncIterator[str]:
     """A database that wants another password."""
     with embedded_postgres.start(tmp_path / "guarded", durable=False) as server:
-        yield await guard(server)
+        yield await guard(server, PASSWORD)
 
 
 def test_wrong_database_password_is_reported(invoke: Invoke, guarded_url: str) -> None:

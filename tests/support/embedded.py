@@ -1,5 +1,6 @@
 """Clusters of the embedded PostgreSQL, and processes that use them."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -88,6 +89,25 @@ async def value(server: EmbeddedPostgres | str, statement: str) -> Any:
         return await connection.fetchval(statement)
     finally:
         await connection.close()
+
+
+async def guard(server: EmbeddedPostgres, password: str) -> str:
+    """Make a role whose password is another one; an address with both."""
+    connection = await asyncpg.connect(server.url())
+    try:
+        await connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'the right one'")
+        rules = Path(await connection.fetchval("SHOW hba_file"))
+        rules.write_text(f"local all guarded scram-sha-256\n{rules.read_text()}")
+        await connection.execute("SELECT pg_reload_conf()")
+    finally:
+        await connection.close()
+    url = server.url().replace("service@", f"guarded:{password}@")
+    async with asyncio.timeout(PATIENCE):
+        while True:  # until the server has read its rules again
+            try:
+                await (await asyncpg.connect(url)).close()
+            except asyncpg.InvalidPasswordError:
+                return url
 
 
 @contextlib.contextmanager
