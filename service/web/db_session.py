@@ -6,7 +6,8 @@ from quart import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db.database import close_session
-from service.web.request_state import request_state
+from service.db.replica.replica import Replica
+from service.web.request_state import RequestState, request_state
 from service.web.server.application import Service
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -48,8 +49,18 @@ async def _finish(response: Response) -> Response:
     if session is not None:
         state = request_state()
         succeeded = response.status_code < 400 or state.keep_changes
-        await close_session(session, commit=succeeded and state.method not in SAFE_METHODS)
+        commits = succeeded and state.method not in SAFE_METHODS
+        await close_session(session, commit=commits)
+        if commits and state.app.replica is not None:
+            await _note_write(state, state.app.replica)
     return response
+
+
+async def _note_write(state: RequestState, replica: Replica) -> None:
+    """Note who wrote, before the response: the next request may come to another process."""
+    caller_id = None if state.principal is None else state.principal.auth_id
+    if caller_id is not None:
+        await replica.own_writes.note(caller_id)
 
 
 async def _close(_error: BaseException | None) -> None:

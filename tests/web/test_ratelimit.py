@@ -19,7 +19,7 @@ from service.web.limiter import Limiter
 from service.web.openapi.declarations import LIMIT_ATTRIBUTE
 from service.web.server.application import Service
 from tests.support.client import Client
-from tests.support.processes import free_port
+from tests.support.valkey import redis_url, valkey_server
 
 POST = {"title": "Counted", "content": "Words"}
 
@@ -200,16 +200,8 @@ def test_empty_setting_turns_off_its_limit_alone(
 
 @pytest.fixture
 def valkey() -> Iterator[ValkeyServer]:
-    # Its own search for a free port begins at one number: parallel tests would meet there.
-    server = ValkeyServer(free_port())
-    server.start()
-    yield server
-    if server.is_running():
-        server.stop()
-
-
-def redis_url(server: ValkeyServer) -> str:
-    return f"redis://{server.connection_kwargs['host']}:{server.port}/0"
+    with valkey_server() as server:
+        yield server
 
 
 async def serve(settings: Settings) -> AsyncIterator[Client]:

@@ -17,6 +17,7 @@ class ReplicaReads:
         self._replica = replica
         self._primary = primary
         self._caller = caller
+        self._last_write: float | None = None
 
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
         """Read rows. Raises Unavailable when the primary is asked and does not answer."""
@@ -42,8 +43,15 @@ class ReplicaReads:
 
     async def _may_read_replica(self) -> bool:
         reason = self._replica.refusal()
-        if reason is None and self._caller is not None:
+        if reason is None and not await self._sees_own_writes():
             reason = "own_writes"
         if reason is not None:
             self._replica.fallbacks[reason] += 1
         return reason is None
+
+    async def _sees_own_writes(self) -> bool:
+        if self._caller is None:
+            return True
+        if self._last_write is None:
+            self._last_write = await self._replica.own_writes.last(self._caller)
+        return self._replica.covers(self._last_write)

@@ -16,6 +16,7 @@ from service.db.engine import connection_factory, create_engine, pin_server
 from service.db.errors import DRIVER_ERRORS
 from service.db.fetching import fetch
 from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.replica.own_writes import OwnWrites
 from service.db.replica.silence import ended_by_silence
 from service.db.replica.watcher import IDENTITY, REPLICA_SILENCE, NoReplica, Watcher
 from service.errors import Unavailable
@@ -38,6 +39,7 @@ class Replica:
 
     def __init__(self, settings: Settings) -> None:
         impatient = settings.model_copy(update={"database_pool_timeout": WAIT})
+        self.own_writes = OwnWrites(settings)
         self.watcher = Watcher(settings, partial(connection_factory, impatient), self._leave)
         self._pgbouncer = settings.database_pgbouncer
         self._max_lag = settings.database_replica_max_lag
@@ -57,6 +59,7 @@ class Replica:
         finally:
             await self._loader.close()
             await self._engine.dispose()
+            await self.own_writes.close()
 
     def refusal(self) -> str | None:
         """Return why it may not be read, or None. Decided without I/O."""
