@@ -31,4 +31,5 @@ async def test_lookup_uses_the_index_without_statistics(
     await db.execute(f"PREPARE lookup AS {lookup.query.text}")
     plan = "\n".join(line for (line,) in await db.fetch("EXPLAIN EXECUTE lookup ('{}')"))
     assert set(re.findall(r"Scan using (\w+)", plan)) == {f"pk_{table}", "pk_users"}
-    assert not re.search("Seq Scan|Bitmap|Hash|Merge", plan)
+    # hidden_authors is empty as a rule, and read whole: once for a statement.
+    assert not re.search("Seq Scan on (?!hidden_authors)|Bitmap|Hash|Merge", plan)
