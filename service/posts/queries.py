@@ -239,9 +239,9 @@ def _row_at_offset(by_author: bool) -> ScalarSelect[Any]:
         return _at_offset(*_conditions(by_author, after=False)).scalar_subquery()
     # While no author is hidden, read from the index alone. PostgreSQL runs one of the two.
     some_hidden = select(_hidden.author_id).exists().select().scalar_subquery()
-    indexed, filtered = _at_offset(KEPT, ~some_hidden), _at_offset(VISIBLE, some_hidden)
-    either = union_all(select(indexed.subquery()), select(filtered.subquery())).subquery()
-    return select(either).scalar_subquery()
+    indexed = select(_at_offset(KEPT).subquery()).where(~some_hidden)
+    filtered = select(_at_offset(VISIBLE).subquery()).where(some_hidden)
+    return select(union_all(indexed, filtered).subquery()).scalar_subquery()
 
 
 def _at_offset(*conditions: ColumnElement[bool]) -> AnySelect:
