@@ -26,6 +26,7 @@ from service.web.server.application import Service
 from tests.support.client import Client
 from tests.support.command import FROM_OUTSIDE, Invoke
 from tests.support.locales import LOCALES
+from tests.support.replication import Node, migrate, replicated
 from tests.support.round_trips import Trips
 from tests.support.smtp import SmtpServer, smtp_server
 from tests.support.system_postgres import system_postgres
@@ -118,6 +119,14 @@ def client(app: Service) -> Client:
 def clock(service_clock: Clock) -> Clock:
     """The service's clock, to be moved."""
     return service_clock
+
+
+@pytest.fixture(scope="module")
+async def pair() -> AsyncIterator[tuple[Node, Node]]:
+    """A primary with the schema, and its standby."""
+    with replicated() as nodes:
+        await migrate(nodes[0].url)
+        yield nodes
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +20,7 @@ from service.db.replica.own_writes import OwnWrites
 from service.db.replica.silence import ended_by_silence
 from service.db.replica.watcher import IDENTITY, REPLICA_SILENCE, NoReplica, Watcher
 from service.errors import Unavailable
+from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings
 
@@ -27,6 +28,8 @@ from service.settings import Settings
 WAIT: Final = 0.5
 # What a standby sends for a statement that stood in the way of its replay, or that was cancelled.
 _CONFLICTS: Final = frozenset({"40001", "40P01", "57014"})
+# Why the primary was asked.
+REASONS: Final = ("down", "lag", "own_writes", "not_found", "busy", "conflict", "failed")
 _FAILURES: Final = (Unavailable, PoolTimeoutError, *DRIVER_ERRORS)
 
 
@@ -48,7 +51,7 @@ class Replica:
         self._fetch = partial(fetch, self._engine, self._pgbouncer)
         self._loader = BatchLoader(self._fetch, BATCH_MAX * settings.database_pool_size)
         self.reads: Counter[str] = Counter(primary=0, replica=0)
-        self.fallbacks: Counter[str] = Counter()
+        self.fallbacks: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -83,7 +86,9 @@ class Replica:
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key. Raises ReplicaFailed whatever the reason is."""
         try:
-            row = await self._loader.load(lookup, key)
+            # The statement is another task's, and of the context of no request.
+            with tracing.statement(lookup.query.text) if tracing.active() else nullcontext():
+                row = await self._loader.load(lookup, key)
         except _FAILURES as error:
             raise self._failed(error) from error
         self.reads["replica"] += 1

@@ -1,0 +1,190 @@
+"""A standby or a primary that is killed, frozen, promoted, busy or another: no read fails."""
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import func, select
+from structlog.testing import capture_logs
+
+from service.db.query import CompiledQuery
+from service.db.replica.reads import ReplicaReads
+from service.posts.models import Post
+from service.testing.application import make_settings, running
+from service.web.server.application import Service
+from tests.support.client import Client, refused
+from tests.support.polling import until
+from tests.support.replicas import POST, Readers, is_listed, is_read, reading, replica_of
+from tests.support.replication import Node, migrate, replicated, url_to
+
+LOCKED = "SELECT 1 FROM pg_locks WHERE relation = 'posts'::regclass"
+
+pytestmark = pytest.mark.proof
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_lost_replica_fails_no_request_and_is_read_again_once_back(
+    pair: tuple[Node, Node], tmp_path: Path, number: signal.Signals
+) -> None:
+    _, standby = pair
+    async with reading(pair, tmp_path, database_statement_timeout=5) as client:
+        readers = Readers(client)
+        async with readers.running():
+            await readers.more(50)
+            standby.signal(number)
+            await until(lambda: is_left(client.app))
+            await readers.more(200)
+            if number == signal.SIGKILL:
+                await asyncio.to_thread(standby.start)
+            else:
+                standby.signal(signal.SIGCONT)
+            await until(lambda: is_read(client.app))
+        assert set(readers.statuses) == {200}
+        assert readers.slowest < 2
+
+
+async def is_left(app: Service) -> bool:
+    return replica_of(app).refusal() == "down"
+
+
+async def test_of_a_thousand_lists_the_primary_sees_hardly_one(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    async with reading(pair, tmp_path) as client:
+        readers = Readers(client)
+        async with readers.running():
+            await readers.more(1_000)
+        reads = replica_of(client.app).reads
+        assert reads["primary"] < 0.05 * reads.total(), replica_of(client.app).fallbacks
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_anonymous_reads_go_on_while_the_primary_is_away(
+    pair: tuple[Node, Node], tmp_path: Path, number: signal.Signals
+) -> None:
+    primary, _ = pair
+    async with reading(pair, tmp_path, database_statement_timeout=2) as client:
+        member = await client.sign_up()
+        post = (await member.post("/api/posts", POST)).json
+        await until(lambda: is_listed(client, post))
+        readers = Readers(client)
+        async with readers.running():
+            primary.signal(number)
+            await until(lambda: is_away(client.app))
+            await readers.more(300)
+            refused(await client.get(f"/api/posts/{member.user['id']}"), 404)
+            refused(await member.get("/auth/me"), 503)
+            if number == signal.SIGKILL:
+                await asyncio.to_thread(primary.start)
+            else:
+                primary.signal(signal.SIGCONT)
+        assert set(readers.statuses) == {200}
+        assert readers.slowest < 1
+        await until(lambda: is_there(client.app))
+
+
+async def is_away(app: Service) -> bool:
+    return replica_of(app).watcher.progress.primary_away
+
+
+async def is_there(app: Service) -> bool:
+    return not await is_away(app)
+
+
+async def test_read_that_conflicts_with_replay_is_the_primary_s(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    on_primary, on_standby = [await asyncpg.connect(node.url) for node in pair]
+    await on_standby.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
+    await on_standby.execute("SELECT pg_reload_conf()")
+    async with reading(pair, tmp_path) as client:
+        member = await client.sign_up()
+        await until(lambda: is_listed_by(member, client))
+        query = CompiledQuery(select(func.pg_sleep(1), Post.__table__.c.id).limit(1))
+        reads = ReplicaReads(replica_of(client.app), client.app.database, None)
+        rows = asyncio.create_task(reads.fetch_all(query, {}))
+        await until(
+            lambda: on_standby.fetchval("SELECT 1 FROM pg_locks WHERE relation = 'posts'::regclass")
+        )
+        async with on_primary.transaction():
+            await on_primary.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
+        assert len(await rows) == 1
+        assert replica_of(client.app).fallbacks["conflict"] == 1
+    await on_standby.execute("ALTER SYSTEM RESET ALL")
+    await on_standby.execute("SELECT pg_reload_conf()")
+    for connection in (on_primary, on_standby):
+        await connection.close()
+
+
+async def test_read_that_finds_the_replica_s_pool_full_is_the_primary_s(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    async with reading(pair, tmp_path, database_pool_size=1) as client:
+        replica = replica_of(client.app)
+        sleeping = asyncio.create_task(
+            replica.fetch_all(CompiledQuery(select(func.pg_sleep(2))), {})
+        )
+        start = monotonic()
+        assert (await client.get("/api/posts")).status == 200
+        assert monotonic() - start < 2
+        assert replica.fallbacks["busy"] == 1
+        await sleeping
+
+
+async def test_standby_is_read_through_a_failover_and_only_as_a_standby(tmp_path: Path) -> None:
+    with replicated() as (first, second):
+        await migrate(first.url)
+        both = url_to(first, second, query="connect_timeout=1")
+        options = {"database_url": both, "database_replica_url": both}
+        async with reading((first, second), tmp_path, **options) as client:
+            readers = Readers(client)
+            async with readers.running():
+                await readers.more(50)
+                first.stop("immediate")
+                await readers.more(50)
+                assert set(readers.statuses) == {200}
+                await asyncio.to_thread(second.promote)
+                await until(lambda: is_left(client.app))
+                await until(lambda: is_there(client.app))
+                await asyncio.to_thread(first.rebuild, second)
+                await until(lambda: is_read(client.app))
+                before = replica_of(client.app).reads["replica"]
+                await readers.more(50)
+            assert replica_of(client.app).reads["replica"] > before
+            # While no server takes writes, and none is a standby, there is none to read.
+            assert set(readers.statuses) <= {200, 503}
+
+
+async def test_standby_of_another_cluster_is_not_read(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    with replicated() as others:
+        await migrate(others[0].url)
+        urls = {"database_url": pair[0].url, "database_replica_url": others[1].url}
+        with capture_logs() as logs:
+            async with running(make_settings(data_dir=tmp_path, **urls)) as app:
+                await until(lambda: is_said(logs, "belongs to another cluster"))
+                assert replica_of(app).refusal() == "down"
+
+
+async def is_said(logs: Sequence[Mapping[str, Any]], words: str) -> bool:
+    return any(words in line.get("reason", "") for line in logs)
+
+
+async def test_service_ends_at_once_beside_a_frozen_standby(
+    pair: tuple[Node, Node], tmp_path: Path
+) -> None:
+    async with reading(pair, tmp_path):
+        pair[1].signal(signal.SIGSTOP)
+        start = monotonic()
+    assert monotonic() - start < 3
+    pair[1].signal(signal.SIGCONT)
+
+
+async def is_listed_by(member: Client, client: Client) -> bool:
+    return await is_listed(client, (await member.post("/api/posts", POST)).json)
