@@ -15,14 +15,16 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-# Null where the role may not ask. In PL/pgSQL, which checks the right to call a function only when
-# it is called.
+# Null where the role may not ask, or a managed database refuses the function to everybody. In
+# PL/pgSQL, which checks the right to call a function only when it is called.
 CLUSTER_IDENTIFIER = """
 CREATE FUNCTION cluster_identifier() RETURNS bigint STABLE LANGUAGE plpgsql AS $$
 BEGIN
     IF has_function_privilege('pg_control_system()', 'EXECUTE') THEN
         RETURN (SELECT system_identifier FROM pg_control_system());
     END IF;
+    RETURN NULL;
+EXCEPTION WHEN feature_not_supported OR insufficient_privilege THEN
     RETURN NULL;
 END $$
 """

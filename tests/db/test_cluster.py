@@ -16,6 +16,12 @@ from tests.support.client import Client
 from tests.support.command import Invoke
 from tests.support.migrating import migrate
 
+# As a managed database may do with a function about the files of a cluster.
+REFUSED = """
+CREATE FUNCTION refused(OUT system_identifier bigint) LANGUAGE plpgsql AS $$
+BEGIN RAISE feature_not_supported; END $$
+"""
+DEFINITION = "SELECT pg_get_functiondef('cluster_identifier'::regproc)"
 CHANGED = "UPDATE post_events_cluster SET system_identifier = system_identifier + 1"
 UNKNOWN = "UPDATE post_events_cluster SET system_identifier = NULL"
 NONE = "DELETE FROM post_events_cluster"
@@ -47,6 +53,15 @@ async def test_events_of_another_cluster_are_recognized(
 ) -> None:
     await db.execute(change)
     assert await db.fetchval(FROM_ANOTHER_CLUSTER) is expected
+
+
+async def test_identifier_that_nobody_may_ask_for_is_unknown(db: "asyncpg.Connection") -> None:
+    await db.execute(REFUSED)
+    definition: str = await db.fetchval(DEFINITION)
+    # The server calls its own functions by their numbers, whatever the catalog says.
+    await db.execute(definition.replace("pg_control_system()", "refused()"))
+    assert await db.fetchval("SELECT cluster_identifier()") is None
+    assert await db.fetchval(FROM_ANOTHER_CLUSTER) is False
 
 
 @pytest.mark.parametrize(
