@@ -26,7 +26,8 @@ from service.web.server.application import Service
 from tests.support.client import Client
 from tests.support.command import FROM_OUTSIDE, Invoke
 from tests.support.locales import LOCALES
-from tests.support.replication import Node, migrate, replicated
+from tests.support.postgres import Server
+from tests.support.replication import migrate, replicated
 from tests.support.round_trips import Trips
 from tests.support.smtp import SmtpServer, smtp_server
 from tests.support.system_postgres import system_postgres
@@ -122,10 +123,10 @@ def clock(service_clock: Clock) -> Clock:
 
 
 @pytest.fixture(scope="module")
-async def pair() -> AsyncIterator[tuple[Node, Node]]:
+async def pair() -> AsyncIterator[tuple[Server, Server]]:
     """A primary with the schema, and its standby."""
     with replicated() as nodes:
-        await migrate(nodes[0].url)
+        await migrate(nodes[0].url())
         yield nodes
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -28,8 +27,9 @@ from tests.support.client import Client, refused
 from tests.support.command import Invoke
 from tests.support.forwarding import forwarding, silence
 from tests.support.polling import until
+from tests.support.postgres import url_to
 from tests.support.processes import Connection, service_process
-from tests.support.replication import migrate, replicated, url_to
+from tests.support.replication import migrate, replicated
 
 POST = {"title": "a", "content": "b"}
 PERSON = {"email": "ada@example.com", "password": "correct horse battery staple"}
@@ -210,8 +210,8 @@ def said(caplog: pytest.LogCaptureFixture, words: str) -> Callable[[], Any]:
 
 async def test_standby_serves_reads_and_once_promoted_everything(tmp_path: Path) -> None:
     with replicated() as (primary, standby):
-        await migrate(primary.url)
-        async with running(make_settings(database_url=standby.url, data_dir=tmp_path)) as app:
+        await migrate(primary.url())
+        async with running(make_settings(database_url=standby.url(), data_dir=tmp_path)) as app:
             client = Client(app)
             await until(lambda: answers(client, "/api/posts"))
             message = refused(await client.get("/health/ready"), 503)["message"]
@@ -234,7 +234,7 @@ async def test_service_follows_the_primary_through_a_freeze_and_a_switchover(
     tmp_path: Path,
 ) -> None:
     with replicated() as (first, second):
-        await migrate(first.url)
+        await migrate(first.url())
         url = url_to(first, second, query="connect_timeout=1")
         options = {"database_statement_timeout": 1, "database_pool_timeout": 1}
         async with service_process(url, tmp_path, **options) as service:
@@ -242,11 +242,11 @@ async def test_service_follows_the_primary_through_a_freeze_and_a_switchover(
             async with Connection(service.port) as client:
                 await client.sign_up("ada")
                 token = client.token
-            first.signal(signal.SIGSTOP)
+            first.freeze()
             await asyncio.to_thread(second.promote)
             assert await seconds_until_written(service.port, token) < RECOVERY
             assert await service.answers("/health/ready")
-            first.signal(signal.SIGKILL)
+            first.kill()
             await asyncio.to_thread(first.rebuild, second)
             second.stop()
             await asyncio.to_thread(first.promote)

@@ -3,8 +3,6 @@
 Each test has a server and a service of its own; what is promised holds over HTTP."""
 
 import asyncio
-import os
-import signal
 import statistics
 import time
 from collections import Counter
@@ -20,9 +18,8 @@ from service.db import migrations
 from service.db.engine import SILENCE, create_engine
 from service.db.pool import WAITING_PER_CONNECTION
 from service.testing.application import make_settings
-from tests.support.faulty_postgres import Faulty
-from tests.support.folders import passable_folder
 from tests.support.polling import until
+from tests.support.postgres import Server, postgres_server
 from tests.support.processes import Connection, ServiceProcess, ask, service_process
 from tests.support.server import RawAnswer
 
@@ -38,26 +35,22 @@ pytestmark = [pytest.mark.proof, pytest.mark.alone]
 
 
 @pytest.fixture
-def postgres() -> Iterator[Faulty]:
+def postgres() -> Iterator[Server]:
     """A server of the test's own."""
-    with passable_folder("service-faults-") as folder:
-        server = Faulty(folder)
-        try:
-            yield server
-        finally:
-            server.stop()
+    with postgres_server() as server:
+        yield server
 
 
 @asynccontextmanager
 async def serving(
-    server: Faulty, folder: Path, pool_timeout: float, statement_timeout: float
+    server: Server, folder: Path, pool_timeout: float, statement_timeout: float
 ) -> AsyncIterator[ServiceProcess]:
     """A service on that server, with a small pool."""
-    engine = create_engine(make_settings(database_url=server.url))
+    engine = create_engine(make_settings(database_url=server.url()))
     await migrations.upgrade(engine)
     await engine.dispose()
     async with service_process(
-        server.url,
+        server.url(),
         folder,
         database_pool_size=POOL,
         database_pool_timeout=pool_timeout,
@@ -68,7 +61,7 @@ async def serving(
 
 
 @pytest.fixture
-async def service(postgres: Faulty, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+async def service(postgres: Server, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     """A service on that server, with short times."""
     async with serving(postgres, tmp_path, POOL_TIMEOUT, STATEMENT_TIMEOUT) as process:
         yield process
@@ -165,15 +158,15 @@ async def assert_kept(url: str, writers: Writers) -> None:
 
 
 async def test_service_recovers_from_a_killed_postgresql(
-    postgres: Faulty, service: ServiceProcess
+    postgres: Server, service: ServiceProcess
 ) -> None:
     async with writing(service) as writers:
-        os.kill(postgres.processes()[0], signal.SIGKILL)
+        postgres.kill()
         await until(lambda: told(service), BOUND)
         await assert_told(service)
-        await postgres.restart()
+        await asyncio.to_thread(postgres.start)
         await assert_recovers(service)
-    await assert_kept(postgres.url, writers)
+    await assert_kept(postgres.url(), writers)
     assert 503 in writers.statuses
 
 
@@ -183,43 +176,43 @@ async def told(service: ServiceProcess) -> bool:
 
 
 async def test_restart_between_requests_fails_no_request(
-    postgres: Faulty, service: ServiceProcess
+    postgres: Server, service: ServiceProcess
 ) -> None:
     await asyncio.gather(*(ask(service.port, "GET", "/api/posts") for _ in range(20)))
-    os.kill(postgres.processes()[0], signal.SIGKILL)
-    await postgres.restart()
+    postgres.kill()
+    await asyncio.to_thread(postgres.start)
     answers = await asyncio.gather(*(ask(service.port, "GET", "/api/posts") for _ in range(20)))
     assert {answer.status for answer in answers} == {200}
 
 
 async def test_service_recovers_from_a_frozen_postgresql(
-    postgres: Faulty, service: ServiceProcess
+    postgres: Server, service: ServiceProcess
 ) -> None:
     async with writing(service) as writers:
-        postgres.signal(signal.SIGSTOP)
+        postgres.freeze()
         await until(lambda: told(service), BOUND)
         await assert_told(service)
-        postgres.signal(signal.SIGCONT)
+        postgres.thaw()
         await assert_recovers(service)
-    await assert_kept(postgres.url, writers)
+    await assert_kept(postgres.url(), writers)
     assert 503 in writers.statuses
 
 
 async def test_service_recovers_from_exhausted_connections(
-    postgres: Faulty, service: ServiceProcess
+    postgres: Server, service: ServiceProcess
 ) -> None:
     async with AsyncExitStack() as taken:
         with suppress(asyncpg.TooManyConnectionsError):
             while True:
-                connection = await asyncpg.connect(postgres.url)
+                connection = await asyncpg.connect(postgres.url())
                 taken.push_async_callback(connection.close)
         # Superusers have places of their own, which the embedded server's owner may take.
         await assert_told(service)
     await assert_recovers(service)
 
 
-async def test_locked_table_is_503_in_time(postgres: Faulty, service: ServiceProcess) -> None:
-    connection = await asyncpg.connect(postgres.url)
+async def test_locked_table_is_503_in_time(postgres: Server, service: ServiceProcess) -> None:
+    connection = await asyncpg.connect(postgres.url())
     async with connection.transaction():
         await connection.execute("LOCK TABLE posts, users IN ACCESS EXCLUSIVE MODE")
         start = time.monotonic()
@@ -235,8 +228,8 @@ async def test_locked_table_is_503_in_time(postgres: Faulty, service: ServicePro
     await assert_recovers(service)
 
 
-async def test_full_queue_refuses_requests_at_once(postgres: Faulty, tmp_path: Path) -> None:
-    connection = await asyncpg.connect(postgres.url)
+async def test_full_queue_refuses_requests_at_once(postgres: Server, tmp_path: Path) -> None:
+    connection = await asyncpg.connect(postgres.url())
     excess = 40
     count = POOL * (1 + WAITING_PER_CONNECTION) + excess
     async with serving(postgres, tmp_path, 30, 30) as service:
@@ -256,10 +249,10 @@ async def test_full_queue_refuses_requests_at_once(postgres: Faulty, tmp_path: P
 
 
 async def test_disconnected_clients_hold_no_connection(
-    postgres: Faulty, service: ServiceProcess
+    postgres: Server, service: ServiceProcess
 ) -> None:
     """2,000 clients go away at any moment of their request; the pool is as before."""
-    connection = await asyncpg.connect(postgres.url)
+    connection = await asyncpg.connect(postgres.url())
     await ask(service.port, "GET", "/api/posts")
     made = await sessions(connection)
     for delay in range(40):

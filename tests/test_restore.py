@@ -101,6 +101,10 @@ class Story:
         await self.resumes()
         await self.has_all_posts()
 
+    async def ready(self) -> bool:
+        """Whether the service is ready."""
+        return (await self.author.get("/health/ready")).status == 200
+
     async def has_all_posts(self) -> None:
         """Assert that every post that was written is there, and counted."""
         listed = (await self.author.get("/api/posts?per_page=100")).json
@@ -137,7 +141,7 @@ async def story(made: Clusters) -> AsyncIterator[Story]:
         "old",
         wal_level="logical",
         archive_mode="on",
-        archive_command=f"'test ! -f {archive}/%f && cp %p {archive}/%f'",
+        archive_command=f"test ! -f {archive}/%f && cp %p {archive}/%f",
     )
     made.start("old", "live")
     made.run(
@@ -218,7 +222,7 @@ async def test_cluster_is_upgraded_by_pg_upgrade(story: Story) -> None:
     }
     upgrade, start = commands("pg_upgrade")
     await story.run(upgrade, **names)
-    story.clusters.configure("new", unix_socket_directories=f"'{folder / 'live'}'")
+    story.clusters.configure("new", unix_socket_directories=folder / "live", listen_addresses="")
     await story.run(start, **names)
     await story.begins_anew()
 
@@ -241,7 +245,7 @@ async def test_point_in_time_recovery_is_the_same_cluster(story: Story) -> None:
         other = EventSource(story.port, story.source.last_id)
         await story.follows()  # what is lost
     await story.run(restore, **names, TIME=moment.isoformat(" "))
-    assert (await story.author.get("/health/ready")).status == 200
+    await until(story.ready)  # the server starts as a standby, and ends that by itself
     story.written = kept
     assert await story.run("service migrate", **names) == AT_HEAD
     async with story.connected():

@@ -51,9 +51,9 @@ async def test_reads_take_less_than_a_second_while_the_synchronous_standby_is_aw
     tmp_path: Path,
 ) -> None:
     with replicated() as (primary, _):
-        settings = make_settings(database_url=primary.url, data_dir=tmp_path, **POOL)
+        settings = make_settings(database_url=primary.url(), data_dir=tmp_path, **POOL)
         await upgrade(settings)
-        db = await asyncpg.connect(primary.url)
+        db = await asyncpg.connect(primary.url())
         async with running(settings) as app:
             author = await Client(app).sign_up()
             await db.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")

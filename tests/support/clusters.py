@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.embedded_postgres.binaries import find_binaries
-from service.embedded_postgres.os_user import OsUser, current_user, fallback_user
+from service.embedded_postgres.os_user import OsUser
 from service.settings import PROJECT
 from tests.support.command import environment
 from tests.support.folders import passable_folder
+from tests.support.postgres import Server, server_user
 
 # They refuse to run as root, or make files that the server must read.
 OF_THE_SERVER = ("initdb", "pg_basebackup", "pg_ctl", "pg_upgrade")
-SETTINGS = {"listen_addresses": "''", "fsync": "off", "max_connections": "50"}
 
 
 @dataclass
@@ -24,9 +24,7 @@ class Clusters:
     """A folder of clusters, each named by the folder of its data."""
 
     folder: Path
-    os_user: OsUser = field(
-        default_factory=lambda: fallback_user() if os.geteuid() == 0 else current_user()
-    )
+    os_user: OsUser = field(default_factory=server_user)
 
     def __post_init__(self) -> None:
         self.os_user.chown(self.folder)
@@ -35,35 +33,34 @@ class Clusters:
 
     def make(self, name: str, **settings: object) -> None:
         """Make a cluster, with these lines in its postgresql.conf, and not start it."""
-        self.run(
-            f'initdb --pgdata="{self.folder / name}" --username=service --encoding=UTF8 --locale=C'
-        )
+        self._server(name).init()
         self.configure(name, **settings)
 
     def configure(self, name: str, **settings: object) -> None:
         """Add lines to a cluster's postgresql.conf."""
         with (self.folder / name / "postgresql.conf").open("a") as file:
-            for key, value in {**SETTINGS, **settings}.items():
-                file.write(f"{key} = {value}\n")
+            for key, value in settings.items():
+                file.write(f"{key} = '{value}'\n")
 
     def start(self, name: str, socket: str) -> None:
         """Start a cluster that answers in the folder of this name."""
         place = self.folder / socket
         place.mkdir(exist_ok=True)
         self.os_user.chown(place)
-        data = self.folder / name
-        (data / "place.conf").write_text(f"unix_socket_directories = '{place}'\n")
-        if "place.conf" not in (text := (data / "postgresql.conf").read_text()):
-            (data / "postgresql.conf").write_text(f"{text}\ninclude = 'place.conf'\n")
-        self.run(f'pg_ctl --pgdata="{data}" --log="{data}.log" --wait start')
+        self._server(name, socket).start()
 
     def stop(self, name: str, mode: str = "fast") -> None:
         """Stop a cluster."""
-        self.run(f'pg_ctl --pgdata="{self.folder / name}" --mode={mode} stop')
+        self._server(name).stop(mode)
 
     def url(self, socket: str, database: str = "service") -> str:
         """The address of a database of the cluster that answers in this folder."""
-        return f"postgresql://service@/{database}?host={self.folder / socket}&port=5432"
+        return self._server("", socket).url(database)
+
+    def _server(self, name: str, socket: str = "") -> Server:
+        """A cluster's server; pg_upgrade takes clusters of one locale alone."""
+        locale = ("--encoding=UTF8", "--locale=C")
+        return Server(self.folder / name, socket=self.folder / socket, locale=locale)
 
     def run(self, script: str, **variables: object) -> str:
         """Run a script of bash that finds PostgreSQL's programs and `service`; its output."""

@@ -12,18 +12,18 @@ from service.testing.application import make_settings, running
 from service.web.server.application import Service
 from tests.support.client import Client
 from tests.support.polling import until
-from tests.support.replication import Node
+from tests.support.postgres import Server
 
 POST = {"title": "a", "content": "some words"}
 
 
 @asynccontextmanager
 async def reading(
-    pair: tuple[Node, Node], folder: Path, **options: object
+    pair: tuple[Server, Server], folder: Path, **options: object
 ) -> AsyncIterator[Client]:
     """A client of an application that reads the standby."""
     primary, standby = pair
-    options = {"database_url": primary.url, "database_replica_url": standby.url, **options}
+    options = {"database_url": primary.url(), "database_replica_url": standby.url(), **options}
     async with running(make_settings(data_dir=folder, **options)) as app:
         await until(lambda: is_read(app))
         yield Client(app)

@@ -1,12 +1,8 @@
 """The worker's listener: it is there before it is checked, and again after a loss."""
 
 import asyncio
-import shutil
-import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.db import migrations
+from service.db.connecting import open_connection
 from service.db.database import Database
 from service.db.engine import create_engine
 from service.jobs import queue
@@ -25,8 +22,8 @@ from service.worker.driver import open_driver
 from service.worker.liveness import Heartbeat
 from service.worker.worker import WorkerTiming
 from tests.support.client import Client
-from tests.support.faulty_postgres import Faulty
 from tests.support.polling import until
+from tests.support.postgres import Server, postgres_server
 from tests.support.smtp import SmtpServer
 
 # Only a notification brings a job in time.
@@ -70,23 +67,20 @@ async def test_lost_listener_is_replaced_and_the_job_in_hand_is_done_once(
 
 
 @pytest.fixture
-async def postgres() -> AsyncIterator[Faulty]:
-    """A migrated server of the test's own."""
-    folder = Path(tempfile.mkdtemp(prefix="service-worker-"))
-    folder.chmod(0o711)
-    server = Faulty(folder)
-    try:
-        engine = create_engine(make_settings(database_url=server.url))
-        await migrations.upgrade(engine)
-        await engine.dispose()
+def postgres() -> Iterator[Server]:
+    """A server of the test's own."""
+    with postgres_server() as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder)
+
+
+async def migrate(url: str) -> None:
+    engine = create_engine(make_settings(database_url=url))
+    await migrations.upgrade(engine)
+    await engine.dispose()
 
 
 async def jobs_done(settings: Settings) -> bool:
-    connection = await asyncpg.connect(settings.database_dsn)
+    connection = await open_connection(settings, timeout=5)
     try:
         return bool(await connection.fetchval("SELECT count(*) = 0 FROM pgqueuer"))
     finally:
@@ -113,22 +107,23 @@ async def test_twenty_starts_listen_without_one_that_gives_up(
 
 @pytest.mark.proof
 @pytest.mark.alone
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_first_job_is_done_within_6_s_of_the_server_s_return(
-    postgres: Faulty, tmp_path: Path, fault: signal.Signals
+    postgres: Server, tmp_path: Path, fault: str
 ) -> None:
-    settings = make_settings(database_url=postgres.url, data_dir=tmp_path)
+    await migrate(postgres.url())
+    settings = make_settings(database_url=postgres.url(), data_dir=tmp_path)
     async with working(settings, WorkerTiming()):
         await enqueue(settings)
         await until(lambda: jobs_done(settings))
-        postgres.signal(fault)
+        getattr(postgres, fault)()
         await asyncio.sleep(12)
-        if fault is signal.SIGSTOP:
-            with suppress(ProcessLookupError):
-                postgres.signal(signal.SIGCONT)
-        else:
-            await postgres.restart()
-        await enqueue(settings)
-        began = time.monotonic()
-        await until(lambda: jobs_done(settings))
-        assert time.monotonic() - began < 6
+        await asyncio.to_thread(postgres.start if fault == "kill" else postgres.thaw)
+        assert await seconds_to_do_a_job(settings) < 6
+
+
+async def seconds_to_do_a_job(settings: Settings) -> float:
+    await enqueue(settings)
+    began = time.monotonic()
+    await until(lambda: jobs_done(settings))
+    return time.monotonic() - began
