@@ -130,10 +130,14 @@ class Database:
         From a server that takes no writes every connection is left: the next may find a primary.
         """
         if problem := await connection.run_sync(read_only_problem):
-            self._pool.drop()
-            cast(pool.TrackedPool, self._beside.pool).drop()
+            self.leave_server()
             return problem
         return await connection.run_sync(schema_mismatch)
+
+    def leave_server(self) -> None:
+        """Leave every connection made so far: none is used again."""
+        self._pool.drop()
+        cast(pool.TrackedPool, self._beside.pool).drop()
 
     async def probe(self, read: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Read on a connection that no request uses, in 2 s at most.

@@ -45,6 +45,7 @@ class PatientDriver(AsyncpgPoolDriver):
         heartbeat: Heartbeat | None = None,
         *,
         pgbouncer: bool = False,
+        leave_server: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(pool)
         self._connections = pool
@@ -52,6 +53,7 @@ class PatientDriver(AsyncpgPoolDriver):
         self._listener = listener
         self._heartbeat = heartbeat or Heartbeat(None)
         self._pgbouncer = pgbouncer
+        self._leave_server = leave_server
         self._in_use: set[PoolConnectionProxy[Any]] = set()
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
@@ -81,6 +83,8 @@ class PatientDriver(AsyncpgPoolDriver):
     async def _on_connection_lost(self, *, silent: bool) -> None:
         """Replace every connection once it is free; those to a silent server are cut at once."""
         await self._connections.expire_connections()
+        if self._leave_server is not None:
+            self._leave_server()
         if silent:
             for connection in self._in_use:
                 connection.terminate()
@@ -117,9 +121,15 @@ class PatientDriver(AsyncpgPoolDriver):
 
 @asynccontextmanager
 async def open_driver(
-    settings: Settings, stop: asyncio.Event, heartbeat: Heartbeat
+    settings: Settings,
+    stop: asyncio.Event,
+    heartbeat: Heartbeat,
+    leave_server: Callable[[], None] | None = None,
 ) -> AsyncIterator[PatientDriver]:
-    """Open a worker's connections, and close them at the end."""
+    """Open a worker's connections, and close them at the end.
+
+    `leave_server` is called when the server of one is lost, for connections of others to it.
+    """
     pgbouncer = settings.database_pgbouncer
     async with open_pool(settings) as pool:
         if pgbouncer:
@@ -127,7 +137,7 @@ async def open_driver(
             return
         listener = Listener(settings)
         try:
-            yield PatientDriver(pool, stop, listener, heartbeat)
+            yield PatientDriver(pool, stop, listener, heartbeat, leave_server=leave_server)
         finally:
             await listener.close()
 

@@ -122,7 +122,12 @@ class _WorkerRun:
 
     async def work(self, stop: asyncio.Event) -> None:
         """Do jobs until `stop` is set. Raises what ended the run before."""
-        async with open_driver(self._context.settings, stop, self._heartbeat) as driver:
+        # The jobs' own connections lead to the same server as the listener's: when that is silent,
+        # the next job must not wait for it as long as a statement may take.
+        leave_server = self._context.database.leave_server
+        async with open_driver(
+            self._context.settings, stop, self._heartbeat, leave_server
+        ) as driver:
             application = self._application(driver)
             # An event of its own: pgqueuer also sets it, when a run fails.
             stopping = asyncio.create_task(_pass_on(stop, application.shutdown))

@@ -23,7 +23,8 @@ from service.worker.liveness import Heartbeat
 from service.worker.worker import WorkerTiming
 from tests.support.client import Client
 from tests.support.polling import until
-from tests.support.postgres import Server, postgres_server
+from tests.support.postgres import Server, postgres_server, url_to
+from tests.support.replication import replicated
 from tests.support.smtp import SmtpServer
 
 # Only a notification brings a job in time.
@@ -120,6 +121,24 @@ async def test_first_job_is_done_within_6_s_of_the_server_s_return(
         await asyncio.sleep(12)
         await asyncio.to_thread(postgres.start if fault == "kill" else postgres.thaw)
         assert await seconds_to_do_a_job(settings) < 6
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+async def test_first_job_is_done_within_6_s_of_a_promotion(tmp_path: Path, fault: str) -> None:
+    with replicated(synchronous_standby_names="*") as servers:
+        primary, standby = servers
+        await migrate(primary.url())
+        settings = make_settings(database_url=url_to(*servers), data_dir=tmp_path)
+        async with working(settings, WorkerTiming()):
+            await enqueue(settings)
+            await until(lambda: jobs_done(settings))
+            getattr(primary, fault)()
+            await asyncio.sleep(2)
+            # Nothing follows the new primary, so that it must not wait for a standby.
+            standby.reconfigure(synchronous_standby_names="")
+            await asyncio.to_thread(standby.promote)
+            assert await seconds_to_do_a_job(settings) < 6
 
 
 async def seconds_to_do_a_job(settings: Settings) -> float:
