@@ -61,10 +61,10 @@ class ServiceProcess:
         }
         config = self.folder / f"{self.port}.toml"
         config.write_text(self._config())
-        command = [*self.command(config), "--bind", f"127.0.0.1:{self.port}"]
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *command,
+                *self.command(config),
+                *self.arguments(),
                 env=os.environ | {name.upper(): str(value) for name, value in settings.items()},
                 cwd=self.folder,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -76,6 +76,10 @@ class ServiceProcess:
     def command(self, config: Path) -> list[str]:
         """The command that serves with a configuration of Hypercorn."""
         return [sys.executable, "-m", "service", "serve", "--config", str(config)]
+
+    def arguments(self) -> list[str]:
+        """What follows the command: where it listens."""
+        return ["--bind", f"127.0.0.1:{self.port}"]
 
     def _config(self) -> str:
         """hypercorn.toml, with the values that differ in place of its own."""
