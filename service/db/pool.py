@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util import await_only
 
-from service.db.errors import DatabaseUnavailable, is_read_only
+from service.db.errors import DRIVER_ERRORS, DatabaseUnavailable, is_read_only
 from service.db.semaphore import FairSemaphore
 from service.errors import Unavailable
 
@@ -105,14 +105,17 @@ class TrackedPool(AsyncAdaptedQueuePool):
         self.generation += 1
 
     def connect(self) -> PoolProxiedConnection:
-        """Take a connection. Raises TimeoutError after the pool's timeout."""
+        """Take a connection. Raises Unavailable, or TimeoutError after the pool's timeout."""
         slots = (self.semaphore,) if READING.get() else (self.writers, self.semaphore)
         self._acquire(slots)
         tracker = _tracker.get()
         try:
             connection = super().connect() if tracker is None else self._connect_for(tracker)
-        except BaseException:
+        except BaseException as error:
             _release(slots)
+            # SQLAlchemy prepares a new connection with the bare driver, whose error it passes on.
+            if isinstance(error, DRIVER_ERRORS):
+                raise DatabaseUnavailable from error
             raise
         connection.record_info["taken"] = (slots, tracker)  # type: ignore[index]
         return connection

@@ -5,11 +5,14 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from time import monotonic
+from typing import Any
 
 import pytest
 from sqlalchemy import literal, select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from service.db import engine
+from service.db.connecting import Connection, open_connection
 from service.db.database import Database
 from service.db.pool import (
     CONNECTIONS_PER_READER,
@@ -44,6 +47,31 @@ async def test_fetch_all_gives_its_connection_back(database: Database) -> None:
     tracker = ConnectionTracker.install()
     await database.fetch_all(CompiledQuery(select(literal(1))), {})
     assert await ends_at_once(tracker)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_connection_lost_before_its_first_statement_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    async def open_and_lose(*arguments: Any, **options: Any) -> Connection:
+        connection = await open_connection(*arguments, **options)
+        connection.terminate()
+        return connection
+
+    monkeypatch.setattr(engine, "open_connection", open_and_lose)
+    with pytest.raises(Unavailable):
+        await ask(database, reads=reads)
+    monkeypatch.undo()
+    await ask(database, reads=reads)
+
+
+async def ask(database: Database, *, reads: bool) -> None:
+    """Run a statement as reads do, or as writes do."""
+    if reads:
+        await database.fetch_all(CompiledQuery(select(literal(1))), {})
+    else:
+        async with database.session() as session:
+            await session.execute(ONE)
 
 
 async def test_drain_waits_for_a_statement_under_way(database: Database) -> None:
