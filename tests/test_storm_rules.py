@@ -60,6 +60,11 @@ GOOD: dict[str, tuple[Sequence[Call], State, Streams]] = {
         STATE,
         [],
     ),
+    "a refresh token is refused after the grace, and its session is over": (
+        [LOGIN, replace(REFRESH, began=40, ended=41, status=401), REFRESH],
+        replace(STATE, sessions=frozenset()),
+        [],
+    ),
     "a stream begins late": ([], STATE, [EVENTS[2:]]),
     "a stream is reset after an event that is lost": (
         [],
@@ -69,6 +74,7 @@ GOOD: dict[str, tuple[Sequence[Call], State, Streams]] = {
 }
 
 BAD: dict[str, list[tuple[Sequence[Call], State, Streams]]] = {
+    "no_call_fails_unexpectedly": [([replace(CREATE, status=500)], STATE, [])],
     "acknowledged_write_exists": [
         ([CREATE], replace(STATE, posts={}, counted=0, listed=0), []),
         ([replace(EDIT, answer={**EDIT.answer, "title": "other"})], STATE, []),
@@ -99,6 +105,7 @@ BAD: dict[str, list[tuple[Sequence[Call], State, Streams]]] = {
     "refresh_token_has_one_successor": [
         ([REFRESH, replace(REFRESH, answer={"refresh_token": "t3"})], STATE, [])
     ],
+    "refresh_is_refused_for_a_reason": [([REFRESH, replace(REFRESH, status=401)], STATE, [])],
     "revoked_session_does_not_work": [
         ([REVOKE], replace(STATE, sessions=frozenset({"ended"})), []),
         ([REVOKE, replace(USE, began=7, ended=8)], STATE, []),

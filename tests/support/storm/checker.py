@@ -9,12 +9,24 @@ from tests.support.storm.history import Call, Event, Outcome, State
 Streams: TypeAlias = Sequence[Sequence[Event]]
 Rule: TypeAlias = Callable[[Sequence[Call], State, Streams], Iterable[str]]
 
+# Seconds in which a spent refresh token is still taken, less than the service's own by what a clock
+# of a storm may be wrong.
+GRACE: Final = 8
 WRITES: Final = ("create", "edit")
 
 
 def violations(calls: Sequence[Call], state: State, streams: Streams = ()) -> list[str]:
     """Return what is wrong with a history, each with the rule that it breaks."""
     return [f"{rule.__name__}: {found}" for rule in RULES for found in rule(calls, state, streams)]
+
+
+def no_call_fails_unexpectedly(
+    calls: Sequence[Call], _state: State, _streams: Streams
+) -> Iterator[str]:
+    """What a fault causes is a 503, or no answer: never a 500."""
+    for call in calls:
+        if call.status == 500:
+            yield f"{call} failed"
 
 
 def acknowledged_write_exists(
@@ -106,6 +118,24 @@ def refresh_token_has_one_successor(
             yield f"{token} was exchanged for {following}"
 
 
+def refresh_is_refused_for_a_reason(
+    calls: Sequence[Call], _state: State, _streams: Streams
+) -> Iterator[str]:
+    """The first refusal of a session's refresh token comes after its end, or after the grace."""
+    ended = {call.subject for call in calls if call.action == "revoke"}
+    for session, asked in _grouped(calls, "refresh", lambda call: call.key).items():
+        refused = min(
+            (call for call in asked if call.outcome is Outcome.REFUSED),
+            key=lambda call: call.began,
+            default=None,
+        )
+        if refused is None or session in ended:
+            continue
+        sent = min(call.began for call in asked if call.subject == refused.subject)
+        if refused.ended - sent < GRACE:
+            yield f"{refused} was refused {refused.ended - sent:.1f} s after its token was sent"
+
+
 def revoked_session_does_not_work(
     calls: Sequence[Call], state: State, _streams: Streams
 ) -> Iterator[str]:
@@ -124,8 +154,12 @@ def revoked_session_does_not_work(
 
 
 def opened_session_stays(calls: Sequence[Call], state: State, _streams: Streams) -> Iterator[str]:
-    """A session whose opening was acknowledged is live unless its end was asked for."""
+    """A session whose opening was acknowledged is live, unless its end was asked for.
+
+    A spent refresh token ends it, too (see refresh_is_refused_for_a_reason).
+    """
     ended = {call.subject for call in calls if call.action == "revoke"}
+    ended |= {call.key for call in calls if call.action == "refresh" and call.status == 401}
     for call in calls:
         if call.action == "login" and call.outcome is Outcome.DONE:
             session = call.answer["session_id"]
@@ -192,6 +226,7 @@ def mail_arrives(calls: Sequence[Call], state: State, _streams: Streams) -> Iter
 
 
 RULES: Final[tuple[Rule, ...]] = (
+    no_call_fails_unexpectedly,
     acknowledged_write_exists,
     acknowledged_deletions_happened,
     refused_write_does_not_exist,
@@ -199,6 +234,7 @@ RULES: Final[tuple[Rule, ...]] = (
     versions_are_a_chain,
     update_is_not_lost,
     refresh_token_has_one_successor,
+    refresh_is_refused_for_a_reason,
     revoked_session_does_not_work,
     opened_session_stays,
     stream_has_every_event_once,

@@ -7,44 +7,17 @@ from random import Random
 from time import monotonic
 from typing import Final, TypeAlias
 
+from tests.support.storm import database_faults, other_faults, process_faults
 from tests.support.storm.machines import Machines
 
 Fault: TypeAlias = Callable[[Machines, Random], Awaitable[None]]
 
 
-async def kill_service(machines: Machines, random: Random) -> None:
-    """A service is killed, and started again."""
-    service = random.choice(machines.services)
-    await service.kill()
-    await asyncio.sleep(random.random())
-    await service.start()
-
-
-async def stop_service(machines: Machines, random: Random) -> None:
-    """A service is stopped as for a new release, and started again."""
-    service = random.choice(machines.services)
-    service.terminate()
-    await service.ended()
-    await service.start()
-
-
-async def kill_worker(machines: Machines, random: Random) -> None:
-    """The worker is killed, and started again."""
-    await machines.worker.kill()
-    await asyncio.sleep(random.random())
-    await machines.worker.launch()
-
-
-async def stop_worker(machines: Machines, random: Random) -> None:
-    """The worker is stopped, and started again."""
-    machines.worker.terminate()
-    await machines.worker.ended()
-    await machines.worker.launch()
-
-
 # Faults of one kind come one after the other; those of two kinds meet.
 KINDS: Final[Mapping[str, Sequence[Fault]]] = {
-    "processes": (kill_service, stop_service, kill_worker, stop_worker)
+    "database": database_faults.FAULTS,
+    "processes": process_faults.FAULTS,
+    "others": other_faults.FAULTS,
 }
 QUIET: Final = (1.0, 6.0)  # seconds between two faults of a kind
 

@@ -1,6 +1,7 @@
 """Everything that a storm runs: two servers, two services, a worker, and what they need."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from service.cli.database import upgrade
 from service.testing.application import make_settings
 from tests.support.polling import until
 from tests.support.postgres import Server, url_to
-from tests.support.processes import ServiceProcess
+from tests.support.processes import ServiceProcess, free_port
 from tests.support.proxies import balanced
 from tests.support.replication import replicated
 from tests.support.smtp import SmtpServer, smtp_server
@@ -52,8 +53,10 @@ class SteppedService(ServiceProcess):
 
     def step(self, seconds: float) -> None:
         """Make the clock wrong by so many seconds."""
-        # Of one length, so that a reader never sees a part of two numbers.
-        self.clock.write_text(f"{seconds:+010.3f}")
+        # In place and of one length, so that a reader sees the one or the other.
+        file = os.open(self.clock, os.O_WRONLY | os.O_CREAT)
+        os.pwrite(file, f"{seconds:+010.3f}".encode(), 0)
+        os.close(file)
 
 
 class Worker(ServiceProcess):
@@ -131,7 +134,7 @@ async def machines(folder: Path) -> AsyncIterator[Machines]:
     """Everything, running; at the end all of it is gone."""
     with (
         replicated(**SYNCHRONOUS) as servers,
-        ValkeyServer(data_dir=folder / "valkey", persist=True) as valkey,
+        ValkeyServer(port=free_port(), data_dir=folder / "valkey") as valkey,
     ):
         async with smtp_server() as smtp:
             url = url_to(*servers, query="connect_timeout=1")
