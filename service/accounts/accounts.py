@@ -20,7 +20,7 @@ from service.auth.credentials import COLUMNS, NOT_DELETED, key_columns
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
-from service.db.database import execute_count
+from service.db.database import execute_count, require_replication
 from service.db.errors import violated_constraint
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
@@ -134,6 +134,7 @@ async def change_profile(
     columns = before._mapping
     given = {name: value for name, value in change.given().items() if columns[name] != value}
     if not given:
+        await require_replication(session)
         return before
     new_email = "email" in given and email_key(given["email"]) != email_key(before.email)
     values: dict[str, object] = {**given, **key_columns(given)}

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.events import Kind, record
 from service.auth.models import User
+from service.db.database import require_replication
 from service.posts.models import Post
 from service.posts.posts import PostNotFound, read_post
 from service.posts.queries import KEPT, VISIBLE
@@ -42,7 +43,9 @@ async def restore_post(
         .returning(Post.author_id)
     )
     author_id = (await session.execute(restore)).scalar_one_or_none()
-    if author_id is not None:
+    if author_id is None:
+        await require_replication(session)
+    else:
         await _record(session, Kind.POST_RESTORED, author_id, actor_id, post_id, origin)
     return await read_post(session, post_id)
 

@@ -30,6 +30,7 @@ from service.auth.principal import (
 from service.auth.sessions import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
 from service.canonical import email_key
+from service.db.database import require_replication
 from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.client import origin
@@ -113,10 +114,11 @@ async def refresh() -> Response:
 @answers(204, headers=[SET_COOKIE])
 async def logout() -> Response:
     """End the session of the access token."""
-    with suppress(SessionNotFound):  # another request has ended it
-        await sessions.revoke_session(
-            db_session(), caller().user_id, caller().claims.session_id, origin()
-        )
+    session_id = caller().claims.session_id
+    try:
+        await sessions.revoke_session(db_session(), caller().user_id, session_id, origin())
+    except SessionNotFound:  # another request has ended it
+        await require_replication(db_session())
     return clear_cookies(no_content())
 
 

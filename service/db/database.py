@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
@@ -32,6 +32,9 @@ from service.settings import Settings
 PROBE_TIMEOUT: Final = 2.0  # seconds
 
 T = TypeVar("T")
+
+# A record in the write-ahead log that changes nothing.
+_MESSAGE: Final = text("SELECT pg_logical_emit_message(true, 'service', '')")
 
 log: Final = structlog.get_logger(__name__)
 
@@ -181,6 +184,16 @@ async def execute_count(
 ) -> int:
     """Execute an UPDATE or DELETE, and return the number of its rows."""
     return cast(CursorResult[Any], await session.execute(statement, values)).rowcount
+
+
+async def require_replication(session: AsyncSession) -> None:
+    """Make the commit wait for a synchronous standby, as a write's does, although nothing changes.
+
+    A success that repeats what another transaction did must survive a failover as that one's own.
+    What is seen may be on this server alone: a connection that is lost ends the wait for a standby,
+    and commits. A transaction that wrote nothing to the log waits for none.
+    """
+    await session.execute(_MESSAGE)
 
 
 async def close_session(session: AsyncSession, *, commit: bool) -> None:

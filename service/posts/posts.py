@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.db.base import Id
-from service.db.database import execute_count
+from service.db.database import execute_count, require_replication
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
 from service.ids import new_id
 from service.posts.models import Post
@@ -124,6 +124,8 @@ async def change_post(
                 return changed
         post = await _read_own_post(session, caller_id, post_id, conditions)
         if all(post._mapping[name] == value for name, value in values.items()):
+            if values:
+                await require_replication(session)
             return post
     raise PostContended
 
@@ -164,6 +166,7 @@ async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) ->
         raise NotTheAuthor
     if post.deleted_by_operator:
         raise RemovedByOperator
+    await require_replication(session)
     return await read_post(session, post_id)
 
 

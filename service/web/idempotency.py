@@ -28,6 +28,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service import clock
 from service.db.base import AnyRow, Base, Id, UtcDateTime
+from service.db.database import require_replication
 from service.errors import BadRequest, Conflict, ServiceError
 from service.web.db_session import db_session
 
@@ -95,7 +96,9 @@ async def once(
     digest = hashlib.sha256(json.dumps(data.model_dump(), sort_keys=True).encode()).digest()
     stored = await _claim_key(db_session(), user_id, keys[0])
     if stored is not None:
-        return _replay(stored, digest)
+        response = _replay(stored, digest)
+        await require_replication(db_session())
+        return response
     response = await write()
     await _store(db_session(), user_id, keys[0], digest, response)
     return response
