@@ -24,7 +24,8 @@ BEGIN
         RETURN (SELECT system_identifier FROM pg_control_system());
     END IF;
     RETURN NULL;
-EXCEPTION WHEN feature_not_supported OR insufficient_privilege THEN
+EXCEPTION WHEN feature_not_supported OR insufficient_privilege
+    OR object_not_in_prerequisite_state THEN
     RETURN NULL;
 END $$
 """
