@@ -70,6 +70,12 @@ _KNOWN: Final = """
 SELECT EXISTS (SELECT FROM post_events WHERE horizon = $1 AND id = $2 AND created_at >= $3)
 """
 
+# A commit that wrote to the log waits for a synchronous standby; without one nothing is written.
+_REPLICATE: Final = """
+SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
+    THEN pg_logical_emit_message(true, 'service', '') END
+"""
+
 # From the oldest on, and never the last old one, which a client may have seen last.
 _DELETE_OLD: Final = """
 DELETE FROM post_events USING (
@@ -140,6 +146,15 @@ async def read_page(connection: Connection, after: Position) -> Page:
         full=len(settled) == PAGE_EVENTS or len(settled) < readable,
         oldest_held=Position(held["horizon"], held["id"]) if held else None,
     )
+
+
+async def await_replication(connection: Connection) -> None:
+    """Wait until a synchronous standby, where there is one, has all that was read.
+
+    A commit whose connection was lost is seen before the standby has it, and a failover takes its
+    event away; another event may then get the same position.
+    """
+    await connection.execute(_REPLICATE)
 
 
 async def delete_old_events(session: AsyncSession, before: datetime, batch: int = 10_000) -> int:

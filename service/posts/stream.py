@@ -30,7 +30,15 @@ from service.db.errors import (
 )
 from service.db.failures import failure_reason
 from service.errors import Unavailable
-from service.posts.events import CHANNEL, Page, Position, is_known, newest_position, read_page
+from service.posts.events import (
+    CHANNEL,
+    Page,
+    Position,
+    await_replication,
+    is_known,
+    newest_position,
+    read_page,
+)
 from service.posts.stream_lag import StreamLag
 from service.web import sse
 from service.web.broadcast import Broadcast, Client, Message
@@ -156,7 +164,7 @@ class PostStream:
         """Return the next events, or None without a database: the client reconnects."""
         try:
             async with self._resuming, self._reading() as connection:
-                return await read_page(connection, position)
+                return await _read_replicated(connection, position)
         except (Unavailable, *DRIVER_ERRORS):
             return None
 
@@ -241,7 +249,9 @@ class PostStream:
         async with self._reading() as connection:
             position = self._position
             if position is None or not await is_known(connection, position, clock.now()):
-                self._position = await newest_position(connection)
+                newest = await newest_position(connection)
+                await await_replication(connection)
+                self._position = newest
                 self._clients.end_all()
 
     async def _follow(self) -> None:
@@ -250,7 +260,7 @@ class PostStream:
         while True:
             self._news.clear()
             async with self._reading() as connection:
-                page = await read_page(connection, self._position or Position(0, 0))
+                page = await _read_replicated(connection, self._position or Position(0, 0))
                 if self._lag.note(page.oldest_held):
                     await self._lag.warn(connection)
             if page.messages:
@@ -266,6 +276,13 @@ class PostStream:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._news.wait()
+
+
+async def _read_replicated(connection: Connection, after: Position) -> Page:
+    page = await read_page(connection, after)
+    if page.messages:
+        await await_replication(connection)
+    return page
 
 
 async def _live(client: Client, position: Position) -> AsyncGenerator[bytes, None]:
