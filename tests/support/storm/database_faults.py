@@ -46,4 +46,19 @@ async def pause_standby(machines: Machines, random: Random) -> None:
     await asyncio.to_thread(machines.standby.thaw)
 
 
-FAULTS = (kill_primary, freeze_primary, pause_primary, restart_primary, pause_standby)
+async def lose_both(machines: Machines, random: Random) -> None:
+    """The standby is away, connections of commits that wait for it are cut, and it is promoted.
+
+    What those commits wrote is seen on the primary, and is not on the standby.
+    """
+    await asyncio.to_thread(machines.standby.kill)
+    for _ in range(random.randrange(1, 4)):
+        await asyncio.sleep(1 + random.random() * CANCELLED)
+        await machines.cut_connections()
+    await asyncio.sleep(1 + random.random())
+    await asyncio.to_thread(machines.primary.kill)
+    await asyncio.to_thread(machines.standby.start)
+    await machines.fail_over()
+
+
+FAULTS = (kill_primary, freeze_primary, pause_primary, restart_primary, pause_standby, lose_both)

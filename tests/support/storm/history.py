@@ -31,7 +31,7 @@ class Call:
     mark: str = ""
     subject: str = ""
     key: str = ""
-    answer: Mapping[str, Any] = field(default_factory=dict)
+    answer: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def outcome(self) -> Outcome:
