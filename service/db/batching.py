@@ -1,4 +1,4 @@
-"""Rows loaded in batches: those that requests look up at the same time come by one statement.
+"""Statements that many requests share: rows that are looked up, or written, at the same time.
 
 A loop that serves many connections finds many requests at once in its sockets. Each with a
 statement of its own, on a connection of its own, costs several times as much, here and in
@@ -11,133 +11,166 @@ from contextlib import suppress
 from contextvars import Context
 from copy import copy
 from functools import partial
-from typing import Any, Final
-from uuid import UUID
+from typing import Any, Final, NamedTuple
 
-from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.query import CompiledStatement, KeyedStatement, Record
 from service.errors import Unavailable
 
-# Keys in a statement: with more, a row costs no less, and all of them wait for the slowest.
+# Rows in a statement: with more, a row costs no less, and all of them wait for the slowest.
 BATCH_MAX: Final = 100
+# Characters in a statement: 1 MiB at most, because one takes at most 4 bytes in UTF-8.
+CHARACTERS_MAX: Final = 262_144
 CLOSING: Final = 1.0  # seconds for statements that are given up to end
 
 Rows = Sequence[Record]
-Read = Callable[[CompiledQuery, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
+Run = Callable[[CompiledStatement, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
+Statement = KeyedStatement[Any]
 
 
-class BatchLoader:
-    """Loads rows by their keys for many callers at once (the DataLoader pattern).
+class Shared(NamedTuple):
+    """The row that a statement returned for one request, and how many requests shared it."""
 
-    `read` runs a query, and asks for its parameters once it has a connection. Until then lookups
-    of the same kind join the batch: the longer connections are waited for, the fewer are needed.
-    No lookup joins a statement that is under way, which may not see what was committed since.
+    row: Record | None
+    size: int
+
+
+class Batcher:
+    """Runs one statement for what many requests ask at the same time (the DataLoader pattern).
+
+    `run` runs a statement, and asks for its parameters once it has a connection. Until then
+    requests for the same statement join the batch: the longer connections are waited for, the fewer
+    are needed. Nothing joins a statement that is under way, which may not see what was committed
+    since.
     """
 
-    def __init__(self, read: Read, max_waiting: int) -> None:
-        self._read = read
+    def __init__(self, run: Run, max_waiting: int) -> None:
+        self._run = run
         self._max_waiting = max_waiting
         self._waiting = 0
-        self._open: dict[KeyedQuery, _Batch] = {}
+        self._open: dict[Statement, _Batch] = {}
         self._unasked: set[_Batch] = set()
         self._tasks: set[asyncio.Task[Rows]] = set()
 
     @property
     def queued(self) -> int:
-        """How many lookups wait for a connection, less the first of each batch (the pool's)."""
+        """How many requests wait for a connection, less the first of each batch (the pool's)."""
         return sum(max(len(batch) - 1, 0) for batch in self._unasked)
 
-    async def load(self, lookup: KeyedQuery, key: UUID) -> Record | None:
-        """Load the row that has the key, if there is one. Raises Unavailable, or what `read` does.
+    async def execute(self, statement: Statement, item: Any) -> Shared:
+        """Execute a statement for an item. Raises Unavailable, or what `run` does.
 
-        It waits as long as the first lookup of its batch may.
+        It waits as long as the first request of its batch may.
         """
         if self._waiting >= self._max_waiting:
             raise Unavailable("The service is busy")
-        batch = self._open.get(lookup)
-        if batch is None or len(batch) >= BATCH_MAX:
-            batch = self._begin(lookup)
+        batch = self._open.get(statement)
+        if batch is None or not batch.takes(item):
+            batch = self._begin(statement)
         self._waiting += 1
         try:
-            return await batch.wait(key)
+            return await batch.wait(item)
         finally:
             self._waiting -= 1
 
     async def close(self) -> None:
-        """Cancel the statements, and with them the lookups that still wait."""
+        """Cancel the statements, and with them the requests that still wait."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
-            # The driver tells the server, which may be silent.
+            # The driver asks the server to cancel, which may be silent.
             await asyncio.wait(tasks, timeout=CLOSING)
 
-    def _begin(self, lookup: KeyedQuery) -> "_Batch":
-        batch = _Batch()
+    def _begin(self, statement: Statement) -> "_Batch":
+        batch = _Batch(statement)
+        self._open[statement] = batch
+        self._start(batch)
+        return batch
 
+    def _start(self, batch: "_Batch") -> None:
         def values() -> Mapping[str, Any]:
-            self._close(lookup, batch)
-            return lookup.values(batch.keys)
+            self._close(batch)
+            return batch.statement.values(batch.items)
 
         # In a context of its own: it belongs to no request, and ends with none.
         task = asyncio.get_running_loop().create_task(
-            self._read(lookup.query, values), context=Context()
+            self._run(batch.statement.compiled, values), context=Context()
         )
         self._tasks.add(task)
-        task.add_done_callback(partial(self._end, lookup, batch))
+        task.add_done_callback(partial(self._end, batch))
         self._unasked.add(batch)
-        self._open[lookup] = batch
-        return batch
 
-    def _close(self, lookup: KeyedQuery, batch: "_Batch") -> None:
+    def _close(self, batch: "_Batch") -> None:
         self._unasked.discard(batch)
-        if self._open.get(lookup) is batch:
-            del self._open[lookup]
+        if self._open.get(batch.statement) is batch:
+            del self._open[batch.statement]
 
-    def _end(self, lookup: KeyedQuery, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
+    def _end(self, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
         self._tasks.discard(task)
-        self._close(lookup, batch)
-        batch.resolve(task)
+        self._close(batch)
+        for alone in batch.resolve(task):
+            self._start(alone)
 
 
 class _Batch:
-    """The lookups that one statement answers."""
+    """The requests that one statement answers."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[asyncio.Future[Record | None], UUID] = {}
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self._waiting: dict[asyncio.Future[Shared], Any] = {}
+        self._characters = 0
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
-    def keys(self) -> set[UUID]:
-        return set(self._waiting.values())
+    def items(self) -> list[Any]:
+        return list(self._waiting.values())
 
-    async def wait(self, key: UUID) -> Record | None:
-        found: asyncio.Future[Record | None] = self._loop.create_future()
-        self._waiting[found] = key
+    def takes(self, item: Any) -> bool:
+        """Whether there is room for an item."""
+        characters = self._characters + self.statement.characters(item)
+        return len(self) < BATCH_MAX and characters <= CHARACTERS_MAX
+
+    async def wait(self, item: Any) -> Shared:
+        found: asyncio.Future[Shared] = self._loop.create_future()
+        self._waiting[found] = item
+        self._characters += self.statement.characters(item)
         try:
             return await found
         except asyncio.CancelledError:
-            self._waiting.pop(found, None)  # whoever comes next has the place
+            if self._waiting.pop(found, None) is not None:  # the next request has the place
+                self._characters -= self.statement.characters(item)
             raise
         finally:
             del found  # an error's traceback leads here; from here to the error were a cycle
 
-    def resolve(self, task: asyncio.Task[Rows]) -> None:
-        """Give each lookup that still waits its row, or the error of the statement."""
-        waiting = [(found, key) for found, key in self._waiting.items() if not found.done()]
+    def resolve(self, task: asyncio.Task[Rows]) -> "list[_Batch]":
+        """Give each request that still waits its row, or the error of the statement.
+
+        Returns a batch for each of them instead when one row may be the reason of the error.
+        """
+        waiting = [(found, item) for found, item in self._waiting.items() if not found.done()]
         self._waiting.clear()
         if task.cancelled():
             for found, _ in waiting:
                 found.cancel()
         elif error := task.exception():
+            if len(waiting) > 1 and self.statement.writes and not isinstance(error, Unavailable):
+                return [self._alone(found, item) for found, item in waiting]
             for found, _ in waiting:
                 found.set_exception(_own(error))
         else:
             rows = {row["key"]: row for row in task.result()}
-            for found, key in waiting:
-                found.set_result(rows.get(key))
+            for found, item in waiting:
+                found.set_result(Shared(rows.get(self.statement.key_of(item)), len(waiting)))
+        return []
+
+    def _alone(self, found: asyncio.Future[Shared], item: Any) -> "_Batch":
+        batch = _Batch(self.statement)
+        batch._waiting[found] = item
+        return batch
 
 
 def _own(error: BaseException) -> BaseException:

@@ -17,15 +17,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from service.db import pool
-from service.db.batching import BATCH_MAX, BatchLoader
+from service.db.autocommit import Autocommit
+from service.db.batching import BATCH_MAX, Batcher
 from service.db.engine import create_engine
+from service.db.execution import execute
 from service.db.failures import failure_reason
-from service.db.fetching import fetch
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.read_session import FetchAll, FetchByKey, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
-from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings
 
@@ -53,8 +53,9 @@ class Database:
         # statement takes more than one message, which only a transaction brings to one server.
         autocommit = {} if settings.database_pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
-        self._fetch = partial(fetch, self.engine, settings.database_pgbouncer)
-        self._loader = BatchLoader(self._fetch, BATCH_MAX * settings.database_pool_size)
+        run = partial(execute, self.engine, settings.database_pgbouncer)
+        self._batcher = Batcher(run, BATCH_MAX * settings.database_pool_size)
+        self.autocommit = Autocommit(run, self._batcher)
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadSession] = set()
         self._readers = async_sessionmaker(
@@ -94,17 +95,14 @@ class Database:
 
         Raises Unavailable when the database does not answer.
         """
-        return await self._fetch(query, lambda: values)
+        return await self._run(query, lambda: values)
 
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key, if there is one, together with what others look up.
 
         Raises Unavailable when the database does not answer.
         """
-        if tracing.active():
-            with tracing.statement(lookup.query.text):
-                return await self._loader.load(lookup, key)
-        return await self._loader.load(lookup, key)
+        return await self.autocommit.fetch_by_key(lookup, key)
 
     @property
     def _pool(self) -> pool.BoundedPool:
@@ -113,7 +111,7 @@ class Database:
     def usage(self) -> pool.PoolUsage:
         """Return how much of the pool is in use, batched lookups included."""
         used = self._pool.usage()
-        return used._replace(waiting=used.waiting + self._loader.queued)
+        return used._replace(waiting=used.waiting + self._batcher.queued)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Show how much of the pool is in use."""
@@ -174,7 +172,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._loader.close()
+        await self._batcher.close()
         await self.engine.dispose()
         await self._beside.dispose()
 

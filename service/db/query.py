@@ -1,7 +1,7 @@
-"""SELECTs that are compiled once and handed to the driver."""
+"""Statements that are compiled once and handed to the driver."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +19,17 @@ from sqlalchemy import (
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import asyncpg as dialects
+from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
+from sqlalchemy.types import TypeEngine
+
+AnyRows = tuple[Any, ...]
+AnyStatement = (
+    Select[*AnyRows]
+    | ReturningInsert[*AnyRows]
+    | ReturningUpdate[*AnyRows]
+    | ReturningDelete[*AnyRows]
+)
+Item = TypeVar("Item", contravariant=True)
 
 
 class Record(asyncpg.Record):
@@ -38,10 +49,15 @@ class Record(asyncpg.Record):
             raise AttributeError(name) from None
 
 
-class CompiledQuery:
-    """A SELECT made once, of columns that the driver reads as they are meant: no JSON, no enums."""
+class CompiledStatement:
+    """A statement made once, of columns that the driver reads as they are meant: no JSON, no enums.
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+    Whether it only reads decides which connections of the pool it may use.
+    """
+
+    reads: ClassVar[bool]
+
+    def __init__(self, statement: AnyStatement) -> None:
         compiled = statement.compile(dialect=dialects.dialect())  # type: ignore[no-untyped-call]
         self.statement = statement
         self.text: str = compiled.string
@@ -54,6 +70,30 @@ class CompiledQuery:
         return [values[name] if name in values else constants[name] for name in self._names]
 
 
+class CompiledQuery(CompiledStatement):
+    """A SELECT made once."""
+
+    reads = True
+
+
+class CompiledWrite(CompiledStatement):
+    """An INSERT, UPDATE or DELETE made once, with RETURNING."""
+
+    reads = False
+
+
+class KeyedStatement(Protocol[Item]):
+    """A statement for many items, each with a unique key, returned in the column `key`."""
+
+    @property
+    def compiled(self) -> CompiledStatement: ...
+    @property
+    def writes(self) -> bool: ...
+    def values(self, items: Sequence[Item]) -> Mapping[str, Any]: ...
+    def key_of(self, item: Item) -> UUID: ...
+    def characters(self, item: Item) -> int: ...
+
+
 class KeyedQuery:
     """A SELECT made once, of rows that have a unique key, returned in the column `key`.
 
@@ -63,14 +103,29 @@ class KeyedQuery:
     driver asks each new connection what an array of UUIDs is, in three statements.
     """
 
+    writes = False
+
     def __init__(self, statement: Select[*tuple[Any, ...]], key: ColumnElement[UUID]) -> None:
-        sent = select(bindparam("keys", type_=ARRAY(Text))).scalar_subquery()
-        keys = func.unnest(sql_cast(sent, ARRAY(Uuid(as_uuid=True))))
+        keys = func.unnest(sent_as_text("keys", Uuid(as_uuid=True)))
         sought = keys.table_valued("key").render_derived("sought")
         one = statement.where(key == sought.c.key).limit(literal_column("1")).lateral("one")
-        self.query = CompiledQuery(select(*one.c, sought.c.key).join_from(sought, one, true()))
+        self.compiled = CompiledQuery(select(*one.c, sought.c.key).join_from(sought, one, true()))
 
     @staticmethod
-    def values(keys: Iterable[UUID]) -> Mapping[str, Any]:
-        """The parameters of the statement, of different keys."""
-        return {"keys": [key.hex for key in keys]}
+    def values(items: Iterable[UUID]) -> Mapping[str, Any]:
+        """The parameters of the statement."""
+        return {"keys": [key.hex for key in dict.fromkeys(items)]}
+
+    @staticmethod
+    def key_of(item: UUID) -> UUID:
+        return item
+
+    @staticmethod
+    def characters(_item: UUID) -> int:
+        return 0
+
+
+def sent_as_text(name: str, type_: TypeEngine[Any]) -> ColumnElement[Any]:
+    """Return an array parameter that is sent as text and read as another type."""
+    sent = select(bindparam(name, type_=ARRAY(Text))).scalar_subquery()
+    return sql_cast(sent, ARRAY(type_))

@@ -70,7 +70,7 @@ async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> 
     """Return the row that has a key, or None, read in the session's transaction if it has one."""
     if isinstance(session, ReadSession):
         return await session.fetch_by_key(lookup, key)
-    return (await session.execute(lookup.query.statement, lookup.values([key]))).one_or_none()
+    return (await session.execute(lookup.compiled.statement, lookup.values([key]))).one_or_none()
 
 
 def _execute(session: Session, statement: Executable, params: Any) -> CursorResult[Any]:

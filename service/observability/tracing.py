@@ -69,7 +69,7 @@ def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
         yield traced
 
 
-def statement(text: str) -> AbstractContextManager[object]:
+def statement(text: str) -> "AbstractContextManager[Span | None]":
     """Trace a block as the SQL statement that it shares with others of its batch.
 
     The driver's own span belongs to the batch, which runs outside of any request.

@@ -1,4 +1,4 @@
-"""The actions of posts: creation, changes, deletion and restoration.
+"""The actions of posts beside creation: changes, deletion and restoration.
 
 A change is one statement with its conditions in WHERE, so that nothing can happen between a check
 and the write. Only when no row changed is the post read, to find the reason.
@@ -12,11 +12,9 @@ from sqlalchemy import (
     ColumnElement,
     SQLColumnExpression,
     Table,
-    bindparam,
     delete,
     false,
     func,
-    insert,
     or_,
     select,
     update,
@@ -24,14 +22,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
-from service.db.base import Id
 from service.db.database import execute_count, require_replication
-from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed, TokenRefused
-from service.ids import new_id
+from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from service.posts.models import Post
 from service.posts.queries import KEPT, SHOWN, VISIBLE, author_name, find_post
 from service.posts.rows import OwnedPostRow, PostRow
-from service.posts.schemas import NewPost, PostChange, post_tag, versions_named
+from service.posts.schemas import PostChange, post_tag, versions_named
 from service.web.conditional import AlreadyCurrent, Preconditions
 
 # How often a change is tried when others change the same post at the same time.
@@ -64,33 +60,6 @@ class PostContended(Conflict):
 
 
 _posts: Final = cast(Table, Post.__table__)
-_users: Final = User.__table__.c
-_PARAMETERS: Final = {
-    name: bindparam(f"new_{name}", type_=_posts.c[name].type) for name in NewPost.model_fields
-}
-
-# Made once, as in queries.py. The author's account is locked, because its deletion hides its posts
-# and would miss this one.
-_CREATE: Final = (
-    insert(_posts)
-    .from_select(
-        ["id", "author_id", *_PARAMETERS],
-        select(bindparam("post_id", type_=Id), _users.id, *_PARAMETERS.values())
-        .where(_users.id == bindparam("caller_id"), _users.deleted_at.is_(None))
-        .with_for_update(read=True, key_share=True),
-    )
-    .returning(*SHOWN, author_name(bindparam("caller_id", type_=Id)))
-)
-
-
-async def create_post(session: AsyncSession, author_id: UUID, new: NewPost) -> PostRow:
-    """Create a post. Raises TokenRefused when the author's account has been deleted."""
-    columns = {_PARAMETERS[name].key: value for name, value in new}
-    values = {"post_id": new_id(), "caller_id": author_id, **columns}
-    post = (await session.execute(_CREATE, values)).one_or_none()
-    if post is None:
-        raise TokenRefused
-    return post
 
 
 async def read_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow:

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from quart import Blueprint, Response
 from quart_schema import validate_querystring, validate_request
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.db.engine import connection_factory
 from service.errors import Unavailable
-from service.posts import posts, queries, schemas, search
+from service.posts import creation, posts, queries, schemas, search
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
 from service.posts.rows import PostRow
@@ -26,7 +27,7 @@ from service.web.conditional import (
     tagged,
     weak_tag,
 )
-from service.web.db_session import db_session
+from service.web.db_session import autocommit, db_session
 from service.web.openapi import Link, answers, headers, reads_headers
 from service.web.pagination import InvalidCursor, Position, Slice
 from service.web.ratelimit import limit
@@ -122,12 +123,19 @@ def _list_response(
 )
 async def create_post(data: schemas.NewPost) -> Response:
     """Create a post; with an Idempotency-Key, once."""
+    author_id = caller().user_id
+    key = idempotency.read_key()
+    if key is None:
+        return _created(await creation.create_post(autocommit(), author_id, data))
 
-    async def write() -> Response:
-        post = await posts.create_post(db_session(), caller().user_id, data)
-        return _show(post, 201, {"Location": f"/api/posts/{post.id}"})
+    async def write(session: AsyncSession) -> Response:
+        return _created(await creation.create_post_in(session, author_id, data))
 
-    return await idempotency.once(caller().user_id, data, write)
+    return await idempotency.once(db_session(), author_id, key, data, write)
+
+
+def _created(post: PostRow) -> Response:
+    return _show(post, 201, {"Location": f"/api/posts/{post.id}"})
 
 
 @blueprint.get("/stream")

@@ -5,6 +5,7 @@ from typing import Final
 from quart import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.db.autocommit import Autocommit
 from service.db.database import close_session
 from service.db.replica.replica import Replica
 from service.web.request_state import RequestState, request_state
@@ -24,6 +25,11 @@ def db_session() -> AsyncSession:
         reads_only = state.method in SAFE_METHODS
         state.session = database.read_session() if reads_only else database.session()
     return state.session
+
+
+def autocommit() -> Autocommit:
+    """Return what executes single statements, each committed with itself at its return."""
+    return request_state().app.database.autocommit
 
 
 async def release() -> None:

@@ -30,7 +30,6 @@ from service import clock
 from service.db.base import AnyRow, Base, Id, UtcDateTime
 from service.db.database import require_replication
 from service.errors import BadRequest, Conflict, ServiceError
-from service.web.db_session import db_session
 
 
 class IdempotencyKey(Base):
@@ -81,26 +80,35 @@ ERRORS: Final = (InvalidIdempotencyKey, IdempotencyKeyReused, IdempotencyKeyInUs
 _try_lock: Final = select(func.pg_try_advisory_xact_lock(bindparam("lock")))
 
 
-async def once(
-    user_id: UUID, data: BaseModel, write: Callable[[], Awaitable[Response]]
-) -> Response:
-    """Return the response of a user's write, which runs once per Idempotency-Key.
-
-    Without the header the write always runs. Raises one of ERRORS.
-    """
+def read_key() -> str | None:
+    """Return the request's key, or None without the header. Raises InvalidIdempotencyKey."""
     keys = request.headers.getlist(HEADER)
     if not keys:
-        return await write()
+        return None
     if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
         raise InvalidIdempotencyKey
+    return keys[0]
+
+
+async def once(
+    session: AsyncSession,
+    user_id: UUID,
+    key: str,
+    data: BaseModel,
+    write: Callable[[AsyncSession], Awaitable[Response]],
+) -> Response:
+    """Return the response of a user's write, which runs once for a key, in the session.
+
+    Raises IdempotencyKeyReused or IdempotencyKeyInUse.
+    """
     digest = hashlib.sha256(json.dumps(data.model_dump(), sort_keys=True).encode()).digest()
-    stored = await _claim_key(db_session(), user_id, keys[0])
+    stored = await _claim_key(session, user_id, key)
     if stored is not None:
         response = _replay(stored, digest)
-        await require_replication(db_session())
+        await require_replication(session)
         return response
-    response = await write()
-    await _store(db_session(), user_id, keys[0], digest, response)
+    response = await write(session)
+    await _store(session, user_id, key, digest, response)
     return response
 
 

@@ -10,11 +10,11 @@ import asyncpg
 import pytest
 from sqlalchemy import Uuid, column, func, select, table, text, values
 
-from service.db.batching import BATCH_MAX, BatchLoader
+from service.db.batching import BATCH_MAX, Batcher
 from service.db.database import Database
 from service.db.errors import DatabaseUnavailable
 from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
-from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.query import CompiledStatement, KeyedQuery, Record
 from service.db.read_session import fetch_by_key
 from service.errors import Unavailable
 from service.ids import new_id
@@ -173,13 +173,13 @@ async def test_lost_connection_fails_every_lookup_of_its_batch(
 async def test_batch_s_statement_has_no_request_s_context(database: Database) -> None:
     knew = []
 
-    async def read(_query: CompiledQuery, values: Callable[[], object]) -> list[Record]:
+    async def read(_query: CompiledStatement, values: Callable[[], object]) -> list[Record]:
         knew.append(dict(context.current()))
         values()
         return []
 
     context.set({"request_id": "the-first"})
-    assert await BatchLoader(read, 1).load(LOOKUP, KNOWN[0]) is None
+    assert await Batcher(read, 1).execute(LOOKUP, KNOWN[0]) == (None, 1)
     assert knew == [{}]
     hold = ConnectionTracker.install()
     waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
@@ -196,11 +196,11 @@ class OddError(Exception):
 
 
 async def test_any_error_fails_every_lookup_of_its_batch() -> None:
-    async def read(_query: CompiledQuery, _values: object) -> list[Record]:
+    async def read(_query: CompiledStatement, _values: object) -> list[Record]:
         raise OddError("one", "two")
 
-    loader = BatchLoader(read, 2)
-    waiting = [asyncio.create_task(loader.load(LOOKUP, key)) for key in KNOWN[:2]]
+    batcher = Batcher(read, 2)
+    waiting = [asyncio.create_task(batcher.execute(LOOKUP, key)) for key in KNOWN[:2]]
     async with asyncio.timeout(15):
         told = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in told] == [OddError] * 2

@@ -28,7 +28,7 @@ async def test_lookup_uses_the_index_without_statistics(
 ) -> None:
     await db.execute(FILL)
     await db.execute("SET plan_cache_mode = force_generic_plan")
-    await db.execute(f"PREPARE lookup AS {lookup.query.text}")
+    await db.execute(f"PREPARE lookup AS {lookup.compiled.text}")
     plan = "\n".join(line for (line,) in await db.fetch("EXPLAIN EXECUTE lookup ('{}')"))
     assert set(re.findall(r"Scan using (\w+)", plan)) == {f"pk_{table}", "pk_users"}
     # hidden_authors is empty as a rule, and read whole: once for a statement.

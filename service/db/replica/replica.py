@@ -10,11 +10,11 @@ from weakref import WeakSet
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.db.batching import BATCH_MAX, BatchLoader
+from service.db.batching import BATCH_MAX, Batcher
 from service.db.connecting import Connection
 from service.db.engine import connection_factory, create_engine, pin_server
 from service.db.errors import DRIVER_ERRORS
-from service.db.fetching import fetch
+from service.db.execution import execute
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.replica.own_writes import OwnWrites
 from service.db.replica.silence import ended_by_silence
@@ -48,8 +48,8 @@ class Replica:
         self._max_lag = settings.database_replica_max_lag
         self._engine = create_engine(impatient, connect=self._connect)
         self._open: WeakSet[Connection] = WeakSet()
-        self._fetch = partial(fetch, self._engine, self._pgbouncer)
-        self._loader = BatchLoader(self._fetch, BATCH_MAX * settings.database_pool_size)
+        self._run = partial(execute, self._engine, self._pgbouncer)
+        self._batcher = Batcher(self._run, BATCH_MAX * settings.database_pool_size)
         self.reads: Counter[str] = Counter(primary=0, replica=0)
         self.fallbacks: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
 
@@ -60,7 +60,7 @@ class Replica:
             async with self.watcher.running():
                 yield
         finally:
-            await self._loader.close()
+            await self._batcher.close()
             await self._engine.dispose()
             await self.own_writes.close()
 
@@ -77,7 +77,7 @@ class Replica:
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> list[Record]:
         """Read rows. Raises ReplicaFailed whatever the reason is."""
         try:
-            rows = await self._fetch(query, lambda: values)
+            rows = await self._run(query, lambda: values)
         except _FAILURES as error:
             raise self._failed(error) from error
         self.reads["replica"] += 1
@@ -87,8 +87,8 @@ class Replica:
         """Read the row that has a key. Raises ReplicaFailed whatever the reason is."""
         try:
             # The statement is another task's, and of the context of no request.
-            with tracing.statement(lookup.query.text) if tracing.active() else nullcontext():
-                row = await self._loader.load(lookup, key)
+            with tracing.statement(lookup.compiled.text) if tracing.active() else nullcontext():
+                row = (await self._batcher.execute(lookup, key)).row
         except _FAILURES as error:
             raise self._failed(error) from error
         self.reads["replica"] += 1

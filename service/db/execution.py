@@ -1,4 +1,4 @@
-"""Rows read by the driver alone, on a connection of a pool that is given back at once."""
+"""Statements executed by the driver alone, on a connection that is given back at once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -8,38 +8,38 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import pool
 from service.db.engine import pin_server
-from service.db.errors import DRIVER_ERRORS, ends_connection, to_unavailable
+from service.db.errors import DRIVER_ERRORS, ends_connection, is_read_only, to_unavailable
 from service.db.failures import failure_reason
-from service.db.query import CompiledQuery, Record
+from service.db.query import CompiledStatement, Record
 
 Values = Callable[[], Mapping[str, Any]]
 
 log: Final = structlog.get_logger(__name__)
 
 
-async def fetch(
-    engine: AsyncEngine, pgbouncer: bool, query: CompiledQuery, values: Values
+async def execute(
+    engine: AsyncEngine, pgbouncer: bool, statement: CompiledStatement, values: Values
 ) -> list[Record]:
-    """Read rows; the parameters are asked for once there is a connection.
+    """Execute a statement, committed with itself, and return its rows; the parameters are asked for once there is a connection.
 
     Raises Unavailable when the database does not answer.
     """
-    token = pool.READING.set(True)
+    token = pool.READING.set(statement.reads)
     try:
         pooled = await engine.raw_connection()
     finally:
         pool.READING.reset(token)
     try:
         driver: Any = pooled.driver_connection
-        arguments = query.arguments(values())
+        arguments = statement.arguments(values())
         async with pin_server(driver, pgbouncer):
-            rows: list[Record] = await driver.fetch(query.text, *arguments, record_class=Record)
+            rows: list[Record] = await driver.fetch(statement.text, *arguments, record_class=Record)
     except DRIVER_ERRORS as error:
         unavailable = to_unavailable(error)
         if unavailable is None:
             raise
-        if isinstance(error, TimeoutError):
-            # The other connections are to the same silent server.
+        if isinstance(error, TimeoutError) or is_read_only(error):
+            # The other connections are to the same server, which is silent or takes no writes.
             cast(pool.TrackedPool, engine.pool).drop()
         if ends_connection(error):
             pooled.invalidate(error)

@@ -1,0 +1,57 @@
+"""Reads and writes of one statement each, every one committed with itself.
+
+What takes an Autocommit cannot keep two statements together, and needs no BEGIN and COMMIT, which
+are two round trips. What needs both of two statements or none takes a session (database.py).
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from service.db.batching import Batcher, Shared
+from service.db.query import CompiledStatement, CompiledWrite, KeyedQuery, KeyedStatement, Record
+from service.observability import context, tracing
+
+Run = Callable[[CompiledStatement, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Any]]
+
+
+class Autocommit:
+    """Executes single statements by the driver, each on a connection that is given back at once."""
+
+    def __init__(self, run: Run, batcher: Batcher) -> None:
+        self._run = run
+        self._batcher = batcher
+
+    async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
+        """Read the row that has a key, if there is one, together with what others look up.
+
+        Raises Unavailable when the database does not answer.
+        """
+        return (await self._share(lookup, key)).row
+
+    async def write(self, write: CompiledWrite, values: Mapping[str, Any]) -> Record | None:
+        """Execute a write of one row at most, and return the row that it returns.
+
+        Raises Unavailable when the database does not answer: the write may have happened.
+        """
+        rows: Sequence[Record] = await self._run(write, lambda: values)
+        return rows[0] if rows else None
+
+    async def write_shared(self, write: KeyedStatement[Any], item: Any) -> Record | None:
+        """Execute a write of one row together with those of other requests.
+
+        Raises Unavailable when the database does not answer: the write may have happened.
+        """
+        row, size = await self._share(write, item)
+        if size > 1:
+            context.bind("rows_in_statement", size)
+        return row
+
+    async def _share(self, statement: KeyedStatement[Any], item: Any) -> Shared:
+        if not tracing.active():
+            return await self._batcher.execute(statement, item)
+        with tracing.statement(statement.compiled.text) as span:
+            shared = await self._batcher.execute(statement, item)
+            if span is not None and shared.size > 1:
+                span.set_attribute("db.operation.batch.size", shared.size)
+            return shared

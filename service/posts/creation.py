@@ -1,0 +1,125 @@
+"""Creation of posts: one statement for all that arrive while a connection is waited for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.auth.models import User
+from service.db.autocommit import Autocommit
+from service.db.base import Id
+from service.db.query import CompiledWrite, sent_as_text
+from service.errors import TokenRefused
+from service.ids import new_id
+from service.posts.models import Post
+from service.posts.queries import SHOWN, author_name
+from service.posts.rows import PostRow
+from service.posts.schemas import NewPost
+
+_posts: Final = Post.__table__.c
+_users: Final = User.__table__.c
+_NAMES: Final = tuple(NewPost.model_fields)
+
+
+class _Creation(NamedTuple):
+    """A post to be created."""
+
+    post_id: UUID
+    author_id: UUID
+    new: NewPost
+
+
+class _Insert:
+    """The INSERT of many posts, of which those of deleted authors are left out."""
+
+    writes = True
+
+    def __init__(self) -> None:
+        sent = func.unnest(
+            sent_as_text("post_ids", Id),
+            sent_as_text("author_ids", Id),
+            *(_sent(f"new_{name}", _posts[name]) for name in _NAMES),
+        )
+        new = sent.table_valued("id", "author_id", *_NAMES).render_derived("new")
+        # The author's account is locked, because its deletion hides its posts and would miss this
+        # one. LIMIT has each looked up by the index, as in KeyedQuery.
+        author = (
+            select(_users.id)
+            .where(_users.id == new.c.author_id, _users.deleted_at.is_(None))
+            .limit(literal_column("1"))
+            .with_for_update(read=True, key_share=True)
+            .lateral("author")
+        )
+        rows = select(new.c.id, author.c.id, *(new.c[name] for name in _NAMES))
+        statement = insert(cast(Table, Post.__table__)).from_select(
+            ["id", "author_id", *_NAMES], rows.join_from(new, author, true())
+        )
+        # As text, because SQLAlchemy would join the table to the subquery of RETURNING once more.
+        inserted: ColumnElement[UUID] = literal_column("posts.author_id", Id)
+        self.compiled = CompiledWrite(
+            statement.returning(*SHOWN, author_name(inserted), _posts.id.label("key"))
+        )
+
+    @staticmethod
+    def values(items: Sequence[_Creation]) -> Mapping[str, Any]:
+        """The parameters of the statement."""
+        columns = {f"new_{name}": [getattr(item.new, name) for item in items] for name in _NAMES}
+        return {
+            "post_ids": [item.post_id.hex for item in items],
+            "author_ids": [item.author_id.hex for item in items],
+            **columns,
+        }
+
+    @staticmethod
+    def key_of(item: _Creation) -> UUID:
+        return item.post_id
+
+    @staticmethod
+    def characters(item: _Creation) -> int:
+        return sum(len(value) for _, value in item.new if isinstance(value, str))
+
+
+def _sent(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    # The driver asks each new connection what an array of VARCHAR is, but not one of TEXT.
+    kind = Text() if isinstance(column.type, String) else column.type
+    return select(bindparam(name, type_=ARRAY(kind))).scalar_subquery()
+
+
+_INSERT: Final = _Insert()
+
+
+async def create_post(db: Autocommit, author_id: UUID, new: NewPost) -> PostRow:
+    """Create a post, committed at the return.
+
+    Raises TokenRefused when the author's account has been deleted.
+    """
+    post = await db.write_shared(_INSERT, _Creation(new_id(), author_id, new))
+    if post is None:
+        raise TokenRefused
+    return post
+
+
+async def create_post_in(session: AsyncSession, author_id: UUID, new: NewPost) -> PostRow:
+    """Create a post in a session's transaction, which commits it.
+
+    Raises TokenRefused when the author's account has been deleted.
+    """
+    values = _INSERT.values([_Creation(new_id(), author_id, new)])
+    post = (await session.execute(_INSERT.compiled.statement, values)).one_or_none()
+    if post is None:
+        raise TokenRefused
+    return post
