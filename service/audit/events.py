@@ -4,27 +4,35 @@ An action that is refused and still leaves an event (a failed login, a reused re
 an error type that keeps its changes.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Select,
     SQLColumnExpression,
+    Text,
+    bindparam,
+    cast,
     delete,
     insert,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.models import SecurityEvent
+from service.db.autocommit import Autocommit
 from service.db.database import execute_count
+from service.db.query import CompiledWrite
 from service.ids import new_id
 from service.web.client import Origin
 from service.web.pagination import Position, Slice, follows, newest_first
@@ -57,6 +65,14 @@ _insert: Final = insert(SecurityEvent)
 _PERSONAL: Final = or_(
     SecurityEvent.ip.is_not(None), SecurityEvent.user_agent.is_not(None), SecurityEvent.detail != {}
 )
+_columns_of_table: Final = SecurityEvent.__table__.c
+_sent: Final[dict[str, ColumnElement[Any]]] = {
+    name: bindparam(f"event_{name}", type_=_columns_of_table[name].type)
+    for name in ("id", "kind", "user_id", "actor_id", "created_at", "ip", "user_agent")
+}
+# As text, because the driver takes no other JSON.
+_sent["detail"] = cast(bindparam("event_detail", type_=Text), JSONB)
+_RECORD: Final = CompiledWrite(_insert.values(_sent).returning(_columns_of_table.id))
 
 
 async def record(
@@ -72,7 +88,14 @@ async def record(
 
     `detail` is JSON and must hold no secret.
     """
-    event = {
+    event = _columns(kind, user_id, actor_id, origin)
+    await session.execute(_insert, {**event, "detail": dict(detail or {})})
+
+
+def _columns(
+    kind: Kind, user_id: UUID | None, actor_id: UUID | None, origin: Origin
+) -> dict[str, object]:
+    return {
         "id": new_id(),
         "kind": kind.value,
         "user_id": user_id,
@@ -80,9 +103,46 @@ async def record(
         "created_at": clock.now(),
         "ip": origin.ip,
         "user_agent": origin.user_agent,
-        "detail": dict(detail or {}),
     }
-    await session.execute(_insert, event)
+
+
+def recorded(change: CTE) -> CTE:
+    """Return the part of a statement that records an event for each row of its change.
+
+    The event's parameters are those of `own_event`.
+    """
+    rows = select(*_sent.values()).select_from(change)
+    statement = _insert.from_select(list(_sent), rows)
+    return statement.returning(_columns_of_table.id).cte("event")
+
+
+def own_event(
+    kind: Kind, user_id: UUID, origin: Origin, detail: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the parameters of `recorded` for what a user did to their own account."""
+    return _parameters(_columns(kind, user_id, user_id, origin), detail)
+
+
+def _parameters(event: Mapping[str, object], detail: Mapping[str, object]) -> dict[str, object]:
+    named = {f"event_{name}": value for name, value in event.items()}
+    return {**named, "event_detail": json.dumps(detail)}
+
+
+async def record_alone(
+    db: Autocommit,
+    kind: Kind,
+    *,
+    user_id: UUID | None,
+    actor_id: UUID | None,
+    origin: Origin,
+    detail: Mapping[str, object],
+) -> None:
+    """Record what happened without another change, such as a refusal; committed at the return.
+
+    Parameters as in `record`.
+    """
+    event = _columns(kind, user_id, actor_id, origin)
+    await db.write(_RECORD, _parameters(event, detail))
 
 
 async def record_own(

@@ -1,18 +1,21 @@
 """Accounts and the hashes of their passwords, as a login looks them up."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.auth.rows import CredentialsRow, PasswordRow
 from service.canonical import email_key, username_key
+from service.db.autocommit import Autocommit
+from service.db.query import CompiledQuery, CompiledWrite
 
 # The columns of a UserRow.
-_users: Final = User.__table__.c
+_table: Final = cast(Table, User.__table__)
+_users: Final = _table.c
 COLUMNS: Final = (
     _users.id,
     _users.email,
@@ -39,11 +42,16 @@ def key_columns(values: Mapping[str, str]) -> dict[str, str]:
     return {f"{name}_key": make(values[name]) for name, make in makers.items() if name in values}
 
 
-async def find_credentials(session: AsyncSession, email: str) -> CredentialsRow | None:
+_BY_EMAIL: Final = CompiledQuery(
+    select(*COLUMNS, _users.password_hash, _users.password_changed_at).where(
+        _users.email_key == bindparam("key"), NOT_DELETED
+    )
+)
+
+
+async def find_credentials(db: Autocommit, email: str) -> CredentialsRow | None:
     """Return the account that has an email, in any spelling, and its password's hash, or None."""
-    statement = select(*COLUMNS, User.password_hash, User.password_changed_at)
-    found = await session.execute(statement.where(has_email(email), NOT_DELETED))
-    return found.one_or_none()
+    return await db.fetch_one(_BY_EMAIL, {"key": email_key(email)})
 
 
 async def find_password(session: AsyncSession, user_id: UUID) -> PasswordRow | None:
@@ -54,7 +62,14 @@ async def find_password(session: AsyncSession, user_id: UUID) -> PasswordRow | N
     return (await session.execute(statement)).one_or_none()
 
 
-async def replace_hash(session: AsyncSession, user_id: UUID, old: str, new: str) -> None:
+_REPLACE_HASH: Final = CompiledWrite(
+    update(_table)
+    .where(_users.id == bindparam("user_id"), _users.password_hash == bindparam("old"))
+    .values(password_hash=bindparam("new"))
+    .returning(_users.id)
+)
+
+
+async def replace_hash(db: Autocommit, user_id: UUID, old: str, new: str) -> None:
     """Store another hash of the same password, unless the password changed meanwhile."""
-    statement = update(User).where(User.id == user_id, User.password_hash == old)
-    await session.execute(statement.values(password_hash=new))
+    await db.write(_REPLACE_HASH, {"user_id": user_id, "old": old, "new": new})

@@ -8,7 +8,6 @@ class InvalidCredentials(Unauthorized):
     """The email is unknown or the password is wrong."""
 
     default_message = "Invalid credentials"
-    keeps_changes = True
 
 
 class SessionGone(TokenRefused):
@@ -56,8 +55,6 @@ class UnknownTransport(BadRequest):
 
 class LoginDisabled(AccountDisabled):
     """The password is right, the account is disabled."""
-
-    keeps_changes = True
 
 
 class SessionNotFound(NotFound):

@@ -3,13 +3,12 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from service.audit.events import Kind, record, record_own
+from service.audit.events import Kind, record_alone
 from service.auth.credentials import replace_hash
 from service.auth.errors import InvalidCredentials, LoginDisabled
+from service.auth.refreshing import RefreshToken, SessionPolicy, open_session
 from service.auth.rows import CredentialsRow
-from service.auth.sessions import RefreshToken, SessionPolicy, open_session
+from service.db.autocommit import Autocommit
 from service.web.client import Origin
 from service.web.fields import EMAIL_MAX
 
@@ -19,7 +18,7 @@ DISABLED: Final = "account disabled"
 
 
 async def log_in(
-    session: AsyncSession,
+    db: Autocommit,
     user: CredentialsRow,
     policy: SessionPolicy,
     origin: Origin,
@@ -32,24 +31,22 @@ async def log_in(
     LoginDisabled, or InvalidCredentials when the account changed since it was read.
     """
     if not user.is_active:
-        await record_failure(session, origin, user.email, user.id, DISABLED)
+        await record_failure(db, origin, user.email, user.id, DISABLED)
         raise LoginDisabled
     if new_hash is not None:
-        await replace_hash(session, user.id, user.password_hash, new_hash)
+        await replace_hash(db, user.id, user.password_hash, new_hash)
     token = await open_session(
-        session, user.id, policy, origin, password_changed_at=user.password_changed_at
+        db, user.id, policy, origin, password_changed_at=user.password_changed_at
     )
     if token is None:
-        await record_failure(session, origin, user.email, user.id, WRONG_PASSWORD)
+        await record_failure(db, origin, user.email, user.id, WRONG_PASSWORD)
         raise InvalidCredentials
-    detail = {"session_id": str(token.session_id)}
-    await record_own(session, Kind.LOGIN_SUCCEEDED, user.id, origin, detail)
     return token
 
 
 async def record_failure(
-    session: AsyncSession, origin: Origin, email: str, user_id: UUID | None, reason: str
+    db: Autocommit, origin: Origin, email: str, user_id: UUID | None, reason: str
 ) -> None:
     """Record a refused login, with what was typed as email, cut to an address's length."""
     detail, kind = {"email": email[:EMAIL_MAX], "reason": reason}, Kind.LOGIN_FAILED
-    await record(session, kind, user_id=user_id, actor_id=None, origin=origin, detail=detail)
+    await record_alone(db, kind, user_id=user_id, actor_id=None, origin=origin, detail=detail)

@@ -11,10 +11,11 @@ from asyncio import sleep
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import FOREIGN_HASH, HASH_METHOD
 from service.auth.passwords import Match, Passwords
+from service.db.autocommit import Autocommit
+from service.db.query import CompiledQuery
 
 REFRESH_EVERY: Final = 60.0  # seconds
 METHODS_MAX: Final = 20
@@ -22,8 +23,9 @@ METHODS_MAX: Final = 20
 MARGIN: Final = 1.25
 
 # One step through the index for each method, because there may be a million such accounts.
-_METHODS: Final = text(
-    f"""
+_METHODS: Final = CompiledQuery(
+    text(
+        f"""
     WITH RECURSIVE found AS (
         (SELECT {HASH_METHOD} AS method FROM users WHERE {FOREIGN_HASH} ORDER BY 1 LIMIT 1)
         UNION ALL
@@ -34,6 +36,7 @@ _METHODS: Final = text(
     )
     SELECT method FROM found WHERE method IS NOT NULL LIMIT {METHODS_MAX}
     """  # noqa: S608 - made of constants
+    )
 )
 
 
@@ -45,15 +48,11 @@ class LoginTimes:
         self._fresh_until = 0.0
         self._refreshing = asyncio.Lock()
 
-    async def wait(self, session: AsyncSession, passwords: Passwords, failed: Match) -> None:
-        """Wait until a failed login has taken the time that all failed logins take.
-
-        The session is closed before, so that no connection is held meanwhile.
-        """
+    async def wait(self, db: Autocommit, passwords: Passwords, failed: Match) -> None:
+        """Wait until a failed login has taken the time that all failed logins take."""
         async with self._refreshing:
             if time.monotonic() > self._fresh_until:
-                self._methods = set(await session.scalars(_METHODS))
-                await session.close()
+                self._methods = {row["method"] for row in await db.fetch_all(_METHODS, {})}
                 await passwords.measure(self._methods)
                 self._fresh_until = time.monotonic() + REFRESH_EVERY
         if failed.method:  # of an account that was imported since then

@@ -9,7 +9,7 @@ from quart import Blueprint, Response, request
 from quart_schema import validate_request
 
 from service import clock
-from service.auth import cookies, credentials, csrf, schemas, sessions
+from service.auth import cookies, credentials, csrf, refreshing, schemas, sessions
 from service.auth.errors import (
     AccountDisabled,
     InvalidCredentials,
@@ -27,14 +27,14 @@ from service.auth.principal import (
     refresh_caller,
     tokens,
 )
-from service.auth.sessions import RefreshToken, SessionPolicy
+from service.auth.refreshing import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
 from service.canonical import email_key
 from service.db.database import require_replication
 from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.client import origin
-from service.web.db_session import db_session, release
+from service.web.db_session import autocommit, db_session
 from service.web.limiter import DEFAULT
 from service.web.openapi import Link, answers, reads_headers
 from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
@@ -69,19 +69,18 @@ async def login(data: schemas.Credentials) -> Response:
     by_cookie = _wants_cookies()
     key = email_key(data.email)
     await ratelimit.enforce("LOGIN_ACCOUNT", key, strict=True)
-    user = await credentials.find_credentials(db_session(), data.email)
-    await release()
+    user = await credentials.find_credentials(autocommit(), data.email)
     match = await passwords().match(data.password, user.password_hash if user else None)
     if user is None or not match.right:
         reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
-        await login_times().wait(db_session(), passwords(), match)
-        await record_failure(db_session(), origin(), data.email, user_id, reason)
+        await login_times().wait(autocommit(), passwords(), match)
+        await record_failure(autocommit(), origin(), data.email, user_id, reason)
         raise InvalidCredentials
     # Only failures count.
     await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
     new_hash = await _new_hash(data.password) if match.outdated else None
-    token = await log_in(db_session(), user, session_policy(), origin(), new_hash=new_hash)
+    token = await log_in(autocommit(), user, session_policy(), origin(), new_hash=new_hash)
     return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 
 
@@ -104,7 +103,10 @@ async def refresh() -> Response:
     principal = refresh_caller()
     # Scripts never see a token that came in a cookie, whatever the request asks for.
     by_cookie = _wants_cookies() or principal.by_cookie
-    token = await sessions.refresh(db_session(), principal.claims, session_policy(), origin())
+    policy = session_policy()
+    token = await refreshing.rotate(autocommit(), principal.claims, policy, origin())
+    if token is None:
+        token = await refreshing.refresh(db_session(), principal.claims, policy, origin())
     return _token_response(token, {}, by_cookie=by_cookie)
 
 
@@ -116,9 +118,9 @@ async def logout() -> Response:
     """End the session of the access token."""
     session_id = caller().claims.session_id
     try:
-        await sessions.revoke_session(db_session(), caller().user_id, session_id, origin())
+        await sessions.revoke_session(autocommit(), caller().user_id, session_id, origin())
     except SessionNotFound:  # another request has ended it
-        await require_replication(db_session())
+        await require_replication(autocommit())
     return clear_cookies(no_content())
 
 
@@ -139,7 +141,7 @@ async def list_sessions() -> Response:
 @answers(204, headers=[SET_COOKIE], errors=[SessionNotFound])
 async def revoke_session(session_id: UUID) -> Response:
     """End one of one's own sessions."""
-    await sessions.revoke_session(db_session(), caller().user_id, session_id, origin())
+    await sessions.revoke_session(autocommit(), caller().user_id, session_id, origin())
     ended_own = session_id == caller().claims.session_id
     return clear_cookies(no_content()) if ended_own else no_content()
 

@@ -34,8 +34,7 @@ async def _create_admin(settings: Settings, email: str) -> str:
     """Make the administrator, and return a sentence about it."""
     database = Database(settings)
     try:
-        async with database.read_session() as reader:
-            known = await credentials.find_credentials(reader, email)
+        known = await credentials.find_credentials(database.autocommit, email)
         if known is not None and not known.is_active:
             raise click.ClickException(f"The account {known.email} is disabled: enable it first.")
         new = None if known is not None else await _ask(email)

@@ -9,7 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from service.db.batching import Batcher, Shared
-from service.db.query import CompiledStatement, CompiledWrite, KeyedQuery, KeyedStatement, Record
+from service.db.query import (
+    CompiledQuery,
+    CompiledStatement,
+    CompiledWrite,
+    KeyedQuery,
+    KeyedStatement,
+    Record,
+)
 from service.observability import context, tracing
 
 Run = Callable[[CompiledStatement, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Any]]
@@ -29,13 +36,21 @@ class Autocommit:
         """
         return (await self._share(lookup, key)).row
 
+    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
+        """Read rows. Raises Unavailable when the database does not answer."""
+        rows: Sequence[Record] = await self._run(query, lambda: values)
+        return rows
+
+    async def fetch_one(self, query: CompiledQuery, values: Mapping[str, Any]) -> Record | None:
+        """Read one row, or return None. Raises Unavailable when the database does not answer."""
+        return await self._one(query, values)
+
     async def write(self, write: CompiledWrite, values: Mapping[str, Any]) -> Record | None:
         """Execute a write of one row at most, and return the row that it returns.
 
         Raises Unavailable when the database does not answer: the write may have happened.
         """
-        rows: Sequence[Record] = await self._run(write, lambda: values)
-        return rows[0] if rows else None
+        return await self._one(write, values)
 
     async def write_shared(self, write: KeyedStatement[Any], item: Any) -> Record | None:
         """Execute a write of one row together with those of other requests.
@@ -46,6 +61,10 @@ class Autocommit:
         if size > 1:
             context.bind("rows_in_statement", size)
         return row
+
+    async def _one(self, statement: CompiledStatement, values: Mapping[str, Any]) -> Record | None:
+        rows: Sequence[Record] = await self._run(statement, lambda: values)
+        return rows[0] if rows else None
 
     async def _share(self, statement: KeyedStatement[Any], item: Any) -> Shared:
         if not tracing.active():

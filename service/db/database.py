@@ -5,7 +5,7 @@ place that does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar, cast
@@ -22,7 +22,7 @@ from service.db.batching import BATCH_MAX, Batcher
 from service.db.engine import create_engine
 from service.db.execution import execute
 from service.db.failures import failure_reason
-from service.db.query import CompiledQuery, KeyedQuery, Record
+from service.db.query import CompiledQuery, CompiledWrite, KeyedQuery, Record
 from service.db.read_session import FetchAll, FetchByKey, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
@@ -34,7 +34,7 @@ PROBE_TIMEOUT: Final = 2.0  # seconds
 T = TypeVar("T")
 
 # A record in the write-ahead log that changes nothing.
-_MESSAGE: Final = text("SELECT pg_logical_emit_message(true, 'service', '')")
+_MESSAGE: Final = CompiledWrite(text("SELECT pg_logical_emit_message(true, 'service', '')"))
 
 log: Final = structlog.get_logger(__name__)
 
@@ -90,12 +90,12 @@ class Database:
         """Return a session for reading only, whose queries other functions answer."""
         return self._readers(fetch_all=fetch_all, fetch_by_key=fetch_by_key, idle=set())
 
-    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> list[Record]:
+    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
         """Read rows by the driver alone, on a connection that is given back at once.
 
         Raises Unavailable when the database does not answer.
         """
-        return await self._run(query, lambda: values)
+        return await self.autocommit.fetch_all(query, values)
 
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key, if there is one, together with what others look up.
@@ -184,14 +184,17 @@ async def execute_count(
     return cast(CursorResult[Any], await session.execute(statement, values)).rowcount
 
 
-async def require_replication(session: AsyncSession) -> None:
-    """Make the commit wait for a synchronous standby, as a write's does, although nothing changes.
+async def require_replication(session: AsyncSession | Autocommit) -> None:
+    """Make the session's commit, or this statement's own, wait for a synchronous standby, as a write's does, although nothing changes.
 
     A success that repeats what another transaction did must survive a failover as that one's own.
     What is seen may be on this server alone: a connection that is lost ends the wait for a standby,
     and commits. A transaction that wrote nothing to the log waits for none.
     """
-    await session.execute(_MESSAGE)
+    if isinstance(session, Autocommit):
+        await session.write(_MESSAGE, {})
+    else:
+        await session.execute(_MESSAGE.statement)
 
 
 async def close_session(session: AsyncSession, *, commit: bool) -> None:

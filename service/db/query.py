@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Text,
+    TextClause,
     Uuid,
     bindparam,
     func,
@@ -25,6 +26,7 @@ from sqlalchemy.types import TypeEngine
 AnyRows = tuple[Any, ...]
 AnyStatement = (
     Select[*AnyRows]
+    | TextClause
     | ReturningInsert[*AnyRows]
     | ReturningUpdate[*AnyRows]
     | ReturningDelete[*AnyRows]

@@ -14,12 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.auth import callers, sessions
+from service.auth import callers, refreshing, sessions
 from service.auth.credentials import find_password
-from service.auth.errors import RefreshReused
-from service.auth.sessions import RefreshToken, SessionPolicy
+from service.auth.errors import RefreshReused, SessionNotFound
+from service.auth.refreshing import RefreshToken, SessionPolicy
 from service.auth.tokens import Claims
 from service.db.database import Database, close_session
 from service.errors import ServiceError
@@ -99,21 +98,24 @@ class World:
         return result
 
     async def login(self) -> None:
-        async def open_session(session: AsyncSession) -> RefreshToken | None:
-            account = await find_password(session, self.user_id)
-            assert account
-            changed_at = account.password_changed_at
-            return await sessions.open_session(
-                session, self.user_id, self.rules, INTERNAL, password_changed_at=changed_at
-            )
-
-        token = await self.run(open_session)
+        account = await self.run(lambda session: find_password(session, self.user_id))
+        token = await refreshing.open_session(
+            self.database.autocommit,
+            self.user_id,
+            self.rules,
+            INTERNAL,
+            password_changed_at=account.password_changed_at,
+        )
+        assert token
         self.models.append(Model([token], self.now, used_at=self.now))
 
     async def show(self, token: RefreshToken) -> RefreshToken | ServiceError:
         claims = Claims(self.user_id, token.session_id, token.token_id)
+        rotated = await refreshing.rotate(self.database.autocommit, claims, self.rules, INTERNAL)
+        if rotated is not None:
+            return rotated
         shown: RefreshToken | ServiceError = await self.run(
-            lambda s: sessions.refresh(s, claims, self.rules, INTERNAL)
+            lambda s: refreshing.refresh(s, claims, self.rules, INTERNAL)
         )
         return shown
 
@@ -177,10 +179,13 @@ class World:
 
     async def end(self, model: Model) -> None:
         session_id = model.tokens[0].session_id
-        answer = await self.run(
-            lambda s: sessions.revoke_session(s, self.user_id, session_id, INTERNAL)
-        )
-        assert (answer is None) == model.works(self.now)
+        db = self.database.autocommit
+        try:
+            await sessions.revoke_session(db, self.user_id, session_id, INTERNAL)
+        except SessionNotFound:
+            assert not model.works(self.now)
+        else:
+            assert model.works(self.now)
         model.ended = True
 
     async def check(self) -> None:
