@@ -13,6 +13,7 @@ from sqlalchemy import CursorResult, Engine, Executable
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from service.db.autocommit import Autocommit
 from service.db.base import AnyRow
 from service.db.pool import READING
 from service.db.query import CompiledQuery, KeyedQuery, Record
@@ -66,9 +67,11 @@ async def fetch_all(
     return (await session.execute(query.statement, values)).all()
 
 
-async def fetch_by_key(session: AsyncSession, lookup: KeyedQuery, key: UUID) -> AnyRow | None:
+async def fetch_by_key(
+    session: AsyncSession | Autocommit, lookup: KeyedQuery, key: UUID
+) -> AnyRow | None:
     """Return the row that has a key, or None, read in the session's transaction if it has one."""
-    if isinstance(session, ReadSession):
+    if isinstance(session, ReadSession | Autocommit):
         return await session.fetch_by_key(lookup, key)
     return (await session.execute(lookup.compiled.statement, lookup.values([key]))).one_or_none()
 

@@ -4,16 +4,21 @@ A change is one statement with its conditions in WHERE, so that nothing can happ
 and the write. Only when no row changed is the post read, to find the reason.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache, partial
 from typing import Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     SQLColumnExpression,
     Table,
+    Update,
+    any_,
+    bindparam,
     delete,
-    false,
     func,
     or_,
     select,
@@ -22,7 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
+from service.db.autocommit import Autocommit
+from service.db.base import Id
 from service.db.database import execute_count, require_replication
+from service.db.query import CompiledQuery, CompiledWrite, Record, sent_as_text
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from service.posts.models import Post
 from service.posts.queries import KEPT, SHOWN, VISIBLE, author_name, find_post
@@ -60,9 +68,53 @@ class PostContended(Conflict):
 
 
 _posts: Final = cast(Table, Post.__table__)
+_users: Final = User.__table__.c
 
 
-async def read_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow:
+_columns: Final = _posts.c
+_post_id: Final = _columns.id == bindparam("post_id", type_=Id)
+_caller_id: Final = bindparam("caller_id", type_=Id)
+_RETURNED: Final = (*SHOWN, author_name(_caller_id))
+_DELETION: Final = CompiledQuery(
+    select(_columns.author_id, _columns.deleted_by_operator).where(_post_id)
+)
+
+
+def _own_visible(versioned: bool) -> Update:
+    statement = update(_posts).where(_post_id, _columns.author_id == _caller_id, VISIBLE)
+    if versioned:
+        statement = statement.where(_columns.version == any_(sent_as_text("versions", Integer())))
+    return statement
+
+
+@cache
+def _change(names: frozenset[str], versioned: bool) -> CompiledWrite:
+    new = {name: bindparam(f"new_{name}", type_=_columns[name].type) for name in sorted(names)}
+    differs = or_(*(_columns[name].is_distinct_from(value) for name, value in new.items()))
+    counted = {"version": _columns.version + 1, "updated_at": func.now()}
+    statement = _own_visible(versioned).where(differs).values({**new, **counted})
+    return CompiledWrite(statement.returning(*_RETURNED))
+
+
+@cache
+def _delete(versioned: bool) -> CompiledWrite:
+    deleted = _own_visible(versioned).values(deleted_at=func.now())
+    return CompiledWrite(deleted.returning(_columns.id))
+
+
+def _restore() -> CompiledWrite:
+    # With a lock, because an account that is being deleted would miss this post.
+    author = select(_users.id).where(_users.id == _caller_id, _users.deleted_at.is_(None))
+    by_author = _columns.author_id.in_(author.with_for_update(read=True, key_share=True))
+    deleted = (~KEPT, ~_columns.deleted_by_operator)
+    restored = update(_posts).where(_post_id, by_author, *deleted).values(deleted_at=None)
+    return CompiledWrite(restored.returning(*_RETURNED))
+
+
+_RESTORE: Final = _restore()
+
+
+async def read_post(session: AsyncSession | Autocommit, post_id: UUID) -> OwnedPostRow:
     """Return a post. Raises PostNotFound."""
     post = await find_post(session, post_id)
     if post is None:
@@ -71,72 +123,53 @@ async def read_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow:
 
 
 async def change_post(
-    session: AsyncSession,
-    caller_id: UUID,
-    post_id: UUID,
-    change: PostChange,
-    conditions: Preconditions,
+    db: Autocommit, caller_id: UUID, post_id: UUID, change: PostChange, conditions: Preconditions
 ) -> PostRow:
     """Change a post, and return it; equal values change nothing, not even the version.
 
     Raises PostNotFound, NotTheAuthor, PreconditionFailed or PostContended.
     """
     values = change.given()
-    new = {**values, "version": Post.version + 1, "updated_at": func.now()}
-    differs = or_(
-        false(), *(_posts.c[name].is_distinct_from(value) for name, value in values.items())
-    )
     for _ in range(ATTEMPTS):
         if values:
-            changed = await _update(session, caller_id, post_id, conditions, differs, **new)
+            change_them = partial(_change, frozenset(values))
+            changed = await _write(db, change_them, caller_id, post_id, conditions, values)
             if changed is not None:
                 return changed
-        post = await _read_own_post(session, caller_id, post_id, conditions)
+        post = await _read_own_post(db, caller_id, post_id, conditions)
         if all(post._mapping[name] == value for name, value in values.items()):
             if values:
-                await require_replication(session)
+                await require_replication(db)
             return post
     raise PostContended
 
 
 async def delete_post(
-    session: AsyncSession, caller_id: UUID, post_id: UUID, conditions: Preconditions
+    db: Autocommit, caller_id: UUID, post_id: UUID, conditions: Preconditions
 ) -> None:
     """Hide a post from every read. Raises PostNotFound, NotTheAuthor or PreconditionFailed."""
     for _ in range(ATTEMPTS):
-        if await _update(session, caller_id, post_id, conditions, deleted_at=func.now()):
+        if await _write(db, _delete, caller_id, post_id, conditions, {}):
             return
-        await _read_own_post(session, caller_id, post_id, conditions)
+        await _read_own_post(db, caller_id, post_id, conditions)
     raise PostContended
 
 
-async def restore_post(session: AsyncSession, caller_id: UUID, post_id: UUID) -> PostRow:
+async def restore_post(db: Autocommit, caller_id: UUID, post_id: UUID) -> PostRow:
     """Restore a post if deleted. Raises PostNotFound, NotTheAuthor or RemovedByOperator."""
-    # With a lock, because an account that is being deleted would miss this post.
-    author = select(User.id).where(User.id == caller_id, User.deleted_at.is_(None))
-    restore = (
-        update(Post)
-        .where(
-            Post.id == post_id,
-            Post.author_id.in_(author.with_for_update(read=True, key_share=True)),
-        )
-        .where(~KEPT, ~Post.deleted_by_operator)
-        .values(deleted_at=None)
-        .returning(*SHOWN, author_name(caller_id))
-    )
-    restored = (await session.execute(restore)).one_or_none()
+    values = {"post_id": post_id, "caller_id": caller_id}
+    restored = await db.write(_RESTORE, values)
     if restored is not None:
         return restored
-    deletion = select(Post.author_id, Post.deleted_by_operator).where(Post.id == post_id)
-    post = (await session.execute(deletion)).one_or_none()
+    post = await db.fetch_one(_DELETION, values)
     if post is None:
         raise PostNotFound
     if post.author_id != caller_id:
         raise NotTheAuthor
     if post.deleted_by_operator:
         raise RemovedByOperator
-    await require_replication(session)
-    return await read_post(session, post_id)
+    await require_replication(db)
+    return await read_post(db, post_id)
 
 
 async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
@@ -151,25 +184,24 @@ def has_posts(author_id: SQLColumnExpression[UUID]) -> ColumnElement[bool]:
     return select(_posts.c.id).where(_posts.c.author_id == author_id).exists()
 
 
-async def _update(
-    session: AsyncSession,
+async def _write(
+    db: Autocommit,
+    statement: Callable[[bool], CompiledWrite],
     caller_id: UUID,
     post_id: UUID,
     conditions: Preconditions,
-    *where: ColumnElement[bool],
-    **values: object,
-) -> PostRow | None:
-    statement = update(Post).where(Post.id == post_id, Post.author_id == caller_id, VISIBLE)
+    new: Mapping[str, object],
+) -> Record | None:
     versions = _versions(conditions)
     if conditions.if_none_match is not None:
         # A tag also has the author's name, which this statement would have to look up.
-        post = await _read_own_post(session, caller_id, post_id, conditions)
+        post = await _read_own_post(db, caller_id, post_id, conditions)
         versions = [post.version]
+    values: dict[str, object] = {"post_id": post_id, "caller_id": caller_id}
+    values |= {f"new_{name}": value for name, value in new.items()}
     if versions is not None:
-        statement = statement.where(Post.version.in_(versions))
-    statement = statement.where(*where).values(**values)
-    changed = await session.execute(statement.returning(*SHOWN, author_name(caller_id)))
-    return changed.one_or_none()
+        values["versions"] = [str(version) for version in versions]
+    return await db.write(statement(versions is not None), values)
 
 
 def _versions(conditions: Preconditions) -> list[int] | None:
@@ -179,9 +211,9 @@ def _versions(conditions: Preconditions) -> list[int] | None:
 
 
 async def _read_own_post(
-    session: AsyncSession, caller_id: UUID, post_id: UUID, conditions: Preconditions
+    db: Autocommit, caller_id: UUID, post_id: UUID, conditions: Preconditions
 ) -> OwnedPostRow:
-    post = await read_post(session, post_id)
+    post = await read_post(db, post_id)
     if post.author_id != caller_id:
         raise NotTheAuthor
     versions = _versions(conditions)

@@ -33,6 +33,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
 from service.canonical import username_key
+from service.db.autocommit import Autocommit
 from service.db.base import AnyRow, Id, UtcDateTime
 from service.db.query import CompiledQuery, KeyedQuery
 from service.db.read_session import fetch_all, fetch_by_key
@@ -92,7 +93,7 @@ class Filters:
         return {name: value for name, value in values.items() if value is not None}
 
 
-async def find_post(session: AsyncSession, post_id: UUID) -> OwnedPostRow | None:
+async def find_post(session: AsyncSession | Autocommit, post_id: UUID) -> OwnedPostRow | None:
     """Return a visible post with its author, or None."""
     return await fetch_by_key(session, _one_post, post_id)
 

@@ -176,7 +176,7 @@ async def read_post(post_id: UUID) -> Response:
 async def change_post(post_id: UUID, data: schemas.PostChange) -> Response:
     """Change one's own post."""
     conditions = preconditions()
-    return _show(await posts.change_post(db_session(), caller().user_id, post_id, data, conditions))
+    return _show(await posts.change_post(autocommit(), caller().user_id, post_id, data, conditions))
 
 
 @blueprint.delete("/<id:post_id>")
@@ -186,7 +186,7 @@ async def change_post(post_id: UUID, data: schemas.PostChange) -> Response:
 @answers(204, links=[RESTORE], errors=CHANGE_ERRORS)
 async def delete_post(post_id: UUID) -> Response:
     """Delete one's own post, which can be restored for a while."""
-    await posts.delete_post(db_session(), caller().user_id, post_id, preconditions())
+    await posts.delete_post(autocommit(), caller().user_id, post_id, preconditions())
     return no_content()
 
 
@@ -196,7 +196,7 @@ async def delete_post(post_id: UUID) -> Response:
 @answers(200, PostOut, headers=[headers.ETAG], errors=RESTORE_ERRORS)
 async def restore_post(post_id: UUID) -> Response:
     """Restore one's own deleted post."""
-    return _show(await posts.restore_post(db_session(), caller().user_id, post_id))
+    return _show(await posts.restore_post(autocommit(), caller().user_id, post_id))
 
 
 def _caller_id() -> str | None:
