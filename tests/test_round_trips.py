@@ -49,6 +49,14 @@ async def test_creating_a_post_is_two_round_trips(ada: Client, trips: Trips) -> 
     assert await trips.during(ada.post("/api/posts", new)) == ["INSERT", "SELECT"]
 
 
+async def test_creating_a_post_with_a_new_idempotency_key_is_two_round_trips(
+    ada: Client, trips: Trips
+) -> None:
+    new = {"title": "a", "content": "b"}
+    keyed = ada.post("/api/posts", new, headers={"Idempotency-Key": "k"})
+    assert await trips.during(keyed) == ["SELECT", "WITH"]
+
+
 async def test_changing_a_post_is_two_round_trips(ada: Client, path: str, trips: Trips) -> None:
     assert await trips.during(ada.put(path, {"title": "new"})) == ["SELECT", "UPDATE"]
 

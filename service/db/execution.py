@@ -20,8 +20,9 @@ log: Final = structlog.get_logger(__name__)
 async def execute(
     engine: AsyncEngine, pgbouncer: bool, statement: CompiledStatement, values: Values
 ) -> list[Record]:
-    """Execute a statement, committed with itself, and return its rows; the parameters are asked for once there is a connection.
+    """Execute a statement, committed with itself, and return its rows.
 
+    The parameters are asked for once there is a connection.
     Raises Unavailable when the database does not answer.
     """
     token = pool.READING.set(statement.reads)

@@ -1,9 +1,11 @@
 """Creation of posts: one statement for all that arrive while a connection is waited for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
@@ -20,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.models import User
+from service.auth.rows import UserRow
 from service.db.autocommit import Autocommit
 from service.db.base import Id
 from service.db.query import CompiledWrite, sent_as_text
@@ -29,8 +32,10 @@ from service.posts.models import Post
 from service.posts.queries import SHOWN, author_name
 from service.posts.rows import PostRow
 from service.posts.schemas import NewPost
+from service.web import idempotency
 
-_posts: Final = Post.__table__.c
+_table: Final = cast(Table, Post.__table__)
+_posts: Final = _table.c
 _users: Final = User.__table__.c
 _NAMES: Final = tuple(NewPost.model_fields)
 
@@ -65,7 +70,7 @@ class _Insert:
             .lateral("author")
         )
         rows = select(new.c.id, author.c.id, *(new.c[name] for name in _NAMES))
-        statement = insert(cast(Table, Post.__table__)).from_select(
+        statement = insert(_table).from_select(
             ["id", "author_id", *_NAMES], rows.join_from(new, author, true())
         )
         # As text, because SQLAlchemy would join the table to the subquery of RETURNING once more.
@@ -123,3 +128,53 @@ async def create_post_in(session: AsyncSession, author_id: UUID, new: NewPost) -
     if post is None:
         raise TokenRefused
     return post
+
+
+def _insert_once() -> CompiledWrite:
+    # The stored ETag has the author's name, which may have changed since it was read.
+    author = (
+        select(_users.id)
+        .where(idempotency.LOCKED.c.held, _users.id == bindparam("caller_id", type_=Id))
+        .where(_users.username == bindparam("username"), _users.deleted_at.is_(None))
+        .with_for_update(read=True, key_share=True, of=User)
+        .cte("author")
+    )
+    sent = (bindparam(f"new_{name}", type_=_posts[name].type) for name in _NAMES)
+    rows = select(bindparam("post_id", type_=Id), author.c.id, *sent)
+    created = insert(_table).from_select(["id", "author_id", *_NAMES], rows)
+    post = created.returning(literal_column("posts").label("post")).cte("created")
+    body = func.convert_to(literal_column("(SELECT post_as_json(created.post))"), "UTF8")
+    stored = idempotency.stored(post, body)
+    return CompiledWrite(select(stored.c.body))
+
+
+_INSERT_ONCE: Final = _insert_once()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedCreation:
+    """A post to be created once for an Idempotency-Key, and the headers that answer it."""
+
+    post_id: UUID
+    new: NewPost
+    key: str
+    digest: bytes
+    headers: Mapping[str, str]
+
+
+async def create_post_once(db: Autocommit, author: UserRow, wanted: KeyedCreation) -> bytes | None:
+    """Create a post for a key that was not used before, and return it as stored JSON.
+
+    Returns None, and does nothing, where the key may have been used or the author changed.
+    """
+    values = {
+        "post_id": wanted.post_id,
+        "username": author.username,
+        **{f"new_{name}": value for name, value in wanted.new},
+        **idempotency.claim(author.id, wanted.key, wanted.digest, wanted.headers),
+    }
+    try:
+        row = await db.write(_INSERT_ONCE, values)
+    except asyncpg.UniqueViolationError:
+        return None
+    return None if row is None else row.body

@@ -10,13 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.guards import login_required
 from service.auth.principal import caller
+from service.auth.rows import UserRow
 from service.db.engine import connection_factory
 from service.errors import Unavailable
+from service.ids import new_id
 from service.posts import creation, posts, queries, schemas, search
+from service.posts.creation import KeyedCreation
 from service.posts.posts import NotTheAuthor, PostContended, PostNotFound, RemovedByOperator
 from service.posts.queries import Filters
 from service.posts.rows import PostRow
-from service.posts.schemas import PostOut, post_tag, show_post
+from service.posts.schemas import PostOut, post_tag, show_post, tag_of
 from service.posts.search_totals import TotalsCache
 from service.posts.stream import PostStream
 from service.web import idempotency, pagination, sse
@@ -127,15 +130,36 @@ async def create_post(data: schemas.NewPost) -> Response:
     key = idempotency.read_key()
     if key is None:
         return _created(await creation.create_post(autocommit(), author_id, data))
+    digest = idempotency.digest_of(data)
+    wanted = _keyed_creation(caller().account, data, key, digest)
+    stored = await creation.create_post_once(autocommit(), caller().account, wanted)
+    if stored is not None:
+        return Response(stored, 201, dict(wanted.headers))
 
     async def write(session: AsyncSession) -> Response:
         return _created(await creation.create_post_in(session, author_id, data))
 
-    return await idempotency.once(db_session(), author_id, key, data, write)
+    return await idempotency.once(db_session(), author_id, key, digest, write)
+
+
+def _keyed_creation(
+    author: UserRow, new: schemas.NewPost, key: str, digest: bytes
+) -> KeyedCreation:
+    post_id = new_id()
+    headers = {
+        "Content-Type": "application/json",
+        "ETag": str(tag_of(1, author.username)),
+        **_location(post_id),
+    }
+    return KeyedCreation(post_id, new, key, digest, headers)
 
 
 def _created(post: PostRow) -> Response:
-    return _show(post, 201, {"Location": f"/api/posts/{post.id}"})
+    return _show(post, 201, _location(post.id))
+
+
+def _location(post_id: UUID) -> dict[str, str]:
+    return {"Location": f"/api/posts/{post_id}"}
 
 
 @blueprint.get("/stream")

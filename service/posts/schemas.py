@@ -104,7 +104,12 @@ def show_post(post: PostRow) -> Mapping[str, object]:
 
 def post_tag(post: PostRow) -> EntityTag:
     """Return the entity tag of a post: its version and its author's name, which is shown, too."""
-    return EntityTag(f"{post.version}-{crc32(post.author.encode()):08x}")
+    return tag_of(post.version, post.author)
+
+
+def tag_of(version: int, author: str) -> EntityTag:
+    """Return the entity tag of a version of a post by an author of this name."""
+    return EntityTag(f"{version}-{crc32(author.encode()):08x}")
 
 
 def versions_named(condition: TagCondition) -> list[int]:

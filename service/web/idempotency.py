@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -11,14 +11,20 @@ from uuid import UUID
 from pydantic import BaseModel
 from quart import Response, request
 from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
     ForeignKey,
     Index,
     LargeBinary,
     SmallInteger,
     String,
+    Text,
     bindparam,
+    cast,
     delete,
     func,
+    literal,
     select,
     tuple_,
 )
@@ -90,18 +96,22 @@ def read_key() -> str | None:
     return keys[0]
 
 
+def digest_of(data: BaseModel) -> bytes:
+    """Return what tells the body of a key's first request from others."""
+    return hashlib.sha256(json.dumps(data.model_dump(), sort_keys=True).encode()).digest()
+
+
 async def once(
     session: AsyncSession,
     user_id: UUID,
     key: str,
-    data: BaseModel,
+    digest: bytes,
     write: Callable[[AsyncSession], Awaitable[Response]],
 ) -> Response:
     """Return the response of a user's write, which runs once for a key, in the session.
 
-    Raises IdempotencyKeyReused or IdempotencyKeyInUse.
+    `digest` is that of the body. Raises IdempotencyKeyReused or IdempotencyKeyInUse.
     """
-    digest = hashlib.sha256(json.dumps(data.model_dump(), sort_keys=True).encode()).digest()
     stored = await _claim_key(session, user_id, key)
     if stored is not None:
         response = _replay(stored, digest)
@@ -115,10 +125,7 @@ async def once(
 async def _claim_key(session: AsyncSession, user_id: UUID, key: str) -> AnyRow | None:
     # The lock comes before the SELECT, so that the second of two requests at once either gets no
     # lock or sees the row of the first.
-    lock = int.from_bytes(
-        hashlib.sha256(user_id.bytes + key.encode()).digest()[:8], "big", signed=True
-    )
-    if not (await session.execute(_try_lock, {"lock": lock})).scalar_one():
+    if not (await session.execute(_try_lock, {"lock": _lock_of(user_id, key)})).scalar_one():
         raise IdempotencyKeyInUse
     statement = select(
         IdempotencyKey.digest, IdempotencyKey.status, IdempotencyKey.headers, IdempotencyKey.body
@@ -128,6 +135,53 @@ async def _claim_key(session: AsyncSession, user_id: UUID, key: str) -> AnyRow |
         IdempotencyKey.created_at > clock.now() - LIFETIME,
     )
     return (await session.execute(statement)).one_or_none()
+
+
+def _lock_of(user_id: UUID, key: str) -> int:
+    digest = hashlib.sha256(user_id.bytes + key.encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+# The parts of a statement that claims a key, writes and stores the response; their parameters are
+# those of `claim`. The lock is tried before what selects from it, because it is volatile.
+LOCKED: Final = select(
+    func.pg_try_advisory_xact_lock(bindparam("lock", type_=BigInteger)).label("held")
+).cte("locked")
+
+
+def stored(row: CTE, body: ColumnElement[bytes]) -> CTE:
+    """Return the part of a statement that stores a 201 with `body` for each row of another.
+
+    A key that is known, an expired one too, is an error (23505), which undoes the statement.
+    """
+    columns = IdempotencyKey.__table__.c
+    sent = {
+        "user_id": bindparam("caller_id", type_=Id),
+        "key": bindparam("key", type_=columns.key.type),
+        "digest": bindparam("digest", type_=columns.digest.type),
+        "status": literal(201, columns.status.type),
+        # As text, because the driver takes no other JSON.
+        "headers": cast(bindparam("headers", type_=Text), JSONB),
+        "body": body,
+        "created_at": bindparam("claimed_at", type_=UtcDateTime),
+    }
+    rows = select(*sent.values()).select_from(row)
+    statement = insert(IdempotencyKey).from_select(list(sent), rows)
+    return statement.returning(columns.body).cte("stored")
+
+
+def claim(
+    user_id: UUID, key: str, digest: bytes, headers: Mapping[str, str]
+) -> Mapping[str, object]:
+    """Return the parameters of LOCKED and `stored`."""
+    return {
+        "lock": _lock_of(user_id, key),
+        "caller_id": user_id,
+        "key": key,
+        "digest": digest,
+        "headers": json.dumps(headers),
+        "claimed_at": clock.now(),
+    }
 
 
 def _replay(stored: AnyRow, digest: bytes) -> Response:

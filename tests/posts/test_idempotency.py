@@ -120,3 +120,22 @@ async def test_twenty_concurrent_requests_with_one_key_make_one_post(
         assert {answer.body for answer in created} == {fresh[0].body}
         assert Counter(answer.status for answer in answers).keys() <= {201, 409}
         assert await count(db) == number + 1
+
+
+async def test_first_answer_with_an_idempotency_key_is_that_of_any_creation(author: Client) -> None:
+    post = {"title": 'Ünïcode \u2028 " \\ \U0001f600', "content": "line\r\n\ttab"}
+    keyed, plain = await send(author, "k", post), await author.post("/api/posts", post)
+    assert keyed.json.keys() == plain.json.keys()
+    own = {"id", "created_at", "updated_at"}
+    shown = [{n: v for n, v in a.json.items() if n not in own} for a in (keyed, plain)]
+    assert shown[0] == shown[1]
+    assert keyed.headers["ETag"] == plain.headers["ETag"]
+    assert (await author.get(keyed.headers["Location"])).json == keyed.json
+
+
+async def test_deleted_author_creates_nothing_with_an_idempotency_key(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
+    await db.execute("UPDATE users SET deleted_at = now()")
+    assert (await send(author, "k")).status == 401
+    assert (await count(db), await count(db, "idempotency_keys")) == (0, 0)
