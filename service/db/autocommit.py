@@ -34,7 +34,10 @@ class Autocommit:
 
         Raises Unavailable when the database does not answer.
         """
-        return (await self._share(lookup, key)).row
+        row, _ = await (
+            self._share(lookup, key) if tracing.active() else self._batcher.execute(lookup, key)
+        )
+        return row
 
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
         """Read rows. Raises Unavailable when the database does not answer."""
@@ -70,7 +73,7 @@ class Autocommit:
         if not tracing.active():
             return await self._batcher.execute(statement, item)
         with tracing.statement(statement.compiled.text) as span:
-            shared = await self._batcher.execute(statement, item)
-            if span is not None and shared.size > 1:
-                span.set_attribute("db.operation.batch.size", shared.size)
-            return shared
+            row, size = await self._batcher.execute(statement, item)
+            if span is not None and size > 1:
+                span.set_attribute("db.operation.batch.size", size)
+            return row, size

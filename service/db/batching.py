@@ -11,7 +11,7 @@ from contextlib import suppress
 from contextvars import Context
 from copy import copy
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from service.db.query import CompiledStatement, KeyedStatement, Record
 from service.errors import Unavailable
@@ -25,13 +25,8 @@ CLOSING: Final = 1.0  # seconds for statements that are given up to end
 Rows = Sequence[Record]
 Run = Callable[[CompiledStatement, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
 Statement = KeyedStatement[Any]
-
-
-class Shared(NamedTuple):
-    """The row that a statement returned for one request, and how many requests shared it."""
-
-    row: Record | None
-    size: int
+# The row that a statement returned for one request, and how many requests shared it.
+Shared = tuple[Record | None, int]
 
 
 class Batcher:
@@ -164,7 +159,7 @@ class _Batch:
         else:
             rows = {row["key"]: row for row in task.result()}
             for found, item in waiting:
-                found.set_result(Shared(rows.get(self.statement.key_of(item)), len(waiting)))
+                found.set_result((rows.get(self.statement.key_of(item)), len(waiting)))
         return []
 
     def _alone(self, found: asyncio.Future[Shared], item: Any) -> "_Batch":

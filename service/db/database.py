@@ -5,11 +5,10 @@ place that does.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, TypeVar, cast
-from uuid import UUID
 
 import structlog
 from sqlalchemy import CursorResult, Executable, text
@@ -22,7 +21,7 @@ from service.db.batching import BATCH_MAX, Batcher
 from service.db.engine import create_engine
 from service.db.execution import execute
 from service.db.failures import failure_reason
-from service.db.query import CompiledQuery, CompiledWrite, KeyedQuery, Record
+from service.db.query import CompiledWrite
 from service.db.read_session import FetchAll, FetchByKey, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
@@ -61,8 +60,8 @@ class Database:
         self._readers = async_sessionmaker(
             reading,
             class_=ReadSession,
-            fetch_all=self.fetch_all,
-            fetch_by_key=self.fetch_by_key,
+            fetch_all=self.autocommit.fetch_all,
+            fetch_by_key=self.autocommit.fetch_by_key,
             idle=self._idle,
         )
         self._writers = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -89,20 +88,6 @@ class Database:
     def read_session_by(self, fetch_all: FetchAll, fetch_by_key: FetchByKey) -> ReadSession:
         """Return a session for reading only, whose queries other functions answer."""
         return self._readers(fetch_all=fetch_all, fetch_by_key=fetch_by_key, idle=set())
-
-    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
-        """Read rows by the driver alone, on a connection that is given back at once.
-
-        Raises Unavailable when the database does not answer.
-        """
-        return await self.autocommit.fetch_all(query, values)
-
-    async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
-        """Read the row that has a key, if there is one, together with what others look up.
-
-        Raises Unavailable when the database does not answer.
-        """
-        return await self.autocommit.fetch_by_key(lookup, key)
 
     @property
     def _pool(self) -> pool.BoundedPool:
@@ -184,17 +169,18 @@ async def execute_count(
     return cast(CursorResult[Any], await session.execute(statement, values)).rowcount
 
 
-async def require_replication(session: AsyncSession | Autocommit) -> None:
-    """Make the session's commit, or this statement's own, wait for a synchronous standby, as a write's does, although nothing changes.
+async def require_replication(db: AsyncSession | Autocommit) -> None:
+    """Wait for a synchronous standby, as a write does, although nothing changes.
 
-    A success that repeats what another transaction did must survive a failover as that one's own.
-    What is seen may be on this server alone: a connection that is lost ends the wait for a standby,
-    and commits. A transaction that wrote nothing to the log waits for none.
+    A session waits in its commit. A success that repeats what another transaction did must survive
+    a failover as that one's own. What is seen may be on this server alone: a connection that is
+    lost ends the wait for a standby, and commits. A transaction that wrote nothing to the log waits
+    for none.
     """
-    if isinstance(session, Autocommit):
-        await session.write(_MESSAGE, {})
+    if isinstance(db, Autocommit):
+        await db.write(_MESSAGE, {})
     else:
-        await session.execute(_MESSAGE.statement)
+        await db.execute(_MESSAGE.statement)
 
 
 async def close_session(session: AsyncSession, *, commit: bool) -> None:

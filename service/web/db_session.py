@@ -29,7 +29,9 @@ def db_session() -> AsyncSession:
 
 def autocommit() -> Autocommit:
     """Return what executes single statements, each committed with itself at its return."""
-    return request_state().app.database.autocommit
+    state = request_state()
+    state.autocommits = True
+    return state.app.database.autocommit
 
 
 async def release() -> None:
@@ -51,14 +53,15 @@ def _take() -> AsyncSession | None:
 
 
 async def _finish(response: Response) -> Response:
-    session = _take()
+    state, session = request_state(), _take()
+    writes = state.autocommits
     if session is not None:
-        state = request_state()
         succeeded = response.status_code < 400 or state.keep_changes
         commits = succeeded and state.method not in SAFE_METHODS
         await close_session(session, commit=commits)
-        if commits and state.app.replica is not None:
-            await _note_write(state, state.app.replica)
+        writes = writes or commits
+    if writes and state.app.replica is not None:
+        await _note_write(state, state.app.replica)
     return response
 
 

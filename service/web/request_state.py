@@ -27,8 +27,8 @@ class RequestState:
     """The state of one request, at a fraction of the cost of Quart's `g`."""
 
     __slots__ = (
-        "abort", "app", "client_ip", "complete", "keep_changes", "limit_result", "method",
-        "principal", "request", "request_id", "seconds", "session", "started", "status",
+        "abort", "app", "autocommits", "client_ip", "complete", "keep_changes", "limit_result",
+        "method", "principal", "request", "request_id", "seconds", "session", "started", "status",
     )  # fmt: skip
 
     def __init__(self, app: "Service", request: Request, abort: Callable[[], None]) -> None:
@@ -42,6 +42,8 @@ class RequestState:
         self.client_ip: str | None = None
         self.principal: AuthUser | None = None
         self.session: AsyncSession | None = None
+        # Whether single statements may have been committed beside the session.
+        self.autocommits = False
         self.keep_changes = False
         self.limit_result: LimitResult | None = None
         self.status = CLIENT_CLOSED_REQUEST

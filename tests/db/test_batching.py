@@ -53,7 +53,7 @@ def sent(database: Database) -> list[str]:
 
 
 async def all_of(database: Database, keys: Sequence[UUID]) -> list[Any]:
-    rows = await asyncio.gather(*(database.fetch_by_key(LOOKUP, key) for key in keys))
+    rows = await asyncio.gather(*(database.autocommit.fetch_by_key(LOOKUP, key) for key in keys))
     await asyncio.sleep(0)  # the driver tells its statements in the loop's next turn
     return [row and row["id"] for row in rows]
 
@@ -97,7 +97,7 @@ async def test_lookup_beyond_the_queue_is_refused(database: Database) -> None:
         waiting = asyncio.create_task(all_of(database, KNOWN[:BATCH_MAX]))
         await until(lambda: waits(database, BATCH_MAX))
         with pytest.raises(Unavailable):
-            await database.fetch_by_key(LOOKUP, KNOWN[0])
+            await database.autocommit.fetch_by_key(LOOKUP, KNOWN[0])
     assert await waiting == KNOWN[:BATCH_MAX]
     assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
 
@@ -119,7 +119,7 @@ async def test_cancelled_lookups_make_room_in_the_queue(database: Database) -> N
 
 async def test_cancelled_lookup_leaves_the_others_of_its_batch(database: Database) -> None:
     leaving, staying = (
-        asyncio.create_task(database.fetch_by_key(LOOKUP, key)) for key in KNOWN[:2]
+        asyncio.create_task(database.autocommit.fetch_by_key(LOOKUP, key)) for key in KNOWN[:2]
     )
     await asyncio.sleep(0)
     leaving.cancel()
@@ -141,7 +141,7 @@ async def test_batch_that_all_cancelled_gives_its_connection_back(database: Data
 
 async def test_closing_the_database_cancels_lookups(settings: Settings) -> None:
     database = Database(settings)
-    waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
+    waiting = asyncio.create_task(database.autocommit.fetch_by_key(SLOW, KNOWN[0]))
     await until(lambda: uses_it(database))
     async with asyncio.timeout(15):
         await database.close()
@@ -156,7 +156,9 @@ async def uses_it(database: Database) -> bool:
 async def test_lost_connection_fails_every_lookup_of_its_batch(
     database: Database, db: "asyncpg.Connection"
 ) -> None:
-    waiting = [asyncio.create_task(database.fetch_by_key(SLOW, key)) for key in KNOWN[:3]]
+    waiting = [
+        asyncio.create_task(database.autocommit.fetch_by_key(SLOW, key)) for key in KNOWN[:3]
+    ]
     await until(
         lambda: db.fetchval(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -182,7 +184,7 @@ async def test_batch_s_statement_has_no_request_s_context(database: Database) ->
     assert await Batcher(read, 1).execute(LOOKUP, KNOWN[0]) == (None, 1)
     assert knew == [{}]
     hold = ConnectionTracker.install()
-    waiting = asyncio.create_task(database.fetch_by_key(SLOW, KNOWN[0]))
+    waiting = asyncio.create_task(database.autocommit.fetch_by_key(SLOW, KNOWN[0]))
     await until(lambda: uses_it(database))
     assert await ends_at_once(hold)
     waiting.cancel()
@@ -212,7 +214,7 @@ async def test_failed_batch_leaves_nothing_to_the_collector(database: Database) 
     async def fail() -> None:
         for _ in range(3):
             try:
-                await database.fetch_by_key(broken, KNOWN[0])
+                await database.autocommit.fetch_by_key(broken, KNOWN[0])
             except asyncpg.UndefinedColumnError:
                 continue
             raise AssertionError
@@ -255,9 +257,9 @@ async def test_lookup_does_not_join_a_statement_under_way(
 
     async with db.transaction():
         await db.execute("LOCK TABLE written")
-        first = asyncio.create_task(database.fetch_by_key(lookup, KNOWN[0]))
+        first = asyncio.create_task(database.autocommit.fetch_by_key(lookup, KNOWN[0]))
         await until(lambda: blocked(1))
-        second = asyncio.create_task(database.fetch_by_key(lookup, KNOWN[0]))
+        second = asyncio.create_task(database.autocommit.fetch_by_key(lookup, KNOWN[0]))
         await until(lambda: blocked(2))
         await db.execute("INSERT INTO written VALUES ($1)", KNOWN[0])
     assert await second is not None

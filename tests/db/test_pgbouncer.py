@@ -72,7 +72,7 @@ async def prepared(settings: Settings) -> int:
             for opened in (database.read_session(), database.session()):
                 async with opened as session:
                     await session.execute(text("SELECT CAST(:a AS integer)"), {"a": 1})
-            await database.fetch_all(ONE, {"a": 1})
+            await database.autocommit.fetch_all(ONE, {"a": 1})
         async with database.read_session() as session:
             left: int = (await session.execute(text(PREPARED))).scalar_one()
     finally:

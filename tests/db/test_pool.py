@@ -26,6 +26,8 @@ from service.settings import Settings
 from tests.support.polling import until
 from tests.support.pool import LONG, ONE, ends_at_once, waits
 
+ONE_ROW = CompiledQuery(select(literal(1)))
+
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
@@ -45,7 +47,7 @@ async def test_session_gives_its_connection_back(database: Database, read_only: 
 
 async def test_fetch_all_gives_its_connection_back(database: Database) -> None:
     tracker = ConnectionTracker.install()
-    await database.fetch_all(CompiledQuery(select(literal(1))), {})
+    await database.autocommit.fetch_all(ONE_ROW, {})
     assert await ends_at_once(tracker)
 
 
@@ -134,7 +136,7 @@ async def test_connections_are_given_in_order_of_arrival(database: Database) -> 
     served = []
 
     async def ask(name: str) -> None:
-        await database.fetch_all(CompiledQuery(select(literal(1))), {})
+        await database.autocommit.fetch_all(ONE_ROW, {})
         served.append(name)
 
     async with database.session() as session:
@@ -151,8 +153,7 @@ async def test_cancelled_waiter_passes_its_connection_on(database: Database) -> 
     async with database.session() as session:
         await session.execute(ONE)
         leaving, waiting = (
-            asyncio.create_task(database.fetch_all(CompiledQuery(select(literal(1))), {}))
-            for _ in range(2)
+            asyncio.create_task(database.autocommit.fetch_all(ONE_ROW, {})) for _ in range(2)
         )
         await until(lambda: waits(database, 2))
         await session.rollback()
@@ -168,7 +169,7 @@ async def test_forgotten_connection_is_given_back(database: Database) -> None:
         forgotten = await database.engine.raw_connection()
         del forgotten
         gc.collect()
-    assert len(await database.fetch_all(CompiledQuery(select(literal(1))), {})) == 1
+    assert len(await database.autocommit.fetch_all(ONE_ROW, {})) == 1
     assert database.usage() == (1, 0, 0)
 
 

@@ -25,7 +25,7 @@ class ReplicaReads:
             with suppress(ReplicaFailed):
                 return await self._replica.fetch_all(query, values)
         self._replica.reads["primary"] += 1
-        return await self._primary.fetch_all(query, values)
+        return await self._primary.autocommit.fetch_all(query, values)
 
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key; the replica alone does not say that there is none.
@@ -39,7 +39,7 @@ class ReplicaReads:
                     return row
                 self._replica.fallbacks["not_found"] += 1
         self._replica.reads["primary"] += 1
-        return await self._primary.fetch_by_key(lookup, key)
+        return await self._primary.autocommit.fetch_by_key(lookup, key)
 
     async def _may_read_replica(self) -> bool:
         reason = self._replica.refusal()

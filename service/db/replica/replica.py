@@ -1,8 +1,8 @@
 """A replica: the pool of connections to the standby that is watched, and what was read where."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from service.db.autocommit import Autocommit
 from service.db.batching import BATCH_MAX, Batcher
 from service.db.connecting import Connection
 from service.db.engine import connection_factory, create_engine, pin_server
@@ -20,7 +21,6 @@ from service.db.replica.own_writes import OwnWrites
 from service.db.replica.silence import ended_by_silence
 from service.db.replica.watcher import IDENTITY, REPLICA_SILENCE, NoReplica, Watcher
 from service.errors import Unavailable
-from service.observability import tracing
 from service.observability.metrics import Metrics
 from service.settings import Settings
 
@@ -48,8 +48,9 @@ class Replica:
         self._max_lag = settings.database_replica_max_lag
         self._engine = create_engine(impatient, connect=self._connect)
         self._open: WeakSet[Connection] = WeakSet()
-        self._run = partial(execute, self._engine, self._pgbouncer)
-        self._batcher = Batcher(self._run, BATCH_MAX * settings.database_pool_size)
+        run = partial(execute, self._engine, self._pgbouncer)
+        self._batcher = Batcher(run, BATCH_MAX * settings.database_pool_size)
+        self._autocommit = Autocommit(run, self._batcher)
         self.reads: Counter[str] = Counter(primary=0, replica=0)
         self.fallbacks: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
 
@@ -74,10 +75,10 @@ class Replica:
         """Whether all that was committed before a monotonic time is visible here."""
         return self.watcher.progress.covered >= moment
 
-    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> list[Record]:
+    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
         """Read rows. Raises ReplicaFailed whatever the reason is."""
         try:
-            rows = await self._run(query, lambda: values)
+            rows = await self._autocommit.fetch_all(query, values)
         except _FAILURES as error:
             raise self._failed(error) from error
         self.reads["replica"] += 1
@@ -86,9 +87,7 @@ class Replica:
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key. Raises ReplicaFailed whatever the reason is."""
         try:
-            # The statement is another task's, and of the context of no request.
-            with tracing.statement(lookup.compiled.text) if tracing.active() else nullcontext():
-                row = (await self._batcher.execute(lookup, key)).row
+            row = await self._autocommit.fetch_by_key(lookup, key)
         except _FAILURES as error:
             raise self._failed(error) from error
         self.reads["replica"] += 1
