@@ -70,7 +70,7 @@ async def test_connection_lost_before_its_first_statement_is_unavailable(
 async def ask(database: Database, *, reads: bool) -> None:
     """Run a statement as reads do, or as writes do."""
     if reads:
-        await database.fetch_all(CompiledQuery(select(literal(1))), {})
+        await database.autocommit.fetch_all(ONE_ROW, {})
     else:
         async with database.session() as session:
             await session.execute(ONE)

@@ -99,6 +99,7 @@ async def repeatable_writes(client: Client) -> list[Call]:
         partial(author.post, f"/api/posts/{ids[1]}/restore"),
         partial(admin.post, f"/admin/posts/{ids[2]}/restore"),
         partial(author.patch, "/auth/me", {"username": "another-name"}),
+        partial(author.post, "/auth/refresh", token=author.refresh_token),
     ]
 
 
