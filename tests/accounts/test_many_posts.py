@@ -226,6 +226,7 @@ async def test_posts_changed_during_an_account_s_deletion_are_hidden(
 
 @pytest.mark.proof
 @pytest.mark.alone
+@pytest.mark.timeout(600)
 async def test_account_with_300_000_posts_is_deleted_at_once(
     client: Client, settings: Settings, db: "asyncpg.Connection"
 ) -> None:
