@@ -6,7 +6,8 @@ from uuid import UUID
 from service.audit.events import Kind, record_alone
 from service.auth.credentials import replace_hash
 from service.auth.errors import InvalidCredentials, LoginDisabled
-from service.auth.refreshing import RefreshToken, SessionPolicy, open_session
+from service.auth.opening import open_session
+from service.auth.refresh_tokens import RefreshToken, SessionPolicy
 from service.auth.rows import CredentialsRow
 from service.db.autocommit import Autocommit
 from service.web.client import Origin

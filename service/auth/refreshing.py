@@ -18,20 +18,19 @@ There is never a second live refresh token, because the row has one. A session t
 ended. Each rotation moves the end, at most to the absolute end.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Interval, Table, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import Interval, Table, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.audit.events import Kind, own_event, record, recorded
+from service.audit.events import Kind, record
 from service.auth import errors
 from service.auth.models import LoginSession, User
+from service.auth.refresh_tokens import TOKEN, RefreshToken, SessionPolicy, new_token, token_columns
 from service.auth.rows import RefreshRow
 from service.auth.sessions import ID, LIVE, NOW, OF_USER, end_sessions
 from service.auth.tokens import Claims
@@ -40,18 +39,12 @@ from service.db.base import Id, UtcDateTime
 from service.db.database import require_replication
 from service.db.query import CompiledWrite
 from service.ids import new_id
-from service.settings import Settings
 from service.web.client import Origin
 
 # Tables, not entities, because the ORM's part of a statement would cost more than PostgreSQL's.
 _table: Final = cast(Table, LoginSession.__table__)
 _sessions: Final = _table.c
 _users: Final = User.__table__.c
-
-# Of an account, so that one statement can end all. A client that logs in each minute has as many
-# after a week: what it then ends was not used for that long.
-LIVE_MAX: Final = 10_000
-ENDED_MAX: Final = 5_000
 
 
 class RefreshOutcome(Enum):
@@ -65,35 +58,6 @@ class RefreshOutcome(Enum):
     CURRENT = "current"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPolicy:
-    """How long login sessions live, and the grace for a spent refresh token."""
-
-    life: timedelta
-    max_age: timedelta
-    grace: timedelta
-
-    @classmethod
-    def of(cls, settings: Settings) -> "SessionPolicy":
-        """Return the policy of the settings."""
-        return cls(
-            life=timedelta(seconds=settings.jwt_refresh_token_expires),
-            max_age=timedelta(seconds=settings.session_max_age),
-            grace=timedelta(seconds=settings.refresh_reuse_grace),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshToken:
-    """The live refresh token of a login session, before it is signed."""
-
-    user_id: UUID
-    session_id: UUID
-    token_id: UUID
-    issued_at: datetime
-    expires_at: datetime
-
-
 _locked: Final = (
     select(*_sessions, _users.is_active, _users.deleted_at)
     .join_from(_table, User.__table__, _users.id == _sessions.user_id)
@@ -102,97 +66,12 @@ _locked: Final = (
 )
 
 
-# The account is locked against change, so that a change of the password, which ends all sessions,
-# cannot miss the new one.
-_unchanged: Final = (
-    select(_users.id)
-    .where(
-        _users.id == bindparam("user_id", type_=Id),
-        _users.deleted_at.is_(None),
-        _users.password_changed_at == bindparam("password_changed_at"),
-    )
-    .with_for_update(read=True)
-    .cte("unchanged")
-)
-_TOKEN: Final = {
-    name: bindparam(f"new_{name}", type_=_sessions[name].type)
-    for name in ("token_id", "token_issued_at", "last_used_at", "expires_at", "ip", "user_agent")
-}
-_created_at: Final = bindparam("created_at", type_=UtcDateTime)
-_opened: Final = (
-    insert(_table)
-    .from_select(
-        ["user_id", "id", "created_at", *_TOKEN],
-        select(_unchanged.c.id, bindparam("session_id", type_=Id), _created_at, *_TOKEN.values()),
-    )
-    .returning(_sessions.id)
-    .cte("opened")
-)
-_beyond_maximum: Final = (
-    select(_sessions.id)
-    .where(_sessions.user_id == select(_unchanged.c.id).scalar_subquery())
-    .where(_sessions.ended_at.is_(None))
-    .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
-    .offset(literal_column(str(LIVE_MAX - 1)))  # the statement does not see the new one
-    .limit(literal_column(str(ENDED_MAX)))
-)
-_ended: Final = (
-    update(_table).where(_sessions.id.in_(_beyond_maximum)).values(ended_at=_created_at)
-).cte("ended")
-_OPEN: Final = CompiledWrite(select(recorded(_opened).c.id).add_cte(_ended))
-
-
-async def open_session(
-    db: Autocommit,
-    user_id: UUID,
-    policy: SessionPolicy,
-    origin: Origin,
-    *,
-    password_changed_at: datetime,
-) -> RefreshToken | None:
-    """Open a login session with its event, committed at the return.
-
-    Of more than LIVE_MAX sessions the one that was used longest ago ends. Returns None when the
-    password has changed or the account is deleted.
-    """
-    now = clock.now()
-    token = _new_token(user_id, new_id(), now, created_at=now, policy=policy)
-    state = {"user_id": user_id, "password_changed_at": password_changed_at, "created_at": now}
-    detail = {"session_id": str(token.session_id)}
-    event = own_event(Kind.LOGIN_SUCCEEDED, user_id, origin, detail)
-    own = {"session_id": token.session_id, **_parameters(_columns(token, origin)), **event}
-    return token if await db.write(_OPEN, {**state, **own}) else None
-
-
-def _new_token(
-    user_id: UUID, session_id: UUID, now: datetime, *, created_at: datetime, policy: SessionPolicy
-) -> RefreshToken:
-    expires_at = min(now + policy.life, created_at + policy.max_age)
-    return RefreshToken(user_id, session_id, new_id(), now, expires_at)
-
-
-def _columns(token: RefreshToken, origin: Origin) -> dict[str, object]:
-    """Return the columns of a login session that each new refresh token sets."""
-    return {
-        "token_id": token.token_id,
-        "token_issued_at": token.issued_at,
-        "last_used_at": token.issued_at,
-        "expires_at": token.expires_at,
-        "ip": origin.ip,
-        "user_agent": origin.user_agent,
-    }
-
-
-def _parameters(columns: Mapping[str, object]) -> dict[str, object]:
-    return {f"new_{name}": value for name, value in columns.items()}
-
-
 _rotated: Final = (
     update(_table)
     .where(ID, OF_USER, _sessions.token_id == bindparam("token_id", type_=Id), *LIVE)
     .where(_users.id == _sessions.user_id, _users.is_active, _users.deleted_at.is_(None))
     .values(
-        {name: _TOKEN[name] for name in ("token_id", "ip", "user_agent")}
+        {name: TOKEN[name] for name in ("token_id", "ip", "user_agent")}
         | {
             "previous_token_id": _sessions.token_id,
             "rotated_at": NOW,
@@ -285,10 +164,10 @@ def classify(row: RefreshRow, token_id: UUID, now: datetime, grace: timedelta) -
 async def _rotate(
     session: AsyncSession, row: RefreshRow, now: datetime, policy: SessionPolicy, origin: Origin
 ) -> RefreshToken:
-    token = _new_token(row.user_id, row.id, now, created_at=row.created_at, policy=policy)
+    token = new_token(row.user_id, row.id, now, created_at=row.created_at, policy=policy)
     spent = {"previous_token_id": row.token_id, "rotated_at": now}
     rotate = update(_table).where(_sessions.id == row.id)
-    await session.execute(rotate, {**spent, **_columns(token, origin)})
+    await session.execute(rotate, {**spent, **token_columns(token, origin)})
     return token
 
 

@@ -27,7 +27,7 @@ from service.auth.principal import (
     refresh_caller,
     tokens,
 )
-from service.auth.refreshing import RefreshToken, SessionPolicy
+from service.auth.refresh_tokens import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
 from service.canonical import email_key
 from service.db.database import require_replication

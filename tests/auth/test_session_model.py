@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.auth import callers, refreshing, sessions
+from service.auth import callers, opening, refreshing, sessions
 from service.auth.credentials import find_password
 from service.auth.errors import RefreshReused, SessionNotFound
-from service.auth.refreshing import RefreshToken, SessionPolicy
+from service.auth.refresh_tokens import RefreshToken, SessionPolicy
 from service.auth.tokens import Claims
 from service.db.database import Database, close_session
 from service.errors import ServiceError
@@ -99,7 +99,7 @@ class World:
 
     async def login(self) -> None:
         account = await self.run(lambda session: find_password(session, self.user_id))
-        token = await refreshing.open_session(
+        token = await opening.open_session(
             self.database.autocommit,
             self.user_id,
             self.rules,

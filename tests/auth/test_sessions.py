@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from service.auth.refreshing import LIVE_MAX
+from service.auth.opening import LIVE_MAX
 from service.auth.tokens import Tokens, TokenType
 from service.testing.client import PASSWORD, Answer
 from service.testing.clock import Clock

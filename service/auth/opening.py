@@ -1,0 +1,96 @@
+"""The opening of a login session, with its event, by one statement."""
+
+from datetime import datetime
+from typing import Final, cast
+from uuid import UUID
+
+from sqlalchemy import Table, bindparam, insert, literal_column, select, update
+
+from service import clock
+from service.audit.events import Kind, own_event, recorded
+from service.auth.models import LoginSession, User
+from service.auth.refresh_tokens import (
+    TOKEN,
+    RefreshToken,
+    SessionPolicy,
+    new_token,
+    token_columns,
+    token_parameters,
+)
+from service.db.autocommit import Autocommit
+from service.db.base import Id, UtcDateTime
+from service.db.query import CompiledWrite
+from service.ids import new_id
+from service.web.client import Origin
+
+# Tables, not entities, because the ORM's part of a statement would cost more than PostgreSQL's.
+_table: Final = cast(Table, LoginSession.__table__)
+_sessions: Final = _table.c
+_users: Final = User.__table__.c
+
+# Of an account, so that one statement can end all. A client that logs in each minute has as many
+# after a week: what it then ends was not used for that long.
+LIVE_MAX: Final = 10_000
+ENDED_MAX: Final = 5_000
+
+
+# The account is locked against change, so that a change of the password, which ends all sessions,
+# cannot miss the new one.
+_unchanged: Final = (
+    select(_users.id)
+    .where(
+        _users.id == bindparam("user_id", type_=Id),
+        _users.deleted_at.is_(None),
+        _users.password_changed_at == bindparam("password_changed_at"),
+    )
+    .with_for_update(read=True)
+    .cte("unchanged")
+)
+_created_at: Final = bindparam("created_at", type_=UtcDateTime)
+_opened: Final = (
+    insert(_table)
+    .from_select(
+        ["user_id", "id", "created_at", *TOKEN],
+        select(_unchanged.c.id, bindparam("session_id", type_=Id), _created_at, *TOKEN.values()),
+    )
+    .returning(_sessions.id)
+    .cte("opened")
+)
+_beyond_maximum: Final = (
+    select(_sessions.id)
+    .where(_sessions.user_id == select(_unchanged.c.id).scalar_subquery())
+    .where(_sessions.ended_at.is_(None))
+    .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
+    .offset(literal_column(str(LIVE_MAX - 1)))  # the statement does not see the new one
+    .limit(literal_column(str(ENDED_MAX)))
+)
+_ended: Final = (
+    update(_table).where(_sessions.id.in_(_beyond_maximum)).values(ended_at=_created_at)
+).cte("ended")
+_OPEN: Final = CompiledWrite(select(recorded(_opened).c.id).add_cte(_ended))
+
+
+async def open_session(
+    db: Autocommit,
+    user_id: UUID,
+    policy: SessionPolicy,
+    origin: Origin,
+    *,
+    password_changed_at: datetime,
+) -> RefreshToken | None:
+    """Open a login session with its event, committed at the return.
+
+    Of more than LIVE_MAX sessions the one that was used longest ago ends. Returns None when the
+    password has changed or the account is deleted.
+    """
+    now = clock.now()
+    token = new_token(user_id, new_id(), now, created_at=now, policy=policy)
+    state = {"user_id": user_id, "password_changed_at": password_changed_at, "created_at": now}
+    detail = {"session_id": str(token.session_id)}
+    event = own_event(Kind.LOGIN_SUCCEEDED, user_id, origin, detail)
+    own = {
+        "session_id": token.session_id,
+        **token_parameters(token_columns(token, origin)),
+        **event,
+    }
+    return token if await db.write(_OPEN, {**state, **own}) else None
