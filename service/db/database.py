@@ -1,7 +1,8 @@
-"""The database: declarative base, engine, one session per request and THE one commit.
+"""The database: engine, sessions, single statements, and the one commit.
 
-Features get an AsyncSession, execute and flush; they never commit. `close_session` is the only
-place that does.
+What takes two statements or more gets an AsyncSession, executes and flushes; it never commits,
+`close_session` alone does. What is one statement gets an Autocommit, which cannot keep two
+together: nothing may fail after such a write but the making of the response.
 """
 
 import asyncio
