@@ -212,7 +212,9 @@ async def delete_account(session: AsyncSession, account: PasswordState, origin: 
 
 async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
     """Raise LastAdmin for the only active administrator, after locking all until the commit."""
-    statement = select(User.id).where(text(ACTIVE_ADMIN)).order_by(User.id).with_for_update()
+    # Not FOR UPDATE, because posts that administrators create would wait meanwhile.
+    locked = select(User.id).where(text(ACTIVE_ADMIN)).order_by(User.id)
+    statement = locked.with_for_update(key_share=True)
     admins = (await session.scalars(statement)).all()
     if list(admins) == [user_id]:
         raise LastAdmin

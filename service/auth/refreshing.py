@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Interval, Table, bindparam, func, select, update
+from sqlalchemy import Double, Table, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
@@ -79,7 +79,9 @@ _rotated: Final = (
             "last_used_at": NOW,
             "expires_at": func.least(
                 bindparam("longest", type_=UtcDateTime),
-                _sessions.created_at + bindparam("max_age", type_=Interval),
+                # Hours, not days, which have other lengths where clocks change.
+                _sessions.created_at
+                + func.make_interval(0, 0, 0, 0, 0, 0, bindparam("max_age", type_=Double)),
             ),
         }
     )
@@ -102,7 +104,7 @@ async def rotate(
         "token_id": claims.token_id,
         "now": now,
         "longest": now + policy.life,
-        "max_age": policy.max_age,
+        "max_age": policy.max_age.total_seconds(),
         "new_token_id": token_id,
         "new_ip": origin.ip,
         "new_user_agent": origin.user_agent,

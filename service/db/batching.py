@@ -38,10 +38,11 @@ class Batcher:
     since.
     """
 
-    def __init__(self, run: Run, max_waiting: int) -> None:
+    def __init__(self, run: Run, max_reading: int, max_writing: int) -> None:
         self._run = run
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        # Counted apart, because writes that hang must not hold up reads.
+        self._max_waiting = {False: max_reading, True: max_writing}
+        self._waiting = {False: 0, True: 0}
         self._open: dict[Statement, _Batch] = {}
         self._unasked: set[_Batch] = set()
         self._tasks: set[asyncio.Task[Rows]] = set()
@@ -56,16 +57,17 @@ class Batcher:
 
         It waits as long as the first request of its batch may.
         """
-        if self._waiting >= self._max_waiting:
+        writes = statement.writes
+        if self._waiting[writes] >= self._max_waiting[writes]:
             raise Unavailable("The service is busy")
         batch = self._open.get(statement)
         if batch is None or not batch.takes(item):
             batch = self._begin(statement)
-        self._waiting += 1
+        self._waiting[writes] += 1
         try:
             return await batch.wait(item)
         finally:
-            self._waiting -= 1
+            self._waiting[writes] -= 1
 
     async def close(self) -> None:
         """Cancel the statements, and with them the requests that still wait."""
@@ -85,7 +87,7 @@ class Batcher:
     def _start(self, batch: "_Batch") -> None:
         def values() -> Mapping[str, Any]:
             self._close(batch)
-            return batch.statement.values(batch.items)
+            return batch.send()
 
         # In a context of its own: it belongs to no request, and ends with none.
         task = asyncio.get_running_loop().create_task(
@@ -114,14 +116,16 @@ class _Batch:
         self.statement = statement
         self._waiting: dict[asyncio.Future[Shared], Any] = {}
         self._characters = 0
+        self._sent = 0
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def items(self) -> list[Any]:
-        return list(self._waiting.values())
+    def send(self) -> Mapping[str, Any]:
+        """Return the parameters of the statement, to which nothing is added any more."""
+        self._sent = len(self)
+        return self.statement.values(list(self._waiting.values()))
 
     def takes(self, item: Any) -> bool:
         """Whether there is room for an item."""
@@ -152,7 +156,7 @@ class _Batch:
             for found, _ in waiting:
                 found.cancel()
         elif error := task.exception():
-            if len(waiting) > 1 and self.statement.writes and not isinstance(error, Unavailable):
+            if self._sent > 1 and self.statement.writes and not isinstance(error, Unavailable):
                 return [self._alone(found, item) for found, item in waiting]
             for found, _ in waiting:
                 found.set_exception(_own(error))

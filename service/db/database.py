@@ -54,7 +54,11 @@ class Database:
         autocommit = {} if settings.database_pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
         run = partial(execute, self.engine, settings.database_pgbouncer)
-        self._batcher = Batcher(run, BATCH_MAX * settings.database_pool_size)
+        self._batcher = Batcher(
+            run,
+            BATCH_MAX * settings.database_pool_size,
+            pool.WAITING_PER_CONNECTION * settings.database_pool_size,
+        )
         self.autocommit = Autocommit(run, self._batcher)
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadSession] = set()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import structlog
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import pool
@@ -11,6 +12,7 @@ from service.db.engine import pin_server
 from service.db.errors import DRIVER_ERRORS, ends_connection, is_read_only, to_unavailable
 from service.db.failures import failure_reason
 from service.db.query import CompiledStatement, Record
+from service.errors import Unavailable
 
 Values = Callable[[], Mapping[str, Any]]
 
@@ -28,19 +30,29 @@ async def execute(
     token = pool.READING.set(statement.reads)
     try:
         pooled = await engine.raw_connection()
+    except PoolTimeoutError as error:
+        raise Unavailable("The service is busy") from error
     finally:
         pool.READING.reset(token)
     try:
         driver: Any = pooled.driver_connection
         arguments = statement.arguments(values())
         async with pin_server(driver, pgbouncer):
-            rows: list[Record] = await driver.fetch(statement.text, *arguments, record_class=Record)
+            try:
+                rows: list[Record] = await driver.fetch(
+                    statement.text, *arguments, record_class=Record
+                )
+            except TimeoutError:
+                # A silent server would be waited for once more, by a ROLLBACK; the other
+                # connections are to the same one.
+                driver.terminate()
+                cast(pool.TrackedPool, engine.pool).drop()
+                raise
     except DRIVER_ERRORS as error:
         unavailable = to_unavailable(error)
         if unavailable is None:
             raise
-        if isinstance(error, TimeoutError) or is_read_only(error):
-            # The other connections are to the same server, which is silent or takes no writes.
+        if is_read_only(error):
             cast(pool.TrackedPool, engine.pool).drop()
         if ends_connection(error):
             pooled.invalidate(error)

@@ -49,11 +49,15 @@ class _Creation(NamedTuple):
 
 
 class _Insert:
-    """The INSERT of many posts, of which those of deleted authors are left out."""
+    """The INSERT of many posts, of which those of deleted authors are left out.
+
+    With `skip_locked` so are those of authors whose account is being changed: nobody waits for it,
+    and no two statements for each other.
+    """
 
     writes = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, skip_locked: bool) -> None:
         sent = func.unnest(
             sent_as_text("post_ids", Id),
             sent_as_text("author_ids", Id),
@@ -66,7 +70,7 @@ class _Insert:
             select(_users.id)
             .where(_users.id == new.c.author_id, _users.deleted_at.is_(None))
             .limit(literal_column("1"))
-            .with_for_update(read=True, key_share=True)
+            .with_for_update(read=True, key_share=True, skip_locked=skip_locked)
             .lateral("author")
         )
         rows = select(new.c.id, author.c.id, *(new.c[name] for name in _NAMES))
@@ -104,7 +108,8 @@ def _sent(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
     return select(bindparam(name, type_=ARRAY(kind))).scalar_subquery()
 
 
-_INSERT: Final = _Insert()
+_SHARED: Final = _Insert(skip_locked=True)
+_ALONE: Final = _Insert(skip_locked=False)
 
 
 async def create_post(db: Autocommit, author_id: UUID, new: NewPost) -> PostRow:
@@ -112,7 +117,10 @@ async def create_post(db: Autocommit, author_id: UUID, new: NewPost) -> PostRow:
 
     Raises TokenRefused when the author's account has been deleted.
     """
-    post = await db.write_shared(_INSERT, _Creation(new_id(), author_id, new))
+    creation = _Creation(new_id(), author_id, new)
+    post = await db.write_shared(_SHARED, creation)
+    if post is None:
+        post = await db.write(_ALONE.compiled, _ALONE.values([creation]))
     if post is None:
         raise TokenRefused
     return post
@@ -123,8 +131,8 @@ async def create_post_in(session: AsyncSession, author_id: UUID, new: NewPost) -
 
     Raises TokenRefused when the author's account has been deleted.
     """
-    values = _INSERT.values([_Creation(new_id(), author_id, new)])
-    post = (await session.execute(_INSERT.compiled.statement, values)).one_or_none()
+    values = _ALONE.values([_Creation(new_id(), author_id, new)])
+    post = (await session.execute(_ALONE.compiled.statement, values)).one_or_none()
     if post is None:
         raise TokenRefused
     return post
@@ -136,6 +144,7 @@ def _insert_once() -> CompiledWrite:
         select(_users.id)
         .where(idempotency.LOCKED.c.held, _users.id == bindparam("caller_id", type_=Id))
         .where(_users.username == bindparam("username"), _users.deleted_at.is_(None))
+        .where(~idempotency.KNOWN)
         .with_for_update(read=True, key_share=True, of=User)
         .cte("author")
     )

@@ -149,17 +149,25 @@ LOCKED: Final = select(
 ).cte("locked")
 
 
+_columns: Final = IdempotencyKey.__table__.c
+_sent_user_id: Final = bindparam("caller_id", type_=Id)
+_sent_key: Final = bindparam("key", type_=_columns.key.type)
+# So that a repetition writes nothing.
+KNOWN: Final = (
+    select(_columns.key).where(_columns.user_id == _sent_user_id, _columns.key == _sent_key)
+).exists()
+
+
 def stored(row: CTE, body: ColumnElement[bytes]) -> CTE:
     """Return the part of a statement that stores a 201 with `body` for each row of another.
 
     A key that is known, an expired one too, is an error (23505), which undoes the statement.
     """
-    columns = IdempotencyKey.__table__.c
     sent = {
-        "user_id": bindparam("caller_id", type_=Id),
-        "key": bindparam("key", type_=columns.key.type),
-        "digest": bindparam("digest", type_=columns.digest.type),
-        "status": literal(201, columns.status.type),
+        "user_id": _sent_user_id,
+        "key": _sent_key,
+        "digest": bindparam("digest", type_=_columns.digest.type),
+        "status": literal(201, _columns.status.type),
         # As text, because the driver takes no other JSON.
         "headers": cast(bindparam("headers", type_=Text), JSONB),
         "body": body,
@@ -167,7 +175,7 @@ def stored(row: CTE, body: ColumnElement[bytes]) -> CTE:
     }
     rows = select(*sent.values()).select_from(row)
     statement = insert(IdempotencyKey).from_select(list(sent), rows)
-    return statement.returning(columns.body).cte("stored")
+    return statement.returning(_columns.body).cte("stored")
 
 
 def claim(

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -181,7 +181,7 @@ async def test_batch_s_statement_has_no_request_s_context(database: Database) ->
         return []
 
     context.set({"request_id": "the-first"})
-    assert await Batcher(read, 1).execute(LOOKUP, KNOWN[0]) == (None, 1)
+    assert await Batcher(read, 1, 1).execute(LOOKUP, KNOWN[0]) == (None, 1)
     assert knew == [{}]
     hold = ConnectionTracker.install()
     waiting = asyncio.create_task(database.autocommit.fetch_by_key(SLOW, KNOWN[0]))
@@ -201,11 +201,52 @@ async def test_any_error_fails_every_lookup_of_its_batch() -> None:
     async def read(_query: CompiledStatement, _values: object) -> list[Record]:
         raise OddError("one", "two")
 
-    batcher = Batcher(read, 2)
+    batcher = Batcher(read, 2, 2)
     waiting = [asyncio.create_task(batcher.execute(LOOKUP, key)) for key in KNOWN[:2]]
     async with asyncio.timeout(15):
         told = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in told] == [OddError] * 2
+
+
+class Write:
+    """A write of rows by their keys."""
+
+    writes = True
+    compiled = LOOKUP.compiled
+
+    @staticmethod
+    def values(items: Sequence[UUID]) -> Mapping[str, Any]:
+        return {"keys": items}
+
+    @staticmethod
+    def key_of(item: UUID) -> UUID:
+        return item
+
+    @staticmethod
+    def characters(_item: UUID) -> int:
+        return 0
+
+
+async def test_row_is_tried_alone_although_the_others_of_its_failed_statement_left() -> None:
+    sent: list[Any] = []
+    failing, under_way = asyncio.Event(), asyncio.Event()
+
+    async def run(_: CompiledStatement, values: Callable[[], Mapping[str, Any]]) -> list[Any]:
+        sent.append(list(values()["keys"]))
+        if len(sent) == 1:
+            under_way.set()
+            await failing.wait()
+            raise OddError("one", "two")
+        return [{"key": KNOWN[1]}]
+
+    batcher, write = Batcher(run, 0, 2), Write()
+    leaving, staying = [asyncio.create_task(batcher.execute(write, key)) for key in KNOWN[:2]]
+    await under_way.wait()
+    leaving.cancel()
+    failing.set()
+    row, size = await staying
+    assert (row and row["key"], size) == (KNOWN[1], 1)
+    assert sent == [KNOWN[:2], KNOWN[1:2]]
 
 
 async def test_failed_batch_leaves_nothing_to_the_collector(database: Database) -> None:

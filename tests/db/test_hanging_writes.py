@@ -2,6 +2,7 @@
 
 import asyncio
 from asyncio import Task
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 
 from service.cli.database import upgrade
-from service.db.pool import CONNECTIONS_PER_READER
+from service.db.pool import CONNECTIONS_PER_READER, WAITING_PER_CONNECTION
 from service.settings import Settings
 from service.testing.application import make_settings, running
 from service.testing.client import Answer
@@ -23,6 +24,8 @@ POOL: dict[str, Any] = {
     "database_statement_timeout": 30,
 }
 WRITERS = 2 * CONNECTIONS_PER_READER - 2  # connections that may write
+# Creations that may wait, in statements or for connections.
+MAX_CREATING = WAITING_PER_CONNECTION * 2 * CONNECTIONS_PER_READER
 WAITING_FOR_THE_TABLE = (
     "SELECT count(*) FROM pg_locks WHERE relation = 'posts'::regclass AND NOT granted"
 )
@@ -43,8 +46,27 @@ async def test_reads_take_less_than_a_second_while_40_writes_wait_for_a_table(
     async with db.transaction():
         await db.execute("LOCK TABLE posts IN SHARE ROW EXCLUSIVE MODE")
         writing = await hang(author, paths, db, WAITING_FOR_THE_TABLE)
-        await read(client, author)
+        await read(client, author, paths[0])
     assert {answer.status for answer in await asyncio.gather(*writing)} == {200}
+
+
+async def test_reads_take_less_than_a_second_while_creations_wait_for_a_table(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    author = await client.sign_up()
+    (path, *_) = await create_posts(author)
+    post = {"title": "A title", "content": "Some content."}
+    async with db.transaction():
+        await db.execute("LOCK TABLE posts IN SHARE ROW EXCLUSIVE MODE")
+        creating = [asyncio.create_task(author.post("/api/posts", post)) for _ in range(400)]
+
+        async def the_rest_is_refused() -> bool:
+            return sum(task.done() for task in creating) == 400 - MAX_CREATING
+
+        await until(the_rest_is_refused)
+        await read(client, author, path)
+    statuses = Counter(answer.status for answer in await asyncio.gather(*creating))
+    assert statuses == {201: MAX_CREATING, 503: 400 - MAX_CREATING}
 
 
 @pytest.mark.proof
@@ -62,7 +84,7 @@ async def test_reads_take_less_than_a_second_while_the_synchronous_standby_is_aw
             await db.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
             await db.execute("SELECT pg_reload_conf()")
             writing = await hang(author, paths, db, WAITING_FOR_A_STANDBY)
-            await read(Client(app), author)
+            await read(Client(app), author, paths[0])
             await db.execute("ALTER SYSTEM RESET synchronous_standby_names")
             await db.execute("SELECT pg_reload_conf()")
             assert {answer.status for answer in await asyncio.gather(*writing)} == {200}
@@ -90,9 +112,14 @@ async def hang(
     return writing
 
 
-async def read(client: Client, author: Client) -> None:
+async def read(client: Client, author: Client, post: str) -> None:
     """Read as many readers at once do, each kind of reads within a second."""
-    for reader, path in ((client, "/api/posts"), (author, "/auth/me"), (client, "/api/posts?q=a")):
+    for reader, path in (
+        (client, "/api/posts"),
+        (client, post),
+        (author, "/auth/me"),
+        (client, "/api/posts?q=a"),
+    ):
         async with asyncio.timeout(1):
             answers = await asyncio.gather(*(reader.get(path) for _ in range(10)))
         assert {answer.status for answer in answers} == {200}

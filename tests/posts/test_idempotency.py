@@ -139,3 +139,13 @@ async def test_deleted_author_creates_nothing_with_an_idempotency_key(
     await db.execute("UPDATE users SET deleted_at = now()")
     assert (await send(author, "k")).status == 401
     assert (await count(db), await count(db, "idempotency_keys")) == (0, 0)
+
+
+async def test_repetition_with_an_idempotency_key_writes_no_row(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
+    await send(author, "k")
+    before = await db.fetchval("SELECT pg_relation_size('posts')")
+    for _ in range(100):
+        assert (await send(author, "k")).status == 201
+    assert await db.fetchval("SELECT pg_relation_size('posts')") == before

@@ -33,7 +33,9 @@ CREATE TRIGGER refuse BEFORE INSERT ON posts FOR EACH ROW EXECUTE FUNCTION refus
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """With one connection that only reads."""
-    return settings.model_copy(update={"database_pool_size": CONNECTIONS_PER_READER})
+    return settings.model_copy(
+        update={"database_pool_size": CONNECTIONS_PER_READER, "database_pool_timeout": 3}
+    )
 
 
 @asynccontextmanager
@@ -91,20 +93,38 @@ async def test_each_post_of_a_shared_statement_is_one_event_and_one_count(
         assert page.json["total"] == 10
 
 
-async def test_deleted_author_gets_401_and_the_others_of_the_statement_their_posts(
+async def test_author_who_is_being_deleted_gets_401_and_holds_up_nobody_of_the_statement(
     app: Service, ada: Client, client: Client, db: "asyncpg.Connection"
 ) -> None:
     gone = await client.sign_up()
-    async with writers_in_use(app):
-        creating = [
-            asyncio.create_task(author.post("/api/posts", {"title": "t", "content": "c"}))
-            for author in (ada, gone, ada)
-        ]
-        await until(lambda: waits(app.database, 3))
+    async with db.transaction():
+        await db.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", gone.user["id"])
+        async with writers_in_use(app):
+            creating = [
+                asyncio.create_task(author.post("/api/posts", {"title": "t", "content": "c"}))
+                for author in (ada, gone, ada)
+            ]
+            await until(lambda: waits(app.database, 3))
+        first, deleted, last = creating
+        assert [answer.status for answer in await asyncio.gather(first, last)] == [201, 201]
+        assert not deleted.done()
         await db.execute("UPDATE users SET deleted_at = now() WHERE id = $1", gone.user["id"])
-    statuses = [answer.status for answer in await asyncio.gather(*creating)]
-    assert statuses == [201, 401, 201]
+    assert (await deleted).status == 401
     assert await db.fetchval("SELECT count(*) FROM posts") == 2
+
+
+async def test_connection_that_does_not_come_free_is_503_once_for_each_of_the_statement(
+    app: Service, ada: Client, trips: Trips
+) -> None:
+    async with writers_in_use(app):
+        trips.sent.clear()
+        answers = await asyncio.gather(
+            *(ada.post("/api/posts", {"title": "t", "content": "c"}) for _ in range(5))
+        )
+        # They waited for one connection together, and not again each for its own.
+        assert app.database.usage().waiting == 0
+    assert [answer.status for answer in answers] == [503] * 5
+    assert trips.sent.count("INSERT") == 0
 
 
 async def test_row_that_is_refused_leaves_the_others_of_the_statement(

@@ -49,7 +49,7 @@ class Replica:
         self._engine = create_engine(impatient, connect=self._connect)
         self._open: WeakSet[Connection] = WeakSet()
         run = partial(execute, self._engine, self._pgbouncer)
-        self._batcher = Batcher(run, BATCH_MAX * settings.database_pool_size)
+        self._batcher = Batcher(run, BATCH_MAX * settings.database_pool_size, 0)
         self._autocommit = Autocommit(run, self._batcher)
         self.reads: Counter[str] = Counter(primary=0, replica=0)
         self.fallbacks: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
@@ -143,9 +143,9 @@ class Replica:
 
 
 def _reason(error: BaseException | None) -> str:
-    if isinstance(error, PoolTimeoutError):
-        return "busy"
     while error is not None:
+        if isinstance(error, PoolTimeoutError):
+            return "busy"
         if getattr(error, "sqlstate", None) in _CONFLICTS:
             return "conflict"
         error = error.__cause__
