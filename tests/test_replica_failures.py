@@ -115,7 +115,7 @@ async def test_read_that_conflicts_with_replay_is_the_primary_s(
             await on_primary.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
         assert len(await rows) == 1
         assert replica_of(client.app).fallbacks["conflict"] == 1
-    await on_standby.execute("ALTER SYSTEM RESET ALL")
+    await on_standby.execute("ALTER SYSTEM RESET max_standby_streaming_delay")
     await on_standby.execute("SELECT pg_reload_conf()")
     for connection in (on_primary, on_standby):
         await connection.close()

@@ -13,7 +13,7 @@ import structlog
 
 from service.db.connecting import Connection
 from service.db.engine import Connect, connection_factory, pin_server
-from service.db.errors import DRIVER_ERRORS
+from service.db.errors import DRIVER_ERRORS, raise_if_cancelled
 from service.db.failures import failure_reason
 from service.db.hosts import connect_to_first
 from service.db.query import Record
@@ -96,7 +96,7 @@ class Watcher:
     async def running(self) -> AsyncIterator[None]:
         """Watch in the background while the block runs."""
         loops = ((self._follow_replica, "replica"), (self._follow_primary, "primary"))
-        tasks = [asyncio.create_task(_repeat(follow, name)) for follow, name in loops]
+        tasks = [asyncio.create_task(keep_following(follow, name)) for follow, name in loops]
         try:
             yield
         finally:
@@ -169,7 +169,7 @@ class Watcher:
                 return await connection.fetchrow(query, record_class=Record)
 
 
-async def _repeat(follow: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+async def keep_following(follow: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
     """Follow a server, and again each time that it is lost."""
     reason = None
     while True:
@@ -181,4 +181,7 @@ async def _repeat(follow: Callable[[], Coroutine[Any, Any, None]], name: str) ->
             if (found := failure_reason(error)) != reason or monotonic() - start > QUIET:
                 log.warning("database not watched", server=name, reason=found)
             reason = found
+        except Exception:  # without a watch the primary would count as away for ever
+            log.exception("watch failed", server=name)
+        raise_if_cancelled()
         await asyncio.sleep(RETRY_DELAY)
