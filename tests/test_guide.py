@@ -86,7 +86,7 @@ def test_names_are_where_the_readme_says() -> None:
     missing = [
         (name, path)
         for name, path in pairs
-        if not re.search(rf"\b{name.rpartition('.')[2]}\(|class {name}\(", text_of(path))
+        if not re.search(rf"\b{name.rpartition('.')[2]}\(|class {name}\b", text_of(path))
     ]
     assert missing == []
 

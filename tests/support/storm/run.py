@@ -22,6 +22,8 @@ KINDS: Final = (Writer, Writer, Writer, Visitor)  # of each account's clients
 NEWCOMERS: Final = 1
 FOLLOWERS: Final = 4
 CALM: Final = 90  # seconds in which everything that was put off is done
+# What failed in the storm is tried again now, and not after its wait.
+HURRY: Final = "UPDATE pgqueuer SET execute_after = now() WHERE execute_after > now()"
 
 
 @dataclass
@@ -84,7 +86,7 @@ async def _clients(
 async def _calm(machines: Machines, followers: list[Follower]) -> State:
     """Wait until jobs and streams have caught up, and read what there is."""
     async with machines.connected() as connection:
-        await until(lambda: connection.fetchval("SELECT count(*) = 0 FROM pgqueuer"), CALM)
+        await _finish_jobs(machines, connection)
         state = await read_state(connection, machines)
 
     async def caught_up() -> bool:
@@ -93,6 +95,25 @@ async def _calm(machines: Machines, followers: list[Follower]) -> State:
     with suppress(TimeoutError):  # the checker says which one has not
         await until(caught_up, CALM)
     return state
+
+
+async def _finish_jobs(
+    machines: Machines, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    worker = machines.worker
+
+    async def done() -> bool:
+        assert worker.process.returncode is None, worker.log.read_text()
+        await connection.execute(HURRY)
+        return bool(await connection.fetchval("SELECT count(*) = 0 FROM pgqueuer"))
+
+    try:
+        await until(done, CALM)
+    except TimeoutError:
+        left = await connection.fetch(
+            "SELECT entrypoint, status, attempts, heartbeat, execute_after, now() FROM pgqueuer"
+        )
+        raise AssertionError(f"{left}\n{worker.log.read_text()[-5_000:]}") from None
 
 
 async def read_state(connection: "asyncpg.Connection[asyncpg.Record]", machines: Machines) -> State:
