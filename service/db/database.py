@@ -17,10 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from service.db import pool
-from service.db.autocommit import Autocommit
+from service.db.autocommit import Autocommit, Run
 from service.db.batching import BATCH_MAX, Batcher
 from service.db.engine import create_engine
-from service.db.execution import execute
+from service.db.execution import Observe, execute, listen, observed
 from service.db.failures import failure_reason
 from service.db.query import CompiledWrite
 from service.db.read_session import FetchAll, FetchByKey, ReadSession
@@ -40,9 +40,13 @@ log: Final = structlog.get_logger(__name__)
 
 
 class Database:
-    """The engine and the sessions of one process."""
+    """The engine and the sessions of one process.
 
-    def __init__(self, settings: Settings) -> None:
+    `observe`, where it is given, is called for each statement that is answered, and for each single
+    one that is not.
+    """
+
+    def __init__(self, settings: Settings, observe: Observe | None = None) -> None:
         self.engine = create_engine(settings)
         # A connection beside the pool, made at first use: a full pool must not hide how things are.
         beside = create_engine(
@@ -53,7 +57,10 @@ class Database:
         # statement takes more than one message, which only a transaction brings to one server.
         autocommit = {} if settings.database_pgbouncer else {"isolation_level": "AUTOCOMMIT"}
         self._beside = beside.execution_options(**autocommit)
-        run = partial(execute, self.engine, settings.database_pgbouncer)
+        run: Run = partial(execute, self.engine, settings.database_pgbouncer)
+        if observe is not None:
+            run = observed(run, observe)
+            listen(self.engine, observe)
         self._batcher = Batcher(
             run,
             BATCH_MAX * settings.database_pool_size,

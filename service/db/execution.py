@@ -1,13 +1,17 @@
 """Statements executed by the driver alone, on a connection that is given back at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Final, cast
 
 import structlog
+from sqlalchemy import Connection as SyncConnection
+from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import pool
+from service.db.autocommit import Run
 from service.db.engine import pin_server
 from service.db.errors import DRIVER_ERRORS, ends_connection, is_read_only, to_unavailable
 from service.db.failures import failure_reason
@@ -15,6 +19,9 @@ from service.db.query import CompiledStatement, Record
 from service.errors import Unavailable
 
 Values = Callable[[], Mapping[str, Any]]
+# Called for each statement with the monotonic time at which it was asked, and None if it was
+# answered, else the reason.
+Observe = Callable[[float, Unavailable | None], None]
 
 log: Final = structlog.get_logger(__name__)
 
@@ -61,3 +68,32 @@ async def execute(
     finally:
         pooled.close()
     return rows
+
+
+def observed(run: Run, observe: Observe) -> Run:
+    """Return `run` with each outcome reported to `observe`."""
+
+    async def run_observed(statement: CompiledStatement, values: Values) -> Sequence[Record]:
+        asked = monotonic()
+        try:
+            rows: Sequence[Record] = await run(statement, values)
+        except Unavailable as error:
+            observe(asked, error)
+            raise
+        observe(asked, None)
+        return rows
+
+    return run_observed
+
+
+def listen(engine: AsyncEngine, observe: Observe) -> None:
+    """Report to `observe` each statement of the engine's sessions that is answered."""
+
+    def before(connection: SyncConnection, *_: object) -> None:
+        connection.info["asked"] = monotonic()
+
+    def after(connection: SyncConnection, *_: object) -> None:
+        observe(connection.info["asked"], None)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", before)
+    event.listen(engine.sync_engine, "after_cursor_execute", after)

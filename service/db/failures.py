@@ -44,6 +44,9 @@ _REFUSALS: Final = {
     "57P02": "the database is starting or stopping",
     "57P03": "the database is starting or stopping",
 }
+# What is sent while there is no primary, by servers and by PgBouncer: the classes and codes of
+# connections, of starting and stopping, and of what a standby cannot do.
+_NO_PRIMARY: Final = ("08", "55000", "57P01", "57P02", "57P03")
 _DENIED: Final = re.compile("permission denied for (.+)")
 
 
@@ -128,6 +131,21 @@ def unusable_reason(error: BaseException) -> str:
         case asyncpg.PostgresError():
             return _refusal(error)
     return _REFUSALS["08"]
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether a failure proves that a server is there which works, and refused this alone."""
+    error = _driver_error(error)
+    if isinstance(error, HostsUnavailable):
+        failures = error.failures.values()
+        # Of several hosts a silent one may be the primary, and those that answer standbys.
+        return any(map(is_answer, failures)) and all(
+            is_answer(each) or _takes_no_writes(each) for each in failures
+        )
+    # The driver gives errors of its own a state, too, but no severity.
+    if not isinstance(error, asyncpg.PostgresError) or error.severity is None:
+        return False
+    return not (error.sqlstate or "").startswith(_NO_PRIMARY)
 
 
 def _refusal(error: asyncpg.PostgresError) -> str:

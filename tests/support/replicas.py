@@ -7,6 +7,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import asyncpg
+
 from service.db.replica.replica import Replica
 from service.testing.application import make_settings, running
 from service.web.server.application import Service
@@ -45,6 +47,24 @@ def count_primary_reads(app: Service) -> int:
 
 async def is_listed(client: Client, post: dict[str, Any]) -> bool:
     return post in (await client.get("/api/posts")).json["posts"]
+
+
+@asynccontextmanager
+async def replay_paused(pair: tuple[Server, Server]) -> AsyncIterator[None]:
+    """Hold the standby where it is while the block runs."""
+    connection = await asyncpg.connect(pair[1].url())
+    await connection.execute("SELECT pg_wal_replay_pause()")
+    await until(lambda: is_paused(connection))
+    try:
+        yield
+    finally:
+        await connection.execute("SELECT pg_wal_replay_resume()")
+        await connection.close()
+
+
+async def is_paused(connection: "asyncpg.Connection") -> bool:
+    state: str = await connection.fetchval("SELECT pg_get_wal_replay_pause_state()")
+    return state == "paused"
 
 
 class Readers:

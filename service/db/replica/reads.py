@@ -1,5 +1,6 @@
 """The reads of one request: by a replica where that may answer, else by the primary."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -7,7 +8,9 @@ from uuid import UUID
 
 from service.db.database import Database
 from service.db.query import CompiledQuery, KeyedQuery, Record
-from service.db.replica.replica import Replica, ReplicaFailed
+from service.db.replica.progress import Progress
+from service.db.replica.replica import WAIT, Replica, ReplicaFailed
+from service.errors import Unavailable
 
 
 class ReplicaReads:
@@ -30,16 +33,36 @@ class ReplicaReads:
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key; the replica alone does not say that there is none.
 
+        Its word counts where the primary is away, and does not answer at once.
         Raises Unavailable when the primary is asked and does not answer.
         """
         if await self._may_read_replica():
             with suppress(ReplicaFailed):
                 row = await self._replica.fetch_by_key(lookup, key)
-                if row is not None or self._replica.watcher.progress.primary_away:
+                if row is not None:
                     return row
+                progress = self._replica.watcher.progress
+                if progress.primary_away:
+                    return await self._fetch_from_lost(progress, lookup, key)
                 self._replica.fallbacks["not_found"] += 1
         self._replica.reads["primary"] += 1
         return await self._primary.autocommit.fetch_by_key(lookup, key)
+
+    async def _fetch_from_lost(
+        self, progress: Progress, lookup: KeyedQuery, key: UUID
+    ) -> Record | None:
+        """Read the row from a primary that may be away; None as well when it does not answer."""
+        if progress.failed_lately:
+            return None
+        self._replica.fallbacks["not_found"] += 1
+        try:
+            async with asyncio.timeout(WAIT):
+                row = await self._primary.autocommit.fetch_by_key(lookup, key)
+        except (Unavailable, TimeoutError):
+            progress.note_failure()
+            return None
+        self._replica.reads["primary"] += 1
+        return row
 
     async def _may_read_replica(self) -> bool:
         reason = self._replica.refusal()

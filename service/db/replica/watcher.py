@@ -14,7 +14,7 @@ import structlog
 from service.db.connecting import Connection
 from service.db.engine import Connect, connection_factory, pin_server
 from service.db.errors import DRIVER_ERRORS, raise_if_cancelled
-from service.db.failures import failure_reason
+from service.db.failures import failure_reason, is_answer
 from service.db.hosts import connect_to_first
 from service.db.query import Record
 from service.db.replica.progress import Progress
@@ -132,7 +132,23 @@ class Watcher:
             raise NoReplica("Another server answers")
         self.progress.note_replica(row.replayed)
 
+    def note_primary(self, asked: float, error: BaseException | None) -> None:
+        """Note that the primary answered what it was asked at a time (None), or why it did not."""
+        if error is None or is_answer(error):
+            self.progress.note_answer(asked)
+        elif isinstance(error.__cause__, DRIVER_ERRORS):  # else no connection was free here
+            self.progress.note_failure()
+
     async def _follow_primary(self) -> None:
+        asked = monotonic()
+        try:
+            await self._watch_primary()
+        except (Unavailable, *DRIVER_ERRORS) as error:
+            if is_answer(error):
+                self.progress.note_answer(asked)
+            raise
+
+    async def _watch_primary(self) -> None:
         connection = await self._connect_to_primary()
         try:
             await self._note_cluster("primary", connection, self._primary_silence)
@@ -143,7 +159,7 @@ class Watcher:
                 await asyncio.sleep(PRIMARY_INTERVAL)
         finally:
             connection.terminate()
-            self.progress.primary_away = True
+            self.progress.note_loss()
 
     async def _open_replica(self) -> tuple[Connect, Connection]:
         """Connect to a host of several; requests then connect to that one alone."""

@@ -50,8 +50,9 @@ class Service(Quart):
     def __init__(self, settings: Settings) -> None:
         super().__init__("service", static_folder=None)
         self.settings: Final = settings
-        self.database: Final = Database(settings)
         self.replica: Final = Replica(settings) if settings.database_replica_url else None
+        observe = self.replica.watcher.note_primary if self.replica else None
+        self.database: Final = Database(settings, observe)
         self.metrics: Final = Metrics()
         self.shutdown_state: Final = Shutdown()
         self.limiter: Final = Limiter(settings)
