@@ -123,5 +123,7 @@ async def test_run_stops_while_waiting_for_another_migration(
         await until(lambda: db.fetchval(RUNNERS_WAITING), 40)
         limit = max(LIMIT, process.age)
         code, seconds, output, errors = process.end(number)
-    assert (code, output, errors) == (0, "Stopped.\n", "")
+    # On a slow machine it has waited long enough to name the other runner.
+    unexpected = [line for line in errors.splitlines() if "wait for another runner" not in line]
+    assert (code, output, unexpected) == (0, "Stopped.\n", [])
     assert seconds < limit
