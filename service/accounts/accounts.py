@@ -20,8 +20,9 @@ from service.auth.credentials import COLUMNS, NOT_DELETED, key_columns
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
-from service.db.database import execute_count, require_replication
+from service.db.database import execute_count
 from service.db.errors import violated_constraint
+from service.db.synchronous import require_replication
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
 from service.posts import hidden_authors, posts

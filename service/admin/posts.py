@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.events import Kind, record
 from service.auth.models import User
-from service.db.database import require_replication
+from service.db.synchronous import require_replication
 from service.posts.models import Post
 from service.posts.posts import PostNotFound, read_post
 from service.posts.queries import KEPT, VISIBLE

@@ -1,7 +1,7 @@
-"""Security events, recorded in the transaction of the action.
+"""Security events, recorded in the transaction of the action, or in its one statement.
 
-An action that is refused and still leaves an event (a failed login, a reused refresh token) raises
-an error type that keeps its changes.
+A failed login leaves an event alone. A reused refresh token, which is refused and still ends its
+session, raises an error type that keeps its changes.
 """
 
 import json

@@ -36,8 +36,8 @@ from service.auth.sessions import ID, LIVE, NOW, OF_USER, end_sessions
 from service.auth.tokens import Claims
 from service.db.autocommit import Autocommit
 from service.db.base import Id, UtcDateTime
-from service.db.database import require_replication
 from service.db.query import CompiledWrite
+from service.db.synchronous import require_replication
 from service.ids import new_id
 from service.web.client import Origin
 

@@ -30,7 +30,7 @@ from service.auth.principal import (
 from service.auth.refresh_tokens import RefreshToken, SessionPolicy
 from service.auth.tokens import TokenType
 from service.canonical import email_key
-from service.db.database import require_replication
+from service.db.synchronous import require_replication
 from service.errors import Unavailable
 from service.web import ratelimit
 from service.web.client import origin

@@ -4,11 +4,11 @@ What takes an Autocommit cannot keep two statements together, and needs no BEGIN
 are two round trips. What needs both of two statements or none takes a session (database.py).
 """
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from service.db.batching import Batcher, Shared
+from service.db.batching import Batcher, Run, Shared
 from service.db.query import (
     CompiledQuery,
     CompiledStatement,
@@ -18,8 +18,6 @@ from service.db.query import (
     Record,
 )
 from service.observability import context, tracing
-
-Run = Callable[[CompiledStatement, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Any]]
 
 
 class Autocommit:
@@ -41,8 +39,7 @@ class Autocommit:
 
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
         """Read rows. Raises Unavailable when the database does not answer."""
-        rows: Sequence[Record] = await self._run(query, lambda: values)
-        return rows
+        return await self._run(query, lambda: values)
 
     async def fetch_one(self, query: CompiledQuery, values: Mapping[str, Any]) -> Record | None:
         """Read one row, or return None. Raises Unavailable when the database does not answer."""
@@ -66,7 +63,7 @@ class Autocommit:
         return row
 
     async def _one(self, statement: CompiledStatement, values: Mapping[str, Any]) -> Record | None:
-        rows: Sequence[Record] = await self._run(statement, lambda: values)
+        rows = await self._run(statement, lambda: values)
         return rows[0] if rows else None
 
     async def _share(self, statement: KeyedStatement[Any], item: Any) -> Shared:

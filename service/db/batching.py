@@ -23,7 +23,8 @@ CHARACTERS_MAX: Final = 262_144
 CLOSING: Final = 1.0  # seconds for statements that are given up to end
 
 Rows = Sequence[Record]
-Run = Callable[[CompiledStatement, Callable[[], Mapping[str, Any]]], Coroutine[Any, Any, Rows]]
+Values = Callable[[], Mapping[str, Any]]
+Run = Callable[[CompiledStatement, Values], Coroutine[Any, Any, Rows]]
 Statement = KeyedStatement[Any]
 # The row that a statement returned for one request, and how many requests shared it.
 Shared = tuple[Record | None, int]
@@ -57,7 +58,7 @@ class Batcher:
 
         It waits as long as the first request of its batch may.
         """
-        writes = statement.writes
+        writes = not statement.compiled.reads
         if self._waiting[writes] >= self._max_waiting[writes]:
             raise Unavailable("The service is busy")
         batch = self._open.get(statement)
@@ -114,6 +115,7 @@ class _Batch:
 
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
+        self._writes = not statement.compiled.reads
         self._waiting: dict[asyncio.Future[Shared], Any] = {}
         self._characters = 0
         self._sent = 0
@@ -156,7 +158,7 @@ class _Batch:
             for found, _ in waiting:
                 found.cancel()
         elif error := task.exception():
-            if self._sent > 1 and self.statement.writes and not isinstance(error, Unavailable):
+            if self._sent > 1 and self._writes and not isinstance(error, Unavailable):
                 return [self._alone(found, item) for found, item in waiting]
             for found, _ in waiting:
                 found.set_exception(_own(error))

@@ -12,17 +12,16 @@ from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import structlog
-from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from service.db import pool
-from service.db.autocommit import Autocommit, Run
-from service.db.batching import BATCH_MAX, Batcher
+from service.db.autocommit import Autocommit
+from service.db.batching import BATCH_MAX, Batcher, Run
 from service.db.engine import create_engine
 from service.db.execution import Observe, execute, listen, observed
 from service.db.failures import failure_reason
-from service.db.query import CompiledWrite
 from service.db.read_session import FetchAll, FetchByKey, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
@@ -32,9 +31,6 @@ from service.settings import Settings
 PROBE_TIMEOUT: Final = 2.0  # seconds
 
 T = TypeVar("T")
-
-# A record in the write-ahead log that changes nothing.
-_MESSAGE: Final = CompiledWrite(text("SELECT pg_logical_emit_message(true, 'service', '')"))
 
 log: Final = structlog.get_logger(__name__)
 
@@ -179,20 +175,6 @@ async def execute_count(
 ) -> int:
     """Execute an UPDATE or DELETE, and return the number of its rows."""
     return cast(CursorResult[Any], await session.execute(statement, values)).rowcount
-
-
-async def require_replication(db: AsyncSession | Autocommit) -> None:
-    """Wait for a synchronous standby, as a write does, although nothing changes.
-
-    A session waits in its commit. A success that repeats what another transaction did must survive
-    a failover as that one's own. What is seen may be on this server alone: a connection that is
-    lost ends the wait for a standby, and commits. A transaction that wrote nothing to the log waits
-    for none.
-    """
-    if isinstance(db, Autocommit):
-        await db.write(_MESSAGE, {})
-    else:
-        await db.execute(_MESSAGE.statement)
 
 
 async def close_session(session: AsyncSession, *, commit: bool) -> None:

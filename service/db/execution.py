@@ -1,6 +1,6 @@
 """Statements executed by the driver alone, on a connection that is given back at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final, cast
 
@@ -11,14 +11,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import pool
-from service.db.autocommit import Run
+from service.db.batching import Run, Values
 from service.db.engine import pin_server
 from service.db.errors import DRIVER_ERRORS, ends_connection, is_read_only, to_unavailable
 from service.db.failures import failure_reason
 from service.db.query import CompiledStatement, Record
 from service.errors import Unavailable
 
-Values = Callable[[], Mapping[str, Any]]
 # Called for each statement with the monotonic time at which it was asked, and None if it was
 # answered, else the reason.
 Observe = Callable[[float, Unavailable | None], None]
@@ -76,7 +75,7 @@ def observed(run: Run, observe: Observe) -> Run:
     async def run_observed(statement: CompiledStatement, values: Values) -> Sequence[Record]:
         asked = monotonic()
         try:
-            rows: Sequence[Record] = await run(statement, values)
+            rows = await run(statement, values)
         except Unavailable as error:
             observe(asked, error)
             raise

@@ -79,7 +79,7 @@ class CompiledQuery(CompiledStatement):
 
 
 class CompiledWrite(CompiledStatement):
-    """An INSERT, UPDATE or DELETE made once, with RETURNING."""
+    """A statement made once that writes, and returns rows."""
 
     reads = False
 
@@ -89,8 +89,6 @@ class KeyedStatement(Protocol[Item]):
 
     @property
     def compiled(self) -> CompiledStatement: ...
-    @property
-    def writes(self) -> bool: ...
     def values(self, items: Sequence[Item]) -> Mapping[str, Any]: ...
     def key_of(self, item: Item) -> UUID: ...
     def characters(self, item: Item) -> int: ...
@@ -105,13 +103,13 @@ class KeyedQuery:
     driver asks each new connection what an array of UUIDs is, in three statements.
     """
 
-    writes = False
-
     def __init__(self, statement: Select[*tuple[Any, ...]], key: ColumnElement[UUID]) -> None:
         keys = func.unnest(sent_as_text("keys", Uuid(as_uuid=True)))
         sought = keys.table_valued("key").render_derived("sought")
         one = statement.where(key == sought.c.key).limit(literal_column("1")).lateral("one")
-        self.compiled = CompiledQuery(select(*one.c, sought.c.key).join_from(sought, one, true()))
+        self.compiled: CompiledStatement = CompiledQuery(
+            select(*one.c, sought.c.key).join_from(sought, one, true())
+        )
 
     @staticmethod
     def values(items: Iterable[UUID]) -> Mapping[str, Any]:

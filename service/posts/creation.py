@@ -55,8 +55,6 @@ class _Insert:
     and no two statements for each other.
     """
 
-    writes = True
-
     def __init__(self, *, skip_locked: bool) -> None:
         sent = func.unnest(
             sent_as_text("post_ids", Id),

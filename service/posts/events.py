@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.db.connecting import Connection
 from service.db.database import execute_count
+from service.db.synchronous import REPLICATE
 from service.web import sse
 from service.web.broadcast import Message
 
@@ -68,12 +69,6 @@ ORDER BY horizon, id
 
 _KNOWN: Final = """
 SELECT EXISTS (SELECT FROM post_events WHERE horizon = $1 AND id = $2 AND created_at >= $3)
-"""
-
-# A commit that wrote to the log waits for a synchronous standby; without one nothing is written.
-_REPLICATE: Final = """
-SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''
-    THEN pg_logical_emit_message(true, 'service', '') END
 """
 
 # From the oldest on, and never the last old one, which a client may have seen last.
@@ -154,7 +149,7 @@ async def await_replication(connection: Connection) -> None:
     A commit whose connection was lost is seen before the standby has it, and a failover takes its
     event away; another event may then get the same position.
     """
-    await connection.execute(_REPLICATE)
+    await connection.execute(REPLICATE)
 
 
 async def delete_old_events(session: AsyncSession, before: datetime, batch: int = 10_000) -> int:

@@ -29,8 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.auth.models import User
 from service.db.autocommit import Autocommit
 from service.db.base import Id
-from service.db.database import execute_count, require_replication
+from service.db.database import execute_count
 from service.db.query import CompiledQuery, CompiledWrite, Record, sent_as_text
+from service.db.synchronous import require_replication
 from service.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from service.posts.models import Post
 from service.posts.queries import KEPT, SHOWN, VISIBLE, author_name, find_post
@@ -68,10 +69,8 @@ class PostContended(Conflict):
 
 
 _posts: Final = cast(Table, Post.__table__)
-_users: Final = User.__table__.c
-
-
 _columns: Final = _posts.c
+_users: Final = User.__table__.c
 _post_id: Final = _columns.id == bindparam("post_id", type_=Id)
 _caller_id: Final = bindparam("caller_id", type_=Id)
 _RETURNED: Final = (*SHOWN, author_name(_caller_id))
@@ -174,14 +173,14 @@ async def restore_post(db: Autocommit, caller_id: UUID, post_id: UUID) -> PostRo
 
 async def delete_retired_posts(session: AsyncSession, before: datetime) -> int:
     """Remove posts deleted before a time, CLEANUP_BATCH at most, and return their number."""
-    retired = select(_posts.c.id).where(_posts.c.deleted_at < before).limit(CLEANUP_BATCH)
+    retired = select(_columns.id).where(_columns.deleted_at < before).limit(CLEANUP_BATCH)
     ids = retired.with_for_update(skip_locked=True)
-    return await execute_count(session, delete(_posts).where(_posts.c.id.in_(ids)))
+    return await execute_count(session, delete(_posts).where(_columns.id.in_(ids)))
 
 
 def has_posts(author_id: SQLColumnExpression[UUID]) -> ColumnElement[bool]:
     """Return the condition that an author has posts, deleted ones included."""
-    return select(_posts.c.id).where(_posts.c.author_id == author_id).exists()
+    return select(_columns.id).where(_columns.author_id == author_id).exists()
 
 
 async def _write(

@@ -34,7 +34,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from service import clock
 from service.db.base import AnyRow, Base, Id, UtcDateTime
-from service.db.database import require_replication
+from service.db.synchronous import require_replication
 from service.errors import BadRequest, Conflict, ServiceError
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from service.db.batching import BATCH_MAX, Batcher
 from service.db.database import Database
 from service.db.errors import DatabaseUnavailable
 from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
-from service.db.query import CompiledStatement, KeyedQuery, Record
+from service.db.query import CompiledStatement, CompiledWrite, KeyedQuery, Record
 from service.db.read_session import fetch_by_key
 from service.errors import Unavailable
 from service.ids import new_id
@@ -208,45 +209,28 @@ async def test_any_error_fails_every_lookup_of_its_batch() -> None:
     assert [type(error) for error in told] == [OddError] * 2
 
 
-class Write:
-    """A write of rows by their keys."""
-
-    writes = True
-    compiled = LOOKUP.compiled
-
-    @staticmethod
-    def values(items: Sequence[UUID]) -> Mapping[str, Any]:
-        return {"keys": items}
-
-    @staticmethod
-    def key_of(item: UUID) -> UUID:
-        return item
-
-    @staticmethod
-    def characters(_item: UUID) -> int:
-        return 0
-
-
 async def test_row_is_tried_alone_although_the_others_of_its_failed_statement_left() -> None:
     sent: list[Any] = []
     failing, under_way = asyncio.Event(), asyncio.Event()
 
     async def run(_: CompiledStatement, values: Callable[[], Mapping[str, Any]]) -> list[Any]:
-        sent.append(list(values()["keys"]))
+        sent.append(values()["keys"])
         if len(sent) == 1:
             under_way.set()
             await failing.wait()
             raise OddError("one", "two")
         return [{"key": KNOWN[1]}]
 
-    batcher, write = Batcher(run, 0, 2), Write()
+    batcher, write = Batcher(run, 0, 2), copy(LOOKUP)
+    write.compiled = CompiledWrite(LOOKUP.compiled.statement)
     leaving, staying = [asyncio.create_task(batcher.execute(write, key)) for key in KNOWN[:2]]
     await under_way.wait()
     leaving.cancel()
     failing.set()
     row, size = await staying
     assert (row and row["key"], size) == (KNOWN[1], 1)
-    assert sent == [KNOWN[:2], KNOWN[1:2]]
+    first, second = (key.hex for key in KNOWN[:2])
+    assert sent == [[first, second], [second]]
 
 
 async def test_failed_batch_leaves_nothing_to_the_collector(database: Database) -> None:
