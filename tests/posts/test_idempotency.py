@@ -8,6 +8,7 @@ import pytest
 
 from service.testing.client import Answer
 from tests.support.client import Client
+from tests.support.polling import until
 
 POST = {"title": "Once", "content": "Words"}
 
@@ -149,3 +150,22 @@ async def test_repetition_with_an_idempotency_key_writes_no_row(
     for _ in range(100):
         assert (await send(author, "k")).status == 201
     assert await db.fetchval("SELECT pg_relation_size('posts')") == before
+
+
+async def test_idempotency_key_of_a_request_under_way_is_409(
+    author: Client, db: "asyncpg.Connection"
+) -> None:
+    async def under_way() -> bool:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(await db.fetchval(waiting) == 1)
+
+    async with db.transaction():
+        await db.execute("SELECT FROM users FOR UPDATE")
+        first = send(author, "k")
+        await until(under_way)
+        assert (await send(author, "k")).status == 409
+    assert (await first).status == 201
+    assert (await send(author, "k")).body == (await first).body
