@@ -36,6 +36,7 @@ LOCKED = "SELECT 1 FROM pg_locks WHERE relation = 'posts'::regclass"
 pytestmark = pytest.mark.proof
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_lost_replica_fails_no_request_and_is_read_again_once_back(
     pair: tuple[Server, Server], tmp_path: Path, fault: str
@@ -72,6 +73,7 @@ async def test_of_a_thousand_lists_the_primary_sees_hardly_one(
         assert reads["primary"] < 0.05 * reads.total(), replica_of(client.app).fallbacks
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_anonymous_reads_go_on_while_the_primary_is_away(
     pair: tuple[Server, Server], tmp_path: Path, fault: str

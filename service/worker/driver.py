@@ -153,6 +153,7 @@ async def open_pool(settings: Settings) -> AsyncIterator["asyncpg.Pool[Any]"]:
         # Behind a transaction-mode PgBouncer the next statement may meet another server.
         statement_cache_size=0 if settings.database_pgbouncer else 100,
         server_settings={} if settings.database_pgbouncer else {"application_name": "worker"},
+        reset=_keep_as_is,
     )
     try:
         yield pool
@@ -162,3 +163,11 @@ async def open_pool(settings: Settings) -> AsyncIterator["asyncpg.Pool[Any]"]:
                 await pool.close()
         except DRIVER_ERRORS:
             pool.terminate()
+
+
+async def _keep_as_is(_connection: "asyncpg.Connection[Any]") -> None:
+    """Leave a connection as it is: single statements change nothing on it.
+
+    asyncpg's own reset is one more question, and when the server falls silent just then, nothing
+    cuts it off before its time limit.
+    """

@@ -49,6 +49,16 @@ async def test_check_of_the_listener_waits_until_the_worker_listens(settings: Se
                 pass
 
 
+async def test_statement_of_the_worker_is_the_last_thing_that_its_server_is_asked(
+    settings: Settings, db: asyncpg.Connection
+) -> None:
+    # A reset after it would be silent with the server, and nobody would cut it off.
+    async with open_driver(settings, asyncio.Event(), Heartbeat(None)) as driver:
+        own = await driver.fetch("SELECT pg_backend_pid() AS pid")
+        query = "SELECT query FROM pg_stat_activity WHERE pid = $1"
+        assert await db.fetchval(query, own[0]["pid"]) == "SELECT pg_backend_pid() AS pid"
+
+
 async def test_lost_listener_is_replaced_and_the_job_in_hand_is_done_once(
     client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
 ) -> None:
@@ -124,6 +134,7 @@ async def test_first_job_is_done_within_6_s_of_the_server_s_return(
 
 
 @pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 async def test_first_job_is_done_within_6_s_of_a_promotion(tmp_path: Path, fault: str) -> None:
     with replicated(synchronous_standby_names="*") as servers:
