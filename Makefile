@@ -94,7 +94,7 @@ lock: $(BIN)/pip ## resolve the requirements anew (UPGRADE=1: to the newest vers
 		--output-file requirements/development.txt
 	@$(COMPILE) pyproject.toml --extra embedded --group build \
 		--constraints requirements/development.txt --output-file requirements/run.txt
-	@$(COMPILE) pyproject.toml --extra otel \
+	@$(COMPILE) pyproject.toml --extra otel --extra uvicorn \
 		--constraints requirements/development.txt --output-file requirements/production.txt
 	@$(COMPILE) --group build \
 		--constraints requirements/development.txt --output-file requirements/build.txt

@@ -12,7 +12,7 @@ from service.auth.tokens import Tokens
 from service.observability.logging import configure_logging
 from service.settings import load_settings
 from service.web.server.hangup import on_hangup
-from service.web.server.hypercorn_patches import patch_hypercorn
+from service.web.server.hypercorn.patches import patch_hypercorn
 
 settings = load_settings()
 patch_hypercorn(http2_prior_knowledge=settings.http2_prior_knowledge)

@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import asyncpg
 import pytest
@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from service.cli import main
 from service.db.database import Database
 from service.embedded_postgres import EmbeddedPostgres
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.application import make_settings, running, working
 from service.testing.background import BackgroundLoop
 from service.testing.clock import Clock
@@ -96,6 +96,12 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """The settings of the application under test; a module may override this fixture."""
     return make_settings(database_url=database_url, data_dir=tmp_path)
+
+
+@pytest.fixture(scope="session", params=get_args(ServerName))
+def server(request: pytest.FixtureRequest) -> ServerName:
+    """Each server that `service serve` can use: what all of them promise is tested with each."""
+    return cast(ServerName, request.param)
 
 
 @pytest.fixture

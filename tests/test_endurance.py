@@ -13,6 +13,7 @@ from statistics import quantiles
 
 import pytest
 
+from service.settings import ServerName
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, service_process
 
@@ -70,10 +71,12 @@ async def cost(service: ServiceProcess) -> float:
 
 
 @pytest.mark.usefixtures("open_files")
-async def test_idle_connections_cost_little(database_url: str, tmp_path: Path) -> None:
+async def test_idle_connections_cost_little(
+    server: ServerName, database_url: str, tmp_path: Path
+) -> None:
     async with (
-        service_process(database_url, tmp_path) as one,
-        service_process(database_url, tmp_path) as other,
+        service_process(database_url, tmp_path, server=server) as one,
+        service_process(database_url, tmp_path, server=server) as other,
     ):
         for service in (one, other):
             await cost(service)  # warm
@@ -101,9 +104,11 @@ async def compare(one: ServiceProcess, other: ServiceProcess) -> list[tuple[floa
 
 
 @pytest.mark.usefixtures("open_files")
-async def test_ten_thousand_connections_are_held(database_url: str, tmp_path: Path) -> None:
+async def test_ten_thousand_connections_are_held(
+    server: ServerName, database_url: str, tmp_path: Path
+) -> None:
     async with (
-        service_process(database_url, tmp_path) as service,
+        service_process(database_url, tmp_path, server=server) as service,
         silent(service, HELD),
         Connection(service.port) as connection,
     ):

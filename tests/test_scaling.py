@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
+from service.settings import ServerName
 from tests.support.eventsource import EventSource
 from tests.support.load import POST, Load, read_or_write
 from tests.support.polling import until
@@ -35,21 +36,21 @@ class Listener:
 
 
 @asynccontextmanager
-async def two(url: str, folder: Path) -> AsyncIterator[list[ServiceProcess]]:
+async def two(url: str, folder: Path, server: ServerName) -> AsyncIterator[list[ServiceProcess]]:
     """Two replicas that believe the balancer in front of them."""
     async with (
-        service_process(url, folder, **REPLICA) as first,
-        service_process(url, folder, **REPLICA) as second,
+        service_process(url, folder, server=server, **REPLICA) as first,
+        service_process(url, folder, server=server, **REPLICA) as second,
     ):
         yield [first, second]
 
 
 async def test_rolling_restart_loses_no_request(
-    database_url: str, db: "asyncpg.Connection", tmp_path: Path
+    server: ServerName, database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     """64 clients read and write while each of two replicas is replaced, twice."""
     async with (
-        two(database_url, tmp_path) as replicas,
+        two(database_url, tmp_path, server) as replicas,
         balanced(tmp_path, *replicas) as (port, statistics),
     ):
         await until(lambda: answers(port))
@@ -74,13 +75,18 @@ async def answers(port: int) -> bool:
     return (await ask(port, "GET", "/api/posts")).status == 200
 
 
-async def test_replica_that_is_killed_loses_no_read(database_url: str, tmp_path: Path) -> None:
+async def test_replica_that_is_killed_loses_no_read(
+    server: ServerName, database_url: str, tmp_path: Path
+) -> None:
     """What it had not answered is asked of the other, if it was to read only."""
 
     async def read(client: Connection, _number: int) -> RawAnswer:
         return await client.request("GET", "/api/posts?per_page=5")
 
-    async with two(database_url, tmp_path) as replicas, balanced(tmp_path, *replicas) as (port, _):
+    async with (
+        two(database_url, tmp_path, server) as replicas,
+        balanced(tmp_path, *replicas) as (port, _),
+    ):
         load = Load(port, "", read)
         async with load.running(16):
             await load.reach(300, 60)
@@ -127,11 +133,11 @@ async def test_balancer_passes_on_no_upgrade(tmp_path: Path) -> None:
 
 
 async def test_responses_to_uploads_that_are_refused_pass_through_the_balancer(
-    database_url: str, tmp_path: Path
+    server: ServerName, database_url: str, tmp_path: Path
 ) -> None:
     upload = kept_alive("PUT", "/auth/password", "Content-Length: 3000000") + b"x" * 3_000_000
     async with (
-        service_process(database_url, tmp_path) as service,
+        service_process(database_url, tmp_path, server=server) as service,
         balanced(tmp_path, service) as (port, _),
         connected(port) as (reader, writer),
     ):

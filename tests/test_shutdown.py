@@ -10,8 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.settings import ServerName
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, service_process
+from tests.support.servers import uvicorn_later
 
 LOCKED = """
     SELECT count(*) FROM pg_stat_activity
@@ -48,11 +50,11 @@ async def refuses(port: int) -> bool:
 
 @pytest.mark.parametrize("loop", LOOPS)
 async def test_requests_in_flight_are_answered_and_kept(
-    loop: str, database_url: str, db: "asyncpg.Connection", tmp_path: Path
+    loop: str, server: ServerName, database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     count = 8
     async with (
-        service_process(database_url, tmp_path, worker_class=loop) as service,
+        service_process(database_url, tmp_path, server=server, worker_class=loop) as service,
         AsyncExitStack() as stack,
     ):
         clients = [await stack.enter_async_context(Connection(service.port)) for _ in range(count)]
@@ -82,9 +84,9 @@ async def waiting(db: "asyncpg.Connection", count: int) -> bool:
 
 @pytest.mark.parametrize("loop", LOOPS)
 async def test_balancer_sees_failing_readiness_before_the_port_closes(
-    loop: str, database_url: str, tmp_path: Path
+    loop: str, server: ServerName, database_url: str, tmp_path: Path
 ) -> None:
-    async with service_process(database_url, tmp_path, worker_class=loop) as service:
+    async with service_process(database_url, tmp_path, server=server, worker_class=loop) as service:
         assert (await ask(service.port, "GET", "/health/ready")).status == 200
         service.terminate()
         await until(lambda: not_ready(service.port))
@@ -108,13 +110,14 @@ async def not_ready(port: int) -> bool:
     return True
 
 
+@uvicorn_later
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.proof)]
 )
 async def test_idle_process_ends_at_once(
-    number: signal.Signals, database_url: str, tmp_path: Path
+    number: signal.Signals, server: ServerName, database_url: str, tmp_path: Path
 ) -> None:
-    async with service_process(database_url, tmp_path) as service:
+    async with service_process(database_url, tmp_path, server=server) as service:
         service.process.send_signal(number)
         code, seconds = await service.ended()
     assert code == 0
@@ -122,7 +125,9 @@ async def test_idle_process_ends_at_once(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-async def test_endless_request_is_cut_off(loop: str, database_url: str, tmp_path: Path) -> None:
+async def test_endless_request_is_cut_off(
+    loop: str, server: ServerName, database_url: str, tmp_path: Path
+) -> None:
     """A client that never sends its body, and a balancer that never asks again.
 
     What is promised is graceful_timeout and 2 s.
@@ -130,7 +135,7 @@ async def test_endless_request_is_cut_off(loop: str, database_url: str, tmp_path
     graceful = 2
     async with (
         service_process(
-            database_url, tmp_path, worker_class=loop, graceful_timeout=graceful
+            database_url, tmp_path, server=server, worker_class=loop, graceful_timeout=graceful
         ) as service,
         Connection(service.port) as stuck,
     ):
@@ -147,12 +152,12 @@ async def test_endless_request_is_cut_off(loop: str, database_url: str, tmp_path
 @pytest.mark.alone
 @pytest.mark.parametrize("loop", LOOPS)
 async def test_client_that_reads_nothing_does_not_hold_up_the_end(
-    loop: str, database_url: str, tmp_path: Path
+    loop: str, server: ServerName, database_url: str, tmp_path: Path
 ) -> None:
     graceful = 2
     async with (
         service_process(
-            database_url, tmp_path, worker_class=loop, graceful_timeout=graceful
+            database_url, tmp_path, server=server, worker_class=loop, graceful_timeout=graceful
         ) as service,
         Connection(service.port) as stuck,
     ):
@@ -169,13 +174,30 @@ async def test_client_that_reads_nothing_does_not_hold_up_the_end(
     assert seconds < graceful + 2
 
 
-async def test_failing_start_exits_with_one_sentence(database_url: str, tmp_path: Path) -> None:
-    bad = ServiceProcess(database_url, tmp_path, settings=MISTAKEN)
+async def test_start_with_a_wrong_setting_exits_with_one_sentence(
+    database_url: str, tmp_path: Path
+) -> None:
+    service = ServiceProcess(database_url, tmp_path, settings=MISTAKEN)
+    assert await failure(service) == (1, True, False)
+
+
+async def test_start_on_a_taken_port_exits_with_one_sentence(
+    server: ServerName, database_url: str, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        late = ServiceProcess(database_url, tmp_path, port=taken.getsockname()[1])
-        for service in (bad, late):
-            await service.launch()
-            try:
-                assert (await service.ended())[0] == 1
-            finally:
-                await service.kill()
+        port = taken.getsockname()[1]
+        settings: dict[str, object] = {"server": server}
+        late = ServiceProcess(database_url, tmp_path, settings=settings, port=port)
+        assert await failure(late) == (1, False, True)
+
+
+async def failure(service: ServiceProcess) -> tuple[int, bool, bool]:
+    """Exit code of a start that fails, and whether it blames the settings, and the address."""
+    await service.launch()
+    try:
+        code, _ = await service.ended()
+    finally:
+        await service.kill()
+    log = service.log.read_text()
+    settings, address = "The settings are wrong", "It is not possible to listen"
+    return code, f"Error: {settings}" in log, f"Error: {address}" in log

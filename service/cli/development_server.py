@@ -14,7 +14,7 @@ from service.app import create_app
 from service.cli.database import echo_upgrade, upgrade
 from service.cli.signals import on_stop
 from service.settings import Settings
-from service.web.server.serve import serve
+from service.web.server.hypercorn.serve import serve
 from service.worker.worker import run_worker
 
 # Ctrl-C must not wait for a request that hangs; production has hypercorn.toml.

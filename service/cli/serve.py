@@ -3,6 +3,7 @@
 import asyncio
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import click
 import uvloop
@@ -13,9 +14,10 @@ from service.app import create_app
 from service.auth.tokens import Tokens
 from service.cli.signals import on_stop
 from service.observability.logging import configure_logging
-from service.settings import Settings, load_settings
+from service.settings import ServerName, Settings, load_settings
 from service.web.server.hangup import on_hangup
-from service.web.server.serve import serve as serve_application
+from service.web.server.serve import Serve, ServerMissing, load_server
+from service.web.server.uvicorn.options import options_without_counterpart
 
 
 @click.command()
@@ -26,7 +28,7 @@ from service.web.server.serve import serve as serve_application
     default="hypercorn.toml",
     show_default=True,
     metavar="FILE",
-    help="Hypercorn's configuration.",
+    help="Hypercorn's configuration, which uvicorn follows, too.",
 )
 @click.option(
     "--bind",
@@ -35,7 +37,12 @@ from service.web.server.serve import serve as serve_application
     metavar="ADDRESS",
     help="Where to listen, in place of the configuration's `bind`: HOST:PORT or unix:PATH.",
 )
-def serve(config_path: Path, binds: tuple[str, ...]) -> None:
+@click.option(
+    "--server",
+    type=click.Choice(get_args(ServerName)),
+    help="What serves; uvicorn needs the extra of this name.  [default: SERVER, else hypercorn]",
+)
+def serve(config_path: Path, binds: tuple[str, ...], server: ServerName | None) -> None:
     """Serve for production, in one process.
 
     SIGTERM and Ctrl-C end it once no balancer sends requests any more and those in flight are
@@ -44,7 +51,14 @@ def serve(config_path: Path, binds: tuple[str, ...]) -> None:
     """
     settings = load_settings()
     configure_logging(settings)
-    config = _read_config(config_path)
+    server = server or settings.server
+    try:
+        serve_application = load_server(server)
+    except ServerMissing as error:
+        raise click.ClickException(str(error)) from error
+    config = _read_config(config_path, server)
+    if server == "uvicorn" and settings.http2_prior_knowledge:
+        raise click.ClickException("HTTP2_PRIOR_KNOWLEDGE: uvicorn has no HTTP/2; hypercorn has.")
     if binds:
         config.bind = list(binds)
     if config.workers > 1:
@@ -54,10 +68,10 @@ def serve(config_path: Path, binds: tuple[str, ...]) -> None:
         )
     loop_factory = uvloop.new_event_loop if config.worker_class == "uvloop" else None
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve(settings, config))
+        runner.run(_serve(settings, config, serve_application))
 
 
-async def _serve(settings: Settings, config: Config) -> None:
+async def _serve(settings: Settings, config: Config, serve_application: Serve) -> None:
     app = create_app(settings)
     on_stop(app.shutdown_state.terminate)
     on_hangup(app.component(Tokens).keys.reload)
@@ -72,8 +86,8 @@ async def _serve(settings: Settings, config: Config) -> None:
         raise click.ClickException(f"The service did not {stage}: {error}") from error
 
 
-def _read_config(path: Path) -> Config:
-    """Read Hypercorn's configuration. Raises ClickException naming what is wrong in it."""
+def _read_config(path: Path, server: ServerName) -> Config:
+    """Read the server's configuration. Raises ClickException naming what is wrong in it."""
     try:
         values = tomllib.loads(path.read_text())
     except OSError as error:
@@ -83,6 +97,8 @@ def _read_config(path: Path) -> Config:
     # Hypercorn itself takes unknown keys in silence.
     if unknown := [key for key in values if not hasattr(Config, key)]:
         raise click.ClickException(f"{path}: there is no setting {', '.join(unknown)}.")
+    if server == "uvicorn" and (lost := options_without_counterpart(values)):
+        raise click.ClickException(f"{path}: uvicorn has no setting {', '.join(lost)}.")
     if values.get("worker_class", "asyncio") not in ("asyncio", "uvloop"):
         raise click.ClickException(f"{path}: worker_class is asyncio or uvloop.")
     return Config.from_mapping(values)

@@ -42,6 +42,9 @@ REQUIRED_IN_PRODUCTION: Final = (
 )
 
 
+ServerName = Literal["hypercorn", "uvicorn"]
+
+
 class SettingsError(Exception):
     """The configuration is wrong; the message names the setting."""
 
@@ -86,6 +89,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     security_events_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     cors_origins: Origins = ()
+    server: ServerName = "hypercorn"
     http2_prior_knowledge: bool = False
     trusted_proxies: Annotated[int, Field(ge=0, le=16)] = 0
     redis_url: RedisUrl | None = None

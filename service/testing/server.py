@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from hypercorn.config import Config
 
+from service.settings import ServerName
 from service.web.server.application import Service
-from service.web.server.serve import serve
+from service.web.server.serve import load_server
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ def bound_socket() -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(app: Service, bound: socket.socket | None = None) -> AsyncIterator[int]:
+async def serving(
+    app: Service, bound: socket.socket | None = None, *, server: ServerName = "hypercorn"
+) -> AsyncIterator[int]:
     """Serve an application that is not started yet; at the end it is stopped. Yields the port.
 
-    Raises what keeps it from starting.
+    Raises ServerMissing, and what keeps it from starting.
     """
     bound = bound or bound_socket()
     port: int = bound.getsockname()[1]
@@ -50,7 +53,7 @@ async def serving(app: Service, bound: socket.socket | None = None) -> AsyncIter
         started.set()
         yield
 
-    serve_task = asyncio.create_task(serve(app, config))
+    serve_task = asyncio.create_task(load_server(server)(app, config))
     start_task = asyncio.create_task(started.wait())
     await asyncio.wait({serve_task, start_task}, return_when=asyncio.FIRST_COMPLETED)
     start_task.cancel()

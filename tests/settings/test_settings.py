@@ -80,6 +80,7 @@ def test_settings_have_their_documented_defaults() -> None:
         ("MAX_CONTENT_LENGTH", "0"),
         ("LOG_LEVEL", "hunter2"),
         ("LOG_FORMAT", "hunter2"),
+        ("SERVER", "hunter2"),
     ],
 )
 def test_wrong_setting_is_named_without_its_value(

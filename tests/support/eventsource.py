@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.settings import ServerName
 from service.testing.server import serving
 from service.web.server.application import Service
 from tests.support.polling import PATIENCE
@@ -14,9 +15,9 @@ from tests.support.server import exchange, head
 
 
 @asynccontextmanager
-async def streaming(app: Service) -> AsyncIterator[int]:
+async def streaming(app: Service, server: ServerName = "hypercorn") -> AsyncIterator[int]:
     """Serve the application, and end its streams as at SIGTERM; yields the port."""
-    async with serving(app) as port:
+    async with serving(app, server=server) as port:
         await exchange(port, head("GET", "/health/live"))  # it serves
         try:
             yield port

@@ -1,40 +1,33 @@
-"""Hypercorn by its public API, with a graceful shutdown that loses no request."""
+"""The choice of a server."""
 
-import asyncio
-import time
+from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from typing import Final
 
-import hypercorn.asyncio
 from hypercorn.config import Config
 
+from service.settings import ServerName
 from service.web.server.application import Service
-from service.web.server.hypercorn_patches import abort_connections, patch_hypercorn
 
-# Seconds by which connections are aborted before Hypercorn cancels them, which misses some and logs
-# tracebacks.
-ABORT_MARGIN: Final = 0.1
+Serve = Callable[[Service, Config], Coroutine[None, None, None]]
+
+_OF_UVICORN: Final = ("uvicorn", "httptools")
 
 
-async def serve(app: Service, config: Config) -> None:
-    """Serve until the application's shutdown closes the port, then finish the requests in flight.
+class ServerMissing(Exception):
+    """The server is not installed; the message names the extra."""
 
-    They have `graceful_timeout` seconds from the beginning of the shutdown; then their connections
-    are aborted. Raises what prevents the start, such as OSError for a port in use.
-    """
-    patch_hypercorn(http2_prior_knowledge=app.settings.http2_prior_knowledge)
-    config.workers = 1  # this process, or Hypercorn warns
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle | None = None
 
-    async def until_port_closes() -> None:
-        nonlocal timer
-        await app.shutdown_state.port_closing.wait()
-        spent = time.monotonic() - app.shutdown_state.begun_at
-        left = max(0, config.graceful_timeout - ABORT_MARGIN - spent)
-        timer = loop.call_later(left, abort_connections, config)
+def load_server(name: ServerName) -> Serve:
+    """Return the function that serves by a server. Raises ServerMissing."""
+    if name == "hypercorn":
+        from service.web.server.hypercorn.serve import serve as serve_by_hypercorn
 
-    try:
-        await hypercorn.asyncio.serve(app, config, shutdown_trigger=until_port_closes)
-    finally:
-        if timer is not None:
-            timer.cancel()
+        return serve_by_hypercorn
+    if missing := [module for module in _OF_UVICORN if find_spec(module) is None]:
+        raise ServerMissing(
+            f"{' and '.join(missing)} is not installed: install the extra, service[uvicorn]."
+        )
+    from service.web.server.uvicorn.serve import serve as serve_by_uvicorn
+
+    return serve_by_uvicorn

@@ -1,6 +1,7 @@
 """Clients of the stream that leave, are slow or many, and what they cost."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ from service.app import create_app
 from service.errors import Unavailable
 from service.posts import stream
 from service.posts.stream import PostStream
+from service.settings import ServerName
 from service.testing.application import make_settings
 from service.web import broadcast
 from service.web.server.application import Service
@@ -19,6 +21,12 @@ from tests.support.eventsource import EventSource, streaming
 from tests.support.lost_connection import LostWhenCancelled, ends
 from tests.support.polling import until
 from tests.support.streams import INSERT, open_streams, write_post
+
+
+@pytest.fixture
+async def port(app: Service, server: ServerName) -> AsyncIterator[int]:
+    async with streaming(app, server) as number:
+        yield number
 
 
 async def test_silent_stream_gets_comments(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from service.settings import ServerName
 from tests.support.eventsource import EventSource
 from tests.support.processes import service_process
 from tests.support.server import exchange, head
@@ -54,11 +55,14 @@ async def slowest_of_hundred(port: int) -> float:
 @pytest.mark.alone
 @pytest.mark.usefixtures("open_files")
 async def test_two_thousand_idle_streams_cost_little(
-    database_url: str, db: "asyncpg.Connection", tmp_path: Path
+    server: ServerName, database_url: str, db: "asyncpg.Connection", tmp_path: Path
 ) -> None:
     author_id = uuid4()
     await db.execute(USER, author_id)
-    async with service_process(database_url, tmp_path) as service, AsyncExitStack() as stack:
+    async with (
+        service_process(database_url, tmp_path, server=server) as service,
+        AsyncExitStack() as stack,
+    ):
 
         async def connect() -> EventSource:
             source = EventSource(service.port)

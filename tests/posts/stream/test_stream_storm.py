@@ -14,12 +14,13 @@ from service.app import create_app
 from service.db import migrations
 from service.db.engine import create_engine
 from service.embedded_postgres import start
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.application import make_settings
 from tests.support.client import Client
 from tests.support.eventsource import Event, EventSource, streaming
 from tests.support.polling import PATIENCE
 from tests.support.processes import service_process
+from tests.support.servers import uvicorn_later
 
 POST = {"title": "A title", "content": "Some content"}
 INSERT = "INSERT INTO posts (id, author_id, title, content) VALUES ($1, $2, 'Title', 'Content')"
@@ -181,11 +182,12 @@ async def test_events_lost_in_a_failover_reset_the_stream(
             assert (await source.next()).kind == "reset"
 
 
+@uvicorn_later
 @pytest.mark.parametrize("worker_class", ["asyncio", "uvloop"])
 async def test_sigterm_ends_streams_before_connections_are_drained(
-    database_url: str, tmp_path: Path, worker_class: str
+    database_url: str, tmp_path: Path, server: ServerName, worker_class: str
 ) -> None:
-    options = {"worker_class": worker_class, "graceful_timeout": 60}
+    options = {"server": server, "worker_class": worker_class, "graceful_timeout": 60}
     async with service_process(database_url, tmp_path, **options) as service:
         async with EventSource(service.port).connected() as source:
             service.terminate()

@@ -1,4 +1,4 @@
-"""Hypercorn for the tests of connections."""
+"""Servers for the tests of connections."""
 
 from collections.abc import AsyncIterator
 
@@ -6,10 +6,11 @@ import hypercorn.protocol
 import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
 
+from service.settings import ServerName
 from service.testing.application import make_app, make_settings
 from service.testing.database import Databases
 from service.testing.server import serving
-from service.web.server.hypercorn_patches import patch_hypercorn
+from service.web.server.hypercorn.patches import patch_hypercorn
 
 
 @pytest.fixture
@@ -25,11 +26,11 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 async def shared_port(
-    service_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+    server: ServerName, service_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[int]:
     """The port of one application for the tests that write nothing."""
     data_dir = tmp_path_factory.mktemp("served")
     with service_databases.database() as database:
         settings = make_settings(database_url=database.url, data_dir=data_dir)
-        async with serving(make_app(settings)) as port:
+        async with serving(make_app(settings), server=server) as port:
             yield port

@@ -8,20 +8,22 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.server import serving
 from tests.support.polling import until
 from tests.support.processes import Connection, service_process
 from tests.support.server import connected
+from tests.support.servers import uvicorn_later
 
 CLIENTS = 40
 
 
+@uvicorn_later
 @pytest.mark.parametrize("path", ["/health/live", "/api/posts"])
 async def test_connections_end_with_their_clients(
-    database_url: str, tmp_path: Path, path: str
+    database_url: str, tmp_path: Path, server: ServerName, path: str
 ) -> None:
-    async with service_process(database_url, tmp_path) as service:
+    async with service_process(database_url, tmp_path, server=server) as service:
 
         async def client() -> None:
             async with Connection(service.port) as connection:
@@ -35,10 +37,13 @@ async def test_connections_end_with_their_clients(
 
 
 @pytest.mark.usefixtures("patched")
-async def test_clients_may_leave_as_the_server_ends(settings: Settings) -> None:
+async def test_clients_may_leave_as_the_server_ends(settings: Settings, server: ServerName) -> None:
     """In each turn of the loop about the end: one of them was waited for until the timeout."""
     for turns in range(10):
-        async with AsyncExitStack() as clients, serving(create_app(settings)) as port:
+        async with (
+            AsyncExitStack() as clients,
+            serving(create_app(settings), server=server) as port,
+        ):
             writers = [
                 (await clients.enter_async_context(connected(port)))[1] for _ in range(CLIENTS)
             ]

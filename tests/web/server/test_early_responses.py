@@ -11,12 +11,12 @@ import pytest
 from quart import Response
 
 from service.errors import Unavailable
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.application import make_app, make_settings
 from service.testing.client import PASSWORD
 from service.testing.database import Databases
 from service.testing.server import serving
-from service.web.server import http1
+from service.web.server import bounds
 from tests.support.server import RawAnswer, connected, exchange, head, kept_alive, parse, receive
 
 JSON: Final = "Content-Type: application/json"
@@ -26,7 +26,7 @@ NOBODY: Final = "/api/posts/01900000-0000-7000-8000-000000000000"
 
 @pytest.fixture(scope="module")
 async def port(
-    service_databases: Databases, tmp_path_factory: pytest.TempPathFactory
+    server: ServerName, service_databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[int]:
     """The port of an application for all tests of this module."""
     with service_databases.database() as database:
@@ -44,7 +44,7 @@ async def port(
         async def unavailable() -> Response:
             raise Unavailable
 
-        async with serving(app) as number:
+        async with serving(app, server=server) as number:
             await exchange(number, head("POST", "/auth/refresh"))  # the only one of this day
             yield number
 
@@ -139,7 +139,7 @@ async def test_pipelined_requests_are_all_answered_in_order(port: int) -> None:
 async def test_connection_of_a_client_that_stops_sending_ends(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "DISCARD_TIME", 0.05)
+    monkeypatch.setattr(bounds, "DISCARD_TIME", 0.05)
     async with connected(port) as (reader, writer), asyncio.timeout(5):
         writer.write(kept_alive("PUT", "/auth/password", "Content-Length: 100") + b"x")
         assert (await receive(reader)).status == 401
@@ -147,11 +147,11 @@ async def test_connection_of_a_client_that_stops_sending_ends(
 
 
 async def test_response_to_a_body_that_does_not_come_announces_the_close(
-    settings: Settings,
+    settings: Settings, server: ServerName
 ) -> None:
     app = make_app(settings)
     app.config["BODY_TIMEOUT"] = 0.05
-    async with serving(app) as port, connected(port) as (reader, writer):
+    async with serving(app, server=server) as port, connected(port) as (reader, writer):
         writer.write(kept_alive("POST", "/auth/login", JSON, "Content-Length: 100") + b"{")
         answer = await receive(reader)
         assert (answer.status, answer.headers["connection"]) == (408, "close")

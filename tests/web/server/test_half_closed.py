@@ -10,11 +10,11 @@ from typing import Final
 import pytest
 from quart import Response, request
 
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.application import make_app
 from service.testing.client import PASSWORD
 from service.testing.server import serving
-from service.web.server import http1
+from service.web.server import bounds
 from service.web.server.application import Service
 from tests.support.server import connected, kept_alive, parse, receive
 
@@ -69,8 +69,8 @@ def handler(app_served: Service) -> Handler:
 
 
 @pytest.fixture
-async def port(app_served: Service, handler: Handler) -> AsyncIterator[int]:
-    async with serving(app_served) as number:
+async def port(app_served: Service, handler: Handler, server: ServerName) -> AsyncIterator[int]:
+    async with serving(app_served, server=server) as number:
         yield number
 
 
@@ -109,7 +109,7 @@ async def test_client_that_half_closes_in_a_body_is_refused(port: int) -> None:
 async def test_request_of_a_client_that_half_closes_is_given_up_in_time(
     port: int, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http1, "HALF_CLOSE_GRACE", 0.1)
+    monkeypatch.setattr(bounds, "HALF_CLOSE_GRACE", 0.1)
     handler.seconds = 30
     async with connected(port) as (reader, writer), asyncio.timeout(10):
         writer.write(kept_alive("GET", "/slow"))
@@ -122,7 +122,7 @@ async def test_request_of_a_client_that_resets_is_given_up_at_once(
     port: int, handler: Handler
 ) -> None:
     handler.seconds = 30
-    async with connected(port) as (_, writer), asyncio.timeout(http1.HALF_CLOSE_GRACE):
+    async with connected(port) as (_, writer), asyncio.timeout(bounds.HALF_CLOSE_GRACE):
         writer.write(kept_alive("GET", "/slow"))
         await handler.begun.wait()
         client = writer.get_extra_info("socket")
@@ -135,7 +135,7 @@ async def test_request_of_a_client_that_resets_is_given_up_at_once(
 async def test_stream_ends_when_its_client_half_closes(
     port: int, handler: Handler, at_once: bool
 ) -> None:
-    async with connected(port) as (reader, writer), asyncio.timeout(http1.HALF_CLOSE_GRACE):
+    async with connected(port) as (reader, writer), asyncio.timeout(bounds.HALF_CLOSE_GRACE):
         writer.write(kept_alive("GET", "/endless"))
         if not at_once:
             await reader.readuntil(b"x")

@@ -9,7 +9,7 @@ from h2.errors import ErrorCodes
 from service.testing.application import make_app, make_settings
 from service.testing.database import Databases
 from service.testing.server import serving
-from service.web.server import http2
+from service.web.server import bounds
 from tests.support.http2 import Http2Client
 from tests.support.server import exchange, kept_alive
 
@@ -63,7 +63,7 @@ async def test_upload_beyond_what_is_discarded_is_stopped_without_an_error(port:
 async def test_stream_of_a_client_that_stops_sending_ends_alone(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http2, "DISCARD_TIME", 0.05)
+    monkeypatch.setattr(bounds, "DISCARD_TIME", 0.05)
     async with Http2Client.connected(port) as client, asyncio.timeout(5):
         early = client.send("PUT", "/auth/password", end=False)
         while early not in client.resets:

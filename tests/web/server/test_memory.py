@@ -7,9 +7,10 @@ import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.server import serving
 from service.web.request_state import RequestState
+from service.web.server.uvicorn.connection import Connection
 from tests.support.server import connected, exchange, head
 
 REQUESTS = 20
@@ -56,9 +57,9 @@ def count(kind: type) -> int:
     ids=["answered", "watched", "not found", "refused", "taken", "too large", "more than told"],
 )
 async def test_finished_request_leaves_nothing_to_the_collector(
-    settings: Settings, request_: bytes
+    settings: Settings, server: ServerName, request_: bytes
 ) -> None:
-    async with serving(create_app(settings)) as port:
+    async with serving(create_app(settings), server=server) as port:
         for _ in range(REQUESTS):
             await exchange(port, request_)
         assert found_by_the_collector(RequestState) < REQUESTS / 2
@@ -69,12 +70,13 @@ async def test_finished_request_leaves_nothing_to_the_collector(
     "request_", [b"", head("GET", "/health/live"), b"?"], ids=["silent", "answered", "cut short"]
 )
 async def test_finished_connection_leaves_nothing_to_the_collector(
-    settings: Settings, request_: bytes
+    settings: Settings, server: ServerName, request_: bytes
 ) -> None:
-    async with serving(create_app(settings)) as port:
+    kind = TCPServer if server == "hypercorn" else Connection
+    async with serving(create_app(settings), server=server) as port:
         for _ in range(CONNECTIONS):
             async with connected(port) as (reader, writer):
                 writer.write(request_)
                 writer.write_eof()
                 await reader.read()
-        assert found_by_the_collector(TCPServer) < CONNECTIONS / 2
+        assert found_by_the_collector(kind) < CONNECTIONS / 2

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.server import serving
 from service.web.server.application import Service
 from service.web.server.shutdown import Shutdown
@@ -97,11 +97,13 @@ async def test_shutdown_begins_with_the_end_of_the_lifespan(settings: Settings) 
     assert app.shutdown_state.begun
 
 
-async def test_client_is_cut_off_after_graceful_timeout(settings: Settings) -> None:
+async def test_client_is_cut_off_after_graceful_timeout(
+    settings: Settings, server: ServerName
+) -> None:
     """A body that never comes does not keep the server from its end, however soon that comes."""
     length, kind = "Content-Length: 9", "Content-Type: application/json"
     async with AsyncExitStack() as stack, asyncio.timeout(20):
-        async with serving(create_app(settings)) as port:
+        async with serving(create_app(settings), server=server) as port:
             reader, writer = await stack.enter_async_context(connected(port))
             writer.write(head("POST", "/auth/login", length, kind))
             await exchange(port, head("GET", "/health/live"))

@@ -1,4 +1,4 @@
-"""What goes over the wire: a real Hypercorn on a loopback socket."""
+"""What goes over the wire: a real server on a loopback socket."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.app import create_app
-from service.settings import Settings
+from service.settings import ServerName, Settings
 from service.testing.application import SECRET
 from service.testing.client import PASSWORD
 from service.testing.server import serving
@@ -24,9 +24,9 @@ JSON = "Content-Type: application/json"
 
 
 @pytest.fixture
-async def port(settings: Settings) -> AsyncIterator[int]:
+async def port(settings: Settings, server: ServerName) -> AsyncIterator[int]:
     """The port of a served application with an empty database."""
-    async with serving(create_app(settings)) as number:
+    async with serving(create_app(settings), server=server) as number:
         yield number
 
 

@@ -27,8 +27,8 @@ import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData
 
-from service.web.server.http1 import HalfClosed, Http1Protocol
-from service.web.server.http2 import Http2Protocol
+from service.web.server.hypercorn.http1 import HalfClosed, Http1Protocol
+from service.web.server.hypercorn.http2 import Http2Protocol
 
 _run: Final = TCPServer.run
 _protocol_send: Final = TCPServer.protocol_send
@@ -58,7 +58,9 @@ async def _run_without_cycle(self: TCPServer) -> None:
     finally:
         _open_connections.discard(self)
         # Its `send` is a method of this object. A client that disconnected at once has none.
-        vars(self).pop("protocol", None)
+        wrapper = vars(self).pop("protocol", None)
+        if wrapper is not None:  # a cancelled one has not been closed
+            wrapper.protocol.stop_timers()
 
 
 @wraps(_protocol_send)

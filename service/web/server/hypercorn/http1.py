@@ -17,13 +17,11 @@ from hypercorn.protocol import events as stream_events
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
-from service.web.server.discarding import DISCARD_TIME, MAX_DISCARDED, DiscardingStream, Sink
-from service.web.server.expectation import ContinuingApp
-from service.web.server.head import Head
+from service.web.server import bounds
+from service.web.server.hypercorn.discarding import DiscardingStream, Sink
+from service.web.server.hypercorn.expectation import ContinuingApp
+from service.web.server.hypercorn.head import Head
 
-# Seconds for which a request goes on after its client has closed at least its half of the
-# connection: which of both it was shows only when something is sent.
-HALF_CLOSE_GRACE: Final = 3.0
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -53,13 +51,16 @@ class Http1Protocol(H11Protocol):
         if isinstance(event, RawData):
             self._at_eof = not event.data
             self.connection.receive_data(event.data)
-            if isinstance(self.connection, Sink) and self.connection.received > MAX_DISCARDED:
+            if (
+                isinstance(self.connection, Sink)
+                and self.connection.received > bounds.MAX_DISCARDED
+            ):
                 await self.send(Closed())
             await self._handle_events()
         elif isinstance(event, Closed):
             if self._is_half_closed():
                 await self._finish_response()
-            self._stop_timer()
+            self.stop_timers()
             await self._close_stream()
             if self._response_over is not None:
                 self._response_over.set()
@@ -176,7 +177,7 @@ class Http1Protocol(H11Protocol):
             await stream.handle(stream_events.StreamClosed(stream_id=STREAM_ID))
 
     async def _start_next(self) -> None:
-        self._stop_timer()
+        self.stop_timers()
         self.stream = None
         await super()._maybe_recycle()
 
@@ -228,17 +229,20 @@ class Http1Protocol(H11Protocol):
     async def _finish_response(self) -> None:
         self._response_over = asyncio.Event()
         try:
-            async with asyncio.timeout(HALF_CLOSE_GRACE):
+            async with asyncio.timeout(bounds.HALF_CLOSE_GRACE):
                 await self._response_over.wait()
         except TimeoutError:
             pass
 
     def _start_timer(self) -> None:
-        self._stop_timer()
+        self.stop_timers()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(DISCARD_TIME, self.task_group.spawn, self.send, Closed())
+        self._timer = loop.call_later(
+            bounds.DISCARD_TIME, self.task_group.spawn, self.send, Closed()
+        )
 
-    def _stop_timer(self) -> None:
+    def stop_timers(self) -> None:
+        """Stop what waits for the end of a body."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -2,8 +2,8 @@
 
 import h11
 
-from service.web.server.discarding import MAX_DISCARDED
-from service.web.server.expectation import EXPECTED
+from service.web.server.bounds import MAX_DISCARDED
+from service.web.server.hypercorn.expectation import EXPECTED
 
 
 class Head:

@@ -22,8 +22,8 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError
 
-from service.web.server.discarding import DISCARD_TIME, MAX_DISCARDED
-from service.web.server.expectation import EXPECTED, ContinuingApp
+from service.web.server import bounds
+from service.web.server.hypercorn.expectation import EXPECTED, ContinuingApp
 
 
 @dataclass
@@ -48,10 +48,14 @@ class Http2Protocol(H2Protocol):
     async def handle(self, event: Event) -> None:
         """Take what the client sent, or the end of the connection."""
         if isinstance(event, Closed):
-            for upload in self._uploads.values():
-                upload.stop_timer()
-            self._uploads.clear()
+            self.stop_timers()
         await super().handle(event)
+
+    def stop_timers(self) -> None:
+        """Stop what waits for the ends of bodies."""
+        for upload in self._uploads.values():
+            upload.stop_timer()
+        self._uploads.clear()
 
     async def _handle_events(self, events: list[FrameEvent]) -> None:
         for event in events:
@@ -72,7 +76,7 @@ class Http2Protocol(H2Protocol):
         upload = self._uploads.get(event.stream_id)
         if upload is not None:
             upload.discarded += size
-            if upload.discarded > MAX_DISCARDED:
+            if upload.discarded > bounds.MAX_DISCARDED:
                 await self._stop_upload(event.stream_id)
 
     def _end_upload(self, stream_id: int) -> None:
@@ -94,7 +98,7 @@ class Http2Protocol(H2Protocol):
             upload = self._uploads.get(event.stream_id)
             if upload is not None and upload.timer is None:
                 upload.timer = asyncio.get_running_loop().call_later(
-                    DISCARD_TIME, self.task_group.spawn, self._stop_upload, event.stream_id
+                    bounds.DISCARD_TIME, self.task_group.spawn, self._stop_upload, event.stream_id
                 )
 
     async def _create_stream(self, request: RequestReceived) -> None:

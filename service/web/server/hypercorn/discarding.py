@@ -1,19 +1,9 @@
-"""The bounds within which a body is read and thrown away after its request was answered.
-
-A connection that is closed while its client still sends is reset, and the reset may destroy an
-answer that the client has not read yet (RFC 9112, §9.6).
-"""
+"""What takes the places of a request and of a connection while what still comes is discarded."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import h11
 from hypercorn.protocol.events import EndBody, Event
-
-# Bytes, whatever MAX_CONTENT_LENGTH is; none of them is kept.
-MAX_DISCARDED: Final = 16 * 2**20
-# Seconds from the end of the response on.
-DISCARD_TIME: Final = 5.0
 
 
 class Sink:

@@ -1,0 +1,14 @@
+"""The bounds of what follows a response on its connection, for every server."""
+
+from typing import Final
+
+# Bytes of a body that are read and thrown away after its request was answered, whatever
+# MAX_CONTENT_LENGTH is; none of them is kept. A connection that is closed while its client still
+# sends is reset, and the reset may destroy an answer that the client has not read yet (RFC 9112,
+# §9.6).
+MAX_DISCARDED: Final = 16 * 2**20
+# Seconds for that, from the end of the response on.
+DISCARD_TIME: Final = 5.0
+# Seconds for which a request goes on after its client has closed at least its half of the
+# connection: which of both it was shows only when something is sent.
+HALF_CLOSE_GRACE: Final = 3.0

@@ -1,0 +1,1 @@
+"""Hypercorn, by its public API and with patches for what it lacks."""

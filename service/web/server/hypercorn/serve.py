@@ -1,0 +1,40 @@
+"""Hypercorn by its public API, with a graceful shutdown that loses no request."""
+
+import asyncio
+import time
+from typing import Final
+
+import hypercorn.asyncio
+from hypercorn.config import Config
+
+from service.web.server.application import Service
+from service.web.server.hypercorn.patches import abort_connections, patch_hypercorn
+
+# Seconds by which connections are aborted before Hypercorn cancels them, which misses some and logs
+# tracebacks.
+ABORT_MARGIN: Final = 0.1
+
+
+async def serve(app: Service, config: Config) -> None:
+    """Serve until the application's shutdown closes the port, then finish the requests in flight.
+
+    They have `graceful_timeout` seconds from the beginning of the shutdown; then their connections
+    are aborted. Raises what prevents the start, such as OSError for a port in use.
+    """
+    patch_hypercorn(http2_prior_knowledge=app.settings.http2_prior_knowledge)
+    config.workers = 1  # this process, or Hypercorn warns
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle | None = None
+
+    async def until_port_closes() -> None:
+        nonlocal timer
+        await app.shutdown_state.port_closing.wait()
+        spent = time.monotonic() - app.shutdown_state.begun_at
+        left = max(0, config.graceful_timeout - ABORT_MARGIN - spent)
+        timer = loop.call_later(left, abort_connections, config)
+
+    try:
+        await hypercorn.asyncio.serve(app, config, shutdown_trigger=until_port_closes)
+    finally:
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,1 @@
+"""uvicorn, with a protocol of its own for connections."""
