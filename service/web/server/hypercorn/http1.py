@@ -23,6 +23,8 @@ from service.web.server.hypercorn.expectation import ContinuingApp
 from service.web.server.hypercorn.head import Head
 
 _CLOSE: Final = (b"connection", b"close")
+# Statuses of responses that never have a body (RFC 9110, §6.4.1).
+_BODILESS: Final = frozenset({204, 304})
 
 
 class HalfClosed(Event):
@@ -40,6 +42,7 @@ class Http1Protocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head: Head | None = None
+        self._unsent = b""
         self._continue_awaited = False
         self._at_eof = False
         self._response: stream_events.Response | None = None
@@ -145,6 +148,24 @@ class Http1Protocol(H11Protocol):
         ):
             self._response_over.set()
 
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send a part of a response, the headers together with what follows them at once.
+
+        Each write is a system call and a packet of its own, and they are the dearest part of a
+        small response.
+        """
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state is not h11.ERROR:
+                raise
+            return
+        data, self._unsent = self._unsent + data, b""
+        if isinstance(event, h11.Response) and _is_followed_at_once(event):
+            self._unsent = data
+        elif data:
+            await self.send(RawData(data=data))
+
     def _ends_with(self, response: stream_events.Response) -> bool:
         """Whether the response, which is about to be sent, is the last on the connection."""
         head = self._head
@@ -246,3 +267,10 @@ class Http1Protocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _is_followed_at_once(response: h11.Response) -> bool:
+    """Whether the rest of a response is ready: a stream's first part may come in an hour."""
+    return response.status_code in _BODILESS or any(
+        name == b"content-length" for name, _ in response.headers
+    )
