@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import hypercorn.asyncio
@@ -14,6 +15,8 @@ from service.web.server.hypercorn.patches import abort_connections, patch_hyperc
 # tracebacks.
 ABORT_MARGIN: Final = 0.1
 
+Headers = list[tuple[bytes, bytes]]
+
 
 async def serve(app: Service, config: Config) -> None:
     """Serve until the application's shutdown closes the port, then finish the requests in flight.
@@ -23,6 +26,7 @@ async def serve(app: Service, config: Config) -> None:
     """
     patch_hypercorn(http2_prior_knowledge=app.settings.http2_prior_knowledge)
     config.workers = 1  # this process, or Hypercorn warns
+    config.response_headers = _once_a_second(config.response_headers)  # type: ignore[assignment]
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle | None = None
 
@@ -38,3 +42,20 @@ async def serve(app: Service, config: Config) -> None:
     finally:
         if timer is not None:
             timer.cancel()
+
+
+def _once_a_second(make: Callable[[str], Headers]) -> Callable[[str], Headers]:
+    """Return a function that makes the headers of all responses by a protocol once a second.
+
+    Among them is the date, whose format has seconds (RFC 9110, §6.6.1).
+    """
+    made: dict[str, tuple[int, Headers]] = {}
+
+    def response_headers(protocol: str) -> Headers:
+        second = int(time.time())
+        known = made.get(protocol)
+        if known is None or known[0] != second:
+            known = made[protocol] = (second, make(protocol))
+        return known[1]
+
+    return response_headers
