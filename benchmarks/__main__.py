@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import json
+import resource
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +18,13 @@ from rich.console import Console
 from benchmarks import chart, peers, report, scenarios
 from benchmarks.data import ROOT, cluster
 from benchmarks.load import LoadError
-from benchmarks.machine import describe
+from benchmarks.machine import describe, version
 from benchmarks.peers import PEERS
 from benchmarks.processes import ServerError
 from benchmarks.run import Plan, measure_all
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.servers import Place
+from benchmarks.variants import SERVERS, expand
 
 RESULTS = Path(__file__).parent / "results"
 QUICK = {"peers": "service,bare", "scenarios": "post,list", "rounds": 3, "seconds": 2.0}
@@ -50,17 +53,27 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=5.0, help="length of one measurement")
     add("--requests", type=whole, help="end a measurement after so many requests, too")
     add("--connections", type=whole, default=64)
+    add("--server", default=SERVERS[0], help=f"what serves the service, of {', '.join(SERVERS)}")
     add("--python", type=Path, default=ROOT / ".venv/bin/python", help="the service's interpreter")
+    add("--pythons", metavar="PATHS", help="measure the service with each of these instead")
     add("--postgres", metavar="URL", help="a PostgreSQL of this machine, not the embedded one")
     add("--data", type=Path, default=RESULTS / "postgresql", help="the embedded one's folder")
     if "--quick" in arguments:
         parser.set_defaults(**QUICK)
     options = parser.parse_args(arguments)
-    for name, known in (("peers", PEERS), ("scenarios", SCENARIOS)):
+    known: dict[str, Mapping[str, object]] = {
+        "peers": PEERS,
+        "scenarios": SCENARIOS,
+        "server": {name: name for name in SERVERS},
+    }
+    for name, values in known.items():
         chosen = getattr(options, name).split(",")
-        if unknown := [item for item in chosen if item not in known]:
-            parser.error(f"--{name}: unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-        setattr(options, name, [known[item] for item in chosen])
+        if unknown := [item for item in chosen if item not in values]:
+            parser.error(f"--{name}: unknown: {', '.join(unknown)}; known: {', '.join(values)}")
+        setattr(options, name, [values[item] for item in chosen])
+    paths = map(Path, options.pythons.split(",")) if options.pythons else [options.python]
+    options.pythons = {version(path): path.absolute() for path in paths}
+    options.peers = expand(options.peers, options.server, options.pythons)
     return options
 
 
@@ -84,13 +97,20 @@ def end_with_the_servers() -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
+def allow_files() -> None:
+    """Allow as many open files as there may be: each of the clients has one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def benchmark(options: argparse.Namespace, console: Console) -> None:
     end_with_the_servers()
+    allow_files()
     plan = make_plan(options)
     folder = RESULTS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     folder.mkdir(parents=True)
     async with cluster(options.data, options.python, options.postgres, console.print) as postgres:
-        environment = describe(options.python, await postgres.version())
+        environment = describe(options.pythons.values(), await postgres.version())
         place = Place(postgres, options.python, Path(sys.executable), folder)
         with console.status("Starting the servers …") as status:
             progress = status.update if console.is_terminal else console.print

@@ -4,13 +4,18 @@ import asyncio
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from time import perf_counter
 from typing import Self, cast
 
 from httptools import HttpResponseParser
 
+from benchmarks.chain import Answer, Chain
+
 GRACE = 60.0  # seconds that answers may take after the last request was sent
+
+
+Requests = Sequence[bytes] | Sequence[Chain]
 
 
 class LoadError(Exception):
@@ -37,6 +42,9 @@ class Connection(asyncio.Protocol):
         self.waiting = False
         self.body = bytearray()
 
+    def request(self) -> bytes:
+        return next(self.generator.requests)
+
     async def open(self) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -51,13 +59,13 @@ class Connection(asyncio.Protocol):
         if self.transport is None:
             self.opening = asyncio.ensure_future(self.open())
         else:
-            self.transport.write(next(self.generator.requests))
+            self.transport.write(self.request())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's own class
         self.parser = HttpResponseParser(self)
         if self.waiting:
-            self.transport.write(next(self.generator.requests))
+            self.transport.write(self.request())
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
@@ -87,16 +95,49 @@ class Connection(asyncio.Protocol):
             self.generator.fail(f"connection lost before the answer: {error}")
 
 
+class ChainConnection(Connection):
+    """One client whose requests follow from the answers."""
+
+    def __init__(self, generator: "Generator", port: int, chain: Chain) -> None:
+        super().__init__(generator, port)
+        self.chain = chain
+        self.headers: dict[bytes, bytes] = {}
+
+    def request(self) -> bytes:
+        return self.chain.request
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        if self.parser.get_status_code() == self.generator.status:
+            self.chain.answered(Answer(self.headers, bytes(self.body)))
+            self.headers, self.body = {}, bytearray()
+        super().on_message_complete()
+
+
 class Generator:
-    """A number of connections, spread evenly over the ports, that can run several times."""
+    """A number of connections, spread evenly over the ports, that can run several times.
+
+    They take turns with the requests, or each has a chain of its own. Raises LoadError when there
+    are too few chains.
+    """
 
     def __init__(
-        self, ports: Sequence[int], connections: int, requests: Sequence[bytes], status: int
+        self, ports: Sequence[int], connections: int, requests: Requests, status: int
     ) -> None:
         self.status = status
-        self.requests: Iterator[bytes] = cycle(requests)
+        self.requests: Iterator[bytes] = cycle(one for one in requests if isinstance(one, bytes))
+        chains = [one for one in requests if isinstance(one, Chain)]
+        if chains and len(chains) < connections:
+            raise LoadError(f"it has {len(chains)} clients, not {connections}")
+        turns = islice(cycle(ports), connections)
         self.connections = [
-            Connection(self, ports[number % len(ports)]) for number in range(connections)
+            ChainConnection(self, port, chains[number]) if chains else Connection(self, port)
+            for number, port in enumerate(turns)
         ]
 
     async def __aenter__(self) -> Self:

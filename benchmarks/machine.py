@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -47,7 +48,12 @@ def processor() -> str:
     return models[0] if models else platform.machine()
 
 
-def describe(python: Path, postgres: str) -> dict[str, object]:
+def version(python: Path) -> str:
+    """The interpreter's version, such as 3.13. Raises OSError when there is none."""
+    return output(str(python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+
+
+def describe(pythons: Iterable[Path], postgres: str) -> dict[str, object]:
     """The environment of a run, for its report."""
     own = {found.name.lower().replace("_", "-"): found.version for found in distributions()}
     own["python"] = platform.python_version()
@@ -60,7 +66,7 @@ def describe(python: Path, postgres: str) -> dict[str, object]:
         "system": platform.platform(),
         "load_before": os.getloadavg()[0],
         "postgresql": postgres,
-        "production": pick(json.loads(output(str(python), "-c", LIST))),
+        "production": [pick(json.loads(output(str(one), "-c", LIST))) for one in pythons],
         "bench": pick(own),
         "arguments": sys.argv[1:],
     }

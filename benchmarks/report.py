@@ -1,33 +1,18 @@
 """The figures as tables: medians of the rounds, their spread, and the ratios."""
 
-from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.run import Plan, Sample, Samples
-from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.run import Plan
+from benchmarks.sample import Figure, Sample, Samples, both, middle, p99, quotient, server, spread
+from benchmarks.scenarios import MANY, SCENARIOS, Scenario
+from benchmarks.variants import services
 
 Results = Mapping[int, Samples]  # number of posts → samples
-Figure = Callable[[Sample], float]
-SERVICE, LIMIT = "service", "bare"
-GROWING = ("post", "list", "cursor", "create")
-
-
-def both(sample: Sample) -> float:
-    """CPU of the server and PostgreSQL together, µs a request."""
-    return sample.server + sample.postgres
-
-
-def middle(samples: Sequence[Sample], figure: Figure) -> float:
-    return median(figure(sample) for sample in samples)
-
-
-def spread(samples: Sequence[Sample], figure: Figure) -> float:
-    """Half of the range between the rounds, as a part of the median."""
-    values = [figure(sample) for sample in samples]
-    return (max(values) - min(values)) / 2 / median(values)
+LIMIT = "bare"
+GROWING = ("post", "list", "cursor", "search", "me", "create", "put", "refresh")
 
 
 def find(samples: Samples, scenario: Scenario, peer: str) -> list[Sample] | None:
@@ -39,10 +24,7 @@ def find(samples: Samples, scenario: Scenario, peer: str) -> list[Sample] | None
 
 
 def ratio(samples: Samples, scenario: Scenario, over: str, under: str, of: Figure = both) -> str:
-    above, below = find(samples, scenario, over), find(samples, scenario, under)
-    if not above or not below:
-        return "–"
-    return f"{middle(above, of) / middle(below, of):.2f}"
+    return quotient(find(samples, scenario, over), find(samples, scenario, under), of)
 
 
 def figures(samples: Samples) -> Table:
@@ -54,30 +36,43 @@ def figures(samples: Samples) -> Table:
             table.add_row(
                 "" if number else SCENARIOS[name].title,
                 peer,
-                f"{middle(rounds, lambda s: s.server):,.0f}",
-                f"{middle(rounds, lambda s: s.postgres):,.0f}",
-                f"{middle(rounds, both):,.0f}",
+                f"{middle(rounds, server):,.1f}",
+                f"{middle(rounds, lambda s: s.postgres):,.1f}",
+                f"{middle(rounds, both):,.1f}",
                 f"{spread(rounds, both):.0%}",
                 f"{middle(rounds, lambda s: s.rate):,.0f}",
                 f"{middle(rounds, lambda s: s.p50):,.1f}",
-                f"{middle(rounds, lambda s: s.p99):,.1f}",
+                f"{middle(rounds, p99):,.1f}",
                 end_section=number == len(peers) - 1,
             )
     return table
 
 
+def pairs_of(peers: Sequence[str]) -> list[tuple[str, str]]:
+    """What is divided by what: each peer by the service, each further service by the first."""
+    own = services(peers)
+    others = [peer for peer in peers if peer not in own and peer != LIMIT]
+    pairs = [(peer, under) for under in own for peer in others]
+    pairs += [(further, own[0]) for further in own[1:]]
+    return pairs + ([(own[0], LIMIT)] if LIMIT in peers else [])
+
+
 def ratios(samples: Samples, peers: Sequence[str]) -> Table:
+    """A row for each scenario, and one of p99 for those with many connections."""
     table = Table("scenario")
-    others = [peer for peer in peers if peer != SERVICE and peer != LIMIT]
-    pairs = [(peer, SERVICE) for peer in others] + [(SERVICE, LIMIT)]
+    pairs = pairs_of(peers)
     for over, under in pairs:
         table.add_column(f"{over} / {under}", justify="right")
-    table.add_column(f"{SERVICE} / {LIMIT}, server alone", justify="right")
     for name in samples:
         scenario = SCENARIOS[name]
-        cells = [ratio(samples, scenario, over, under) for over, under in pairs]
-        cells.append(ratio(samples, scenario, SERVICE, LIMIT, lambda s: s.server))
-        table.add_row(scenario.title, *cells)
+        rows = {scenario.title: both}
+        if LIMIT in samples[name]:
+            rows[f"{scenario.title}: the server alone"] = server
+        if scenario.connections == MANY:
+            rows[f"{scenario.title}: p99"] = p99
+        for title, figure in rows.items():
+            cells = [ratio(samples, scenario, over, under, figure) for over, under in pairs]
+            table.add_row(title, *cells)
     return table
 
 
@@ -88,10 +83,10 @@ def growth(results: Results, peers: Sequence[str]) -> Table:
     for peer in peers:
         table.add_column(peer, justify="right")
     for scenario in (SCENARIOS[name] for name in GROWING if name in results[few]):
-        cells = []
-        for peer in peers:
-            low, high = (find(results[size], scenario, peer) for size in (few, many))
-            cells.append(f"{middle(high, both) / middle(low, both):.2f}" if low and high else "–")
+        low, high = (
+            [find(results[size], scenario, peer) for peer in peers] for size in (few, many)
+        )
+        cells = [quotient(over, under, both) for over, under in zip(high, low, strict=True)]
         table.add_row(scenario.title, *cells)
     return table
 
@@ -102,7 +97,7 @@ def show(console: Console, plan: Plan, results: Results) -> None:
     for size, samples in results.items():
         console.print(f"\n{size:,} posts: CPU a request, median and spread of {plan.rounds} rounds")
         console.print(figures(samples))
-        if SERVICE in peers and len(peers) > 1:
+        if services(peers) and len(peers) > 1:
             console.print(f"\n{size:,} posts: ratios of CPU a request, server and PostgreSQL")
             console.print(ratios(samples, peers))
     if len(results) > 1:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from benchmarks.load import Generator, LoadError
+from benchmarks.load import LoadError
 from benchmarks.peers import Peer
 from benchmarks.processes import tree_cpu_seconds
+from benchmarks.sample import Sample, Samples
 from benchmarks.scenarios import Scenario
 from benchmarks.servers import Place, Running, all_running
 
@@ -26,30 +27,13 @@ class Plan:
     connections: int
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One measurement: CPU in µs a request, requests a second, latencies in ms."""
-
-    server: float
-    postgres: float
-    rate: float
-    p50: float
-    p99: float
-    requests: int
-
-
-Samples = dict[str, dict[str, list[Sample]]]  # scenario → peer → a sample each round
-
-
 async def measure(plan: Plan, running: Running, scenario: Scenario, postmaster: int) -> Sample:
     """Warm up, then load: the CPU time between the first request and the last answer."""
     if scenario.name not in running.requests:
         running.requests[scenario.name] = await scenario.requests(running.target)
     requests = running.requests[scenario.name]
-    connections = scenario.connections or plan.connections
     roots = [server.pid for server in running.servers]
-    ports = running.target.ports
-    async with Generator(ports, connections, requests, scenario.status) as generator:
+    async with scenario.load(running.target, plan.connections, requests) as generator:
         await generator.run(max(1.0, plan.seconds * WARM_UP), plan.requests)
         before = tree_cpu_seconds(roots), tree_cpu_seconds([postmaster])
         load = await generator.run(plan.seconds, plan.requests)

@@ -10,9 +10,11 @@ from pathlib import Path
 from urllib.error import URLError
 
 from benchmarks.data import PRODUCTION, ROOT, Cluster
+from benchmarks.load import Requests
 from benchmarks.peers import Peer
 from benchmarks.processes import Server, free_ports
-from benchmarks.scenarios import Scenario, Target
+from benchmarks.scenarios import Scenario
+from benchmarks.target import Target
 
 SAMPLED_POSTS = 10_000
 START_TIMEOUT = 60.0
@@ -39,20 +41,21 @@ class Running:
     peer: Peer
     servers: list[Server]
     target: Target
-    requests: dict[str, list[bytes]]
+    requests: dict[str, Requests]
 
     def answers(self, scenario: Scenario) -> bool:
         """Whether the peer can be measured in the scenario."""
         if self.peer.only is not None:
             return scenario.name in self.peer.only
-        return scenario.instead is None or self.peer.schema == "service"
+        return not scenario.own or self.peer.schema == "service"
 
 
 @contextmanager
 def serve(peer: Peer, place: Place, settings: dict[str, str], ids: list[str]) -> Iterator[Running]:
     """Start a peer's processes; end them afterwards."""
-    python = place.production if peer.environment == "production" else place.bench
-    target = Target(peer.name, free_ports(peer.processes), ids)
+    environment = place.production if peer.environment == "production" else place.bench
+    python = peer.python or environment
+    target = Target(peer.name, free_ports(peer.processes), ids, settings["DATABASE_URL"])
     running = Running(peer, [], target, {})
     try:
         for number, port in enumerate(target.ports):

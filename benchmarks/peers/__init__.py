@@ -4,10 +4,11 @@ A new peer is one entry of PEERS.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Environment = Literal["production", "bench"]
-POST = frozenset({"post", "crowd"})
+POST = frozenset({"post", "post512"})
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Peer:
     schema: Literal["service", "peers"] = "peers"
     processes: int = 2
     only: frozenset[str] | None = None  # the scenarios it can answer; None: all of its schema
+    python: Path | None = None  # an interpreter of its own; None: the environment's
 
 
 SERVE = "-m service serve --bind 127.0.0.1:{port}"

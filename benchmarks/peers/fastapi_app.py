@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship
 
 SECRET = os.environ["JWT_SECRET_KEY"]
-ACCESS, REFRESH = timedelta(hours=1), timedelta(days=30)
+ACCESS, REFRESH = timedelta(days=1), timedelta(days=30)
 
 engine = create_async_engine(
     os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"),
@@ -107,6 +107,9 @@ class PostPage(BaseModel):
 class TokenPair(BaseModel):
     access_token: str
     refresh_token: str
+
+
+class LoginAnswer(TokenPair):
     user: UserOut
 
 
@@ -123,15 +126,30 @@ def issue_token(user: User, kind: str, life: timedelta) -> str:
     return jwt.encode(claims, SECRET, algorithm="HS256")
 
 
-async def get_user(token: Annotated[str, Depends(bearer)], session: Database) -> User:
+async def find_user(token: str, kind: str, session: AsyncSession) -> User:
     try:
         claims = jwt.decode(token, SECRET, algorithms=["HS256"])
     except jwt.InvalidTokenError as error:
         raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"}) from error
     user = await session.get(User, uuid.UUID(claims["sub"]))
-    if user is None or claims["type"] != "access":
+    if user is None or claims["type"] != kind:
         raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
     return user
+
+
+async def get_user(token: Annotated[str, Depends(bearer)], session: Database) -> User:
+    return await find_user(token, "access", session)
+
+
+async def get_refreshing_user(token: Annotated[str, Depends(bearer)], session: Database) -> User:
+    return await find_user(token, "refresh", session)
+
+
+def issue_tokens(user: User) -> dict[str, str]:
+    return {
+        "access_token": issue_token(user, "access", ACCESS),
+        "refresh_token": issue_token(user, "refresh", REFRESH),
+    }
 
 
 CurrentUser = Annotated[User, Depends(get_user)]
@@ -146,18 +164,19 @@ async def register(data: Registration, session: Database) -> User:
     return user
 
 
-@app.post("/auth/login", response_model=TokenPair)
+@app.post("/auth/login", response_model=LoginAnswer)
 async def login(data: Credentials, session: Database) -> dict[str, object]:
     user = await session.scalar(select(User).where(User.email == data.email))
     if user is None:
         raise HTTPException(401, "Invalid credentials")
     if not await run_in_threadpool(passwords.verify, data.password, user.password_hash):
         raise HTTPException(401, "Invalid credentials")
-    return {
-        "access_token": issue_token(user, "access", ACCESS),
-        "refresh_token": issue_token(user, "refresh", REFRESH),
-        "user": user,
-    }
+    return {**issue_tokens(user), "user": user}
+
+
+@app.post("/auth/refresh", response_model=TokenPair)
+async def refresh(user: Annotated[User, Depends(get_refreshing_user)]) -> dict[str, str]:
+    return issue_tokens(user)
 
 
 @app.get("/auth/me", response_model=UserOut)
@@ -191,4 +210,16 @@ async def get_post(post_id: uuid.UUID, session: Database) -> Post:
     post = await session.get(Post, post_id, options=[joinedload(Post.author, innerjoin=True)])
     if post is None:
         raise HTTPException(404, "Post not found")
+    return post
+
+
+@app.put("/api/posts/{post_id}", response_model=PostOut)
+async def replace_post(
+    post_id: uuid.UUID, data: NewPost, user: CurrentUser, session: Database
+) -> Post:
+    post = await get_post(post_id, session)
+    if post.author_id != user.id:
+        raise HTTPException(403, "Not the author")
+    post.title, post.content = data.title, data.content
+    await session.commit()
     return post

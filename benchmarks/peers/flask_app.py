@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask, Response, abort, jsonify, request
@@ -106,6 +106,14 @@ def login() -> Response:
     )
 
 
+@jwt_required(refresh=True)  # type: ignore[untyped-decorator]
+def refresh() -> Response:
+    return jsonify(
+        access_token=create_access_token(identity=str(current_user.id)),
+        refresh_token=create_refresh_token(identity=str(current_user.id)),
+    )
+
+
 @jwt_required()  # type: ignore[untyped-decorator]
 def me() -> Response:
     return jsonify(user_schema.dump(current_user))
@@ -134,18 +142,32 @@ def get_post(post_id: uuid.UUID) -> Response:
     return jsonify(post_schema.dump(db.get_or_404(Post, post_id)))
 
 
+@jwt_required()  # type: ignore[untyped-decorator]
+def replace_post(post_id: uuid.UUID) -> Response:
+    post = db.get_or_404(Post, post_id)
+    if post.author_id != current_user.id:
+        abort(403)
+    values = post_schema.load(request.get_json())
+    post.title, post.content = values["title"], values["content"]
+    db.session.commit()
+    return jsonify(post_schema.dump(post))
+
+
 def create_app() -> Flask:
     app = Flask(__name__)
     app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"].replace(
         "postgresql://", "postgresql+psycopg2://"
     )
     app.config["JWT_SECRET_KEY"] = os.environ["JWT_SECRET_KEY"]
+    app.config["JWT_ACCESS_TOKEN_EXPIRES"] = timedelta(days=1)
     db.init_app(app)
     jwt.init_app(app)
     app.post("/auth/register")(register)
     app.post("/auth/login")(login)
+    app.post("/auth/refresh")(refresh)
     app.get("/auth/me")(me)
     app.get("/api/posts")(list_posts)
     app.post("/api/posts")(create_post)
     app.get("/api/posts/<uuid:post_id>")(get_post)
+    app.put("/api/posts/<uuid:post_id>")(replace_post)
     return app
