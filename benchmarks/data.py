@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from benchmarks.multiply import SEED, multiply
 from benchmarks.processes import ServerError, parent
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,7 @@ PRODUCTION = {
     **SECRETS,
     "SERVICE_ENV": "production",
     "RATELIMIT_ENABLED": "false",
+    "JWT_ACCESS_TOKEN_EXPIRES": "86400",  # longer than a run, as the peers' are
     # As the FastAPI peer has: with 10, of 256 requests at once some are told that it is busy.
     "DATABASE_POOL_SIZE": "20",
     "SMTP_URL": "smtp://127.0.0.1:25",  # mails stay queued: no worker runs
@@ -101,9 +103,13 @@ class Cluster:
         return name
 
     async def fill_service(self, name: str, posts: int) -> None:
-        """Let the service itself migrate and fill, with its own commands."""
+        """Let the service itself migrate and fill, and PostgreSQL multiply what that gives."""
+        seeds = min(posts, SEED)
         await self.service(name, "migrate")
-        await self.service(name, "demo", "--users", str(USERS), "--posts", str(posts))
+        await self.service(name, "demo", "--users", str(USERS), "--posts", str(seeds))
+        if posts > seeds:
+            async with self.connect(name) as connection:
+                await multiply(connection, posts)
 
     async def service(self, name: str, *arguments: str) -> None:
         """Run a command of the service on a database. Raises ServerError when it fails."""
