@@ -8,7 +8,7 @@ BATCH = 20_000
 SEEDS = """
 CREATE TEMPORARY TABLE seeds AS
 SELECT row_number() OVER newest - 1 AS number, author_id, title, content, created_at,
-    coalesce(lead(created_at) OVER newest, created_at) AS until
+    coalesce(lead(created_at) OVER newest, now()) AS until
 FROM posts WINDOW newest AS (ORDER BY created_at, id);
 ALTER TABLE seeds ADD PRIMARY KEY (number);
 ANALYZE seeds;
@@ -23,7 +23,7 @@ SELECT (left(hex, 8) || '-' || right(hex, 4) || '-7' || substr(gen_random_uuid()
     author_id, title, content, moment, moment
 FROM (
     SELECT n, number - floor(random() * least(number + 1, 1000))::bigint AS chosen, moment,
-        lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') AS hex
+        lpad(to_hex(floor(extract(epoch FROM moment) * 1000)::bigint), 12, '0') AS hex
     FROM generate_series($1::bigint, $2::bigint) AS n
     JOIN (SELECT count(*) AS seeds FROM seeds) AS counted ON true
     JOIN seeds ON number = (n - 1) * seeds / $3::bigint,

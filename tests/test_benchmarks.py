@@ -1,17 +1,21 @@
 """What the benchmark asks, and how its figures are put together; `make bench` runs the rest."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from benchmarks import requests
 from benchmarks.chain import Answer
+from benchmarks.multiply import multiply
 from benchmarks.peers import PEERS
 from benchmarks.sample import Sample, both, quotient
 from benchmarks.target import Target
 from benchmarks.variants import expand, services
+from service.cli import demo_data
 
 OWN, NEWER = Path("/own/python"), Path("/newer/python")
 
@@ -71,3 +75,25 @@ def test_ratio_is_the_median_of_the_ratios_within_the_rounds() -> None:
     # The machine was ten times slower in the last round: the ratio of the medians would be 2.
     assert quotient(rounds(3, 4, 30), rounds(1, 2, 10), both) == "3.00"
     assert quotient(None, rounds(1), both) == "–"
+
+
+async def test_multiplied_posts_are_counted_and_in_the_order_of_their_times(
+    db: "asyncpg.Connection",
+) -> None:
+    async for _ in demo_data.add_users(db, 5, "password"):
+        pass
+    async for _ in demo_data.add_posts(db, 10):
+        pass
+    seeds = await db.fetchrow("SELECT min(created_at), array_agg(title) AS titles FROM posts")
+    assert seeds
+    events = await db.fetchval("SELECT count(*) FROM post_events")
+    await multiply(db, 73)
+    posts = await db.fetch("SELECT id, title, created_at FROM posts ORDER BY created_at, id")
+    assert len(posts) == await db.fetchval("SELECT sum(posts) FROM post_counts") == 73
+    assert posts[0]["created_at"] == seeds["min"]
+    times = [post["created_at"] for post in posts]
+    assert len(set(times)) == 73
+    epoch, tick = datetime.fromtimestamp(0, UTC), timedelta(milliseconds=1)
+    assert [post["id"].int >> 80 for post in posts] == [(time - epoch) // tick for time in times]
+    assert {post["title"] for post in posts} <= set(seeds["titles"])
+    assert await db.fetchval("SELECT count(*) FROM post_events") == events
