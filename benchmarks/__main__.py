@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 import uvloop
 from rich.console import Console
 
-from benchmarks import chart, peers, report, scenarios
+from benchmarks import chart, markdown, peers, report, scenarios
 from benchmarks.data import ROOT, cluster
 from benchmarks.load import LoadError
 from benchmarks.machine import describe, version
@@ -130,6 +130,9 @@ async def benchmark(options: argparse.Namespace, console: Console) -> None:
     document = {"environment": environment, "results": figures}
     (folder / "results.json").write_text(json.dumps(document, indent=1))
     chart.draw(results, folder / "chart.png")
+    for size, samples in results.items():
+        text = markdown.table(samples, [peer.name for peer in plan.peers])
+        (folder / f"{size}.md").write_text(text)
     console.print(f"Kept in {folder}")
 
 
