@@ -29,6 +29,7 @@ SECRETS = {name: secrets.token_urlsafe(48) for name in ("SECRET_KEY", "JWT_SECRE
 PRODUCTION = {
     **SECRETS,
     "SERVICE_ENV": "production",
+    "SERVER": "hypercorn",  # where a peer's command names no other
     "RATELIMIT_ENABLED": "false",
     "JWT_ACCESS_TOKEN_EXPIRES": "86400",  # longer than a run, as the peers' are
     # As the FastAPI peer has: with 10, of 256 requests at once some are told that it is busy.
