@@ -85,8 +85,11 @@ async def change_password(data: PasswordChange) -> Response:
     """Change one's own password, which ends all other sessions."""
     user = caller().account
     refuse_names(data.new_password, email=user.email, username=user.username, field="new_password")
-    account = await _check_password(data.current_password)
-    new_hash = await passwords().hash(data.new_password)
+    account = await _find_password()
+    hashed = account.password_hash if account else None
+    new_hash = await passwords().change(data.current_password, hashed, data.new_password)
+    if account is None or new_hash is None:
+        raise WrongPassword
     keep = caller().claims.session_id
     await accounts.change_password(db_session(), account, new_hash, origin(), keep=keep)
     return no_content()
@@ -94,9 +97,14 @@ async def change_password(data: PasswordChange) -> Response:
 
 async def _check_password(password: str) -> PasswordRow:
     """Return the caller's account if the password is its own. Raises WrongPassword."""
-    account = await credentials.find_password(db_session(), caller().user_id)
-    await release()
+    account = await _find_password()
     hashed = account.password_hash if account else None
     if not await passwords().verify(password, hashed) or account is None:
         raise WrongPassword
+    return account
+
+
+async def _find_password() -> PasswordRow | None:
+    account = await credentials.find_password(db_session(), caller().user_id)
+    await release()
     return account

@@ -1,7 +1,6 @@
 """Login, refresh and sessions, under /auth; the public keys."""
 
 import math
-from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from service.auth.errors import (
 from service.auth.guards import login_required, refresh_token_required
 from service.auth.login import UNKNOWN_EMAIL, WRONG_PASSWORD, log_in, record_failure
 from service.auth.login_times import LoginTimes
+from service.auth.passwords import Match
 from service.auth.principal import (
     caller,
     clear_cookies,
@@ -67,10 +67,12 @@ OWN_ACCOUNT: Final = Link("ReadMe", "read_me", "Sends `access_token` as Bearer."
 async def login(data: schemas.Credentials) -> Response:
     """Open a session with email and password."""
     by_cookie = _wants_cookies()
+    # Before the account is looked up and the login counted, so that a refusal discloses nothing.
+    passwords().require_room()
     key = email_key(data.email)
     await ratelimit.enforce("LOGIN_ACCOUNT", key, strict=True)
     user = await credentials.find_credentials(autocommit(), data.email)
-    match = await passwords().match(data.password, user.password_hash if user else None)
+    match = await _match(data.password, user.password_hash if user else None, key)
     if user is None or not match.right:
         reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
@@ -79,16 +81,17 @@ async def login(data: schemas.Credentials) -> Response:
         raise InvalidCredentials
     # Only failures count.
     await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
-    new_hash = await _new_hash(data.password) if match.outdated else None
-    token = await log_in(autocommit(), user, session_policy(), origin(), new_hash=new_hash)
+    token = await log_in(autocommit(), user, session_policy(), origin(), new_hash=match.new_hash)
     return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 
 
-async def _new_hash(password: str) -> str | None:
-    """Return a new hash, or None while hashing is busy: the login does not depend on it."""
-    with suppress(Unavailable):
-        return await passwords().hash(password)
-    return None
+async def _match(password: str, hashed: str | None, key: str) -> Match:
+    """Return how a password matches a hash; the limit of `key` counts no login that is refused."""
+    try:
+        return await passwords().match(password, hashed)
+    except Unavailable:
+        await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
+        raise
 
 
 @blueprint.post("/refresh")

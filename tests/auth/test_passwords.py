@@ -1,14 +1,12 @@
 """Hashing: argon2id, off the loop, a bounded number at a time."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 
 import pytest
 from argon2.exceptions import VerifyMismatchError
 
-from service.auth.passwords import HASHER, QUEUE_PER_THREAD, Passwords, hash_of_nothing
-from service.errors import Unavailable
+from service.auth.passwords import HASHER, Passwords, hash_of_nothing
 from service.testing.application import QUICK_HASHER
 
 
@@ -61,30 +59,3 @@ async def test_event_loop_goes_on_while_a_password_is_hashed(passwords: Password
         await asyncio.sleep(0)
         turns += 1
     assert turns > 10
-
-
-async def test_full_hashing_queue_refuses_callers(passwords: Passwords) -> None:
-    gate = threading.Event()
-    blocked = asyncio.create_task(passwords._run(gate.wait))
-    queued = [asyncio.create_task(passwords._run(int)) for _ in range(QUEUE_PER_THREAD)]
-    await asyncio.sleep(0)
-    assert passwords.waiting == 1 + QUEUE_PER_THREAD
-    with pytest.raises(Unavailable) as refused:
-        await passwords.hash("secret")
-    assert refused.value.headers["Retry-After"] == "1"
-    gate.set()
-    await asyncio.gather(blocked, *queued)
-    assert passwords.waiting == 0
-
-
-async def test_cancelled_hash_counts_until_its_thread_is_done(passwords: Passwords) -> None:
-    gate = threading.Event()
-    leaving = asyncio.create_task(passwords._run(gate.wait))
-    await asyncio.sleep(0)
-    leaving.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await leaving
-    assert passwords.waiting == 1
-    gate.set()
-    await passwords.hash("after it, in the only thread")
-    assert passwords.waiting == 0

@@ -1,0 +1,113 @@
+"""The threads that hash passwords, and the bounded queue of the callers that wait for one."""
+
+import asyncio
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from service.errors import Unavailable
+
+WAIT_MAX: Final = 5.0  # seconds that a caller who is let into the queue is predicted to wait
+# Seconds after which a caller leaves the queue, because hashing became slower than was predicted.
+# With a hash and the database after it, no login succeeds later than 10 s.
+PATIENCE: Final = 8.0
+FIRST_INTERVAL: Final = 0.05  # seconds between two hashes, until it was measured
+MEMORY: Final = 0.8  # the share of the intervals before in the one predicted
+STEP: Final = 1.25  # by this a thread weighs less for each step of niceness (sched(7))
+
+T = TypeVar("T")
+
+
+class HashingQueue:
+    """Computes off the event loop, a bounded number at a time, in the order of the calls."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._executor = ThreadPoolExecutor(
+            threads, thread_name_prefix="password", initializer=_lower_weight, initargs=(threads,)
+        )
+        # What follows belongs to the event loop's thread, so that it needs no lock.
+        self._pending = 0
+        self._interval = FIRST_INTERVAL  # between two ends of work while callers wait, in seconds
+        self._progress = 0.0  # when work ended last, or began after a pause
+
+    @property
+    def pending(self) -> int:
+        """The number of calls that are under way or queued."""
+        return self._pending
+
+    def predict_wait(self) -> float:
+        """Return the seconds that a caller who comes now would wait for a thread."""
+        ahead = self._pending + 1 - self._threads
+        if ahead <= 0:
+            return 0.0
+        # Work that takes longer than usual may take as long again.
+        late = max(0.0, time.monotonic() - self._progress - self._interval)
+        return ahead * self._interval + late
+
+    def require_room(self) -> None:
+        """Raise Unavailable if a caller who comes now would wait longer than WAIT_MAX."""
+        if self.predict_wait() > WAIT_MAX:
+            raise self._refusal()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, in a thread.
+
+        Raises Unavailable at once if the caller would wait longer than WAIT_MAX, and after PATIENCE
+        if it did. A caller that is cancelled leaves the queue.
+        """
+        self.require_room()
+        job = self._executor.submit(work)
+        if self._pending == 0:
+            self._progress = time.monotonic()
+        self._pending += 1
+        loop = asyncio.get_running_loop()
+        # Counted until the thread is done, even when the caller has left.
+        job.add_done_callback(lambda ended: loop.call_soon_threadsafe(self._on_done, ended))
+        result = asyncio.wrap_future(job)
+        try:
+            await asyncio.wait([result], timeout=PATIENCE)
+            if not result.done() and job.cancel():
+                raise self._refusal()
+            return await result
+        finally:
+            result.cancel()
+
+    def close(self) -> None:
+        """Stop the threads after the work that they are at."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _on_done(self, job: Future[Any]) -> None:
+        self._pending -= 1
+        if job.cancelled():
+            return
+        now = time.monotonic()
+        # A machine that stood still must not keep everyone out afterwards.
+        last = min(now - self._progress, WAIT_MAX)
+        self._interval = last + (self._interval - last) * MEMORY
+        self._progress = now
+
+    def _refusal(self) -> Unavailable:
+        retry_after = max(1, math.ceil(self.predict_wait() - WAIT_MAX))
+        message = "Too many people are signing in; try again in a moment"
+        return Unavailable(message, retry_after=retry_after)
+
+
+def _lower_weight(threads: int) -> None:
+    """Make this thread so nice that all of them together weigh half as much as the event loop's.
+
+    So hashing takes at most a third of what a busy process gets, and requests take half as long
+    again, however many threads hash. SCHED_IDLE would not do: while requests saturate the machine,
+    such a thread hardly ever runs.
+    """
+    if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
+        thread = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + round(math.log(2 * threads, STEP))
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))
