@@ -34,6 +34,10 @@ async def port(
             names = " ".join(name for name, _ in request.headers)
             return Response(f"{names} [{request.headers.get('x-padded', '')}]")
 
+        @app.post("/length")
+        async def length() -> Response:
+            return Response(str(len(await request.get_data())))
+
         @app.get("/parts")
         async def parts() -> Response:
             async def send() -> AsyncIterator[bytes]:
@@ -115,6 +119,18 @@ async def test_fields_after_a_chunked_body_are_no_headers(port: int) -> None:
     assert answer.status == 200
     assert b"x-forged" not in answer.body.lower()
     assert answer.body.endswith(b"[a b]")
+
+
+@pytest.mark.parametrize("size", [65_536, 65_537, 100_000, 1_000_000])
+@pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])
+async def test_body_larger_than_what_is_buffered_is_read_whole(
+    port: int, framing: str, size: int
+) -> None:
+    line, body = f"Content-Length: {size}", b"x" * size
+    if framing == "Transfer-Encoding":
+        line, body = CHUNKED, f"{size:x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    answer = await exchange(port, head("POST", "/length", line) + body)
+    assert answer.body == str(size).encode()
 
 
 async def test_request_after_the_last_one_is_not_answered(port: int) -> None:

@@ -99,8 +99,8 @@ class Exchange:
             return {"type": "http.disconnect"}
         body, self._body = bytes(self._body), bytearray()
         self._end_taken = self.body_complete
-        self._connection.control_reading()
-        return {"type": "http.request", "body": body, "more_body": not self.body_complete}
+        self._connection.control_reading()  # which may add to the body and end it
+        return {"type": "http.request", "body": body, "more_body": not self._end_taken}
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send a part of the response, and wait while the client reads more slowly than that."""
