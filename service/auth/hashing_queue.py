@@ -17,6 +17,8 @@ WAIT_MAX: Final = 5.0  # seconds that a caller who is let into the queue is pred
 # Seconds after which a caller leaves the queue, because hashing became slower than was predicted.
 # With a hash and the database after it, no login succeeds later than 10 s.
 PATIENCE: Final = 8.0
+# Seconds over which refused callers are spread; not all of them come back.
+SPREAD: Final = 10.0
 FIRST_INTERVAL: Final = 0.05  # seconds between two hashes, until it was measured
 MEMORY: Final = 0.8  # the share of the intervals before in the one predicted
 STEP: Final = 1.25  # by this a thread weighs less for each step of niceness (sched(7))
@@ -36,6 +38,7 @@ class HashingQueue:
         self._pending = 0
         self._interval = FIRST_INTERVAL  # between two ends of work while callers wait, in seconds
         self._progress = 0.0  # when work ended last, or began after a pause
+        self._last_turn = 0.0  # when the caller refused last may come back
 
     @property
     def pending(self) -> int:
@@ -94,7 +97,11 @@ class HashingQueue:
         self._progress = now
 
     def _refusal(self) -> Unavailable:
-        retry_after = max(1, math.ceil(self.predict_wait() - WAIT_MAX))
+        now = time.monotonic()
+        # Those who were refused before come back first, so that not all do in the same moment.
+        turn = min(self._last_turn + self._interval, now + SPREAD)
+        self._last_turn = max(now + self.predict_wait() - WAIT_MAX, turn)
+        retry_after = max(1, math.ceil(self._last_turn - now))
         message = "Too many people are signing in; try again in a moment"
         return Unavailable(message, retry_after=retry_after)
 

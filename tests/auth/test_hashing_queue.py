@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from argon2 import PasswordHasher
 
-from service.auth.hashing_queue import FIRST_INTERVAL, WAIT_MAX, HashingQueue
+from service.auth.hashing_queue import FIRST_INTERVAL, SPREAD, WAIT_MAX, HashingQueue
 from service.auth.passwords import Passwords
 from service.errors import Unavailable
 from service.testing.application import make_settings, running
@@ -78,6 +78,18 @@ async def test_caller_who_would_wait_too_long_is_refused_with_the_time_to_wait(
         await jam.queue.run(int)
     assert error.value.headers["Retry-After"] == retry_after
     assert jam.queue.pending == 1 + admitted
+
+
+async def test_refused_callers_are_asked_to_come_back_one_after_the_other(jam: Jam) -> None:
+    await jam.add(5)
+    jam.queue._interval = 0.9
+    asked = []
+    for _ in range(30):
+        with pytest.raises(Unavailable) as error:
+            await jam.queue.run(int)
+        asked.append(int(error.value.headers["Retry-After"]))
+    assert asked[:3] == [1, 2, 3]
+    assert asked[-1] == SPREAD
 
 
 async def test_caller_who_would_wait_for_less_than_the_bound_is_admitted(jam: Jam) -> None:
