@@ -122,7 +122,7 @@ async def logging_in(
     tasks = [
         asyncio.create_task(log_in(services[number % len(services)])) for number in range(clients)
     ]
-    await asyncio.sleep(0.5)  # until all of them are at it
+    await asyncio.sleep(1)  # until all of them are at it
     yield
     stop.set()
     await asyncio.gather(*tasks)
