@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import hypercorn.asyncio.run
 import hypercorn.protocol
 import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
@@ -19,8 +20,12 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TCPServer, "_read_data", TCPServer._read_data)
     monkeypatch.setattr(TCPServer, "run", TCPServer.run)
     monkeypatch.setattr(TCPServer, "protocol_send", TCPServer.protocol_send)
-    for name in ("H11Protocol", "H2Protocol"):
-        monkeypatch.setattr(hypercorn.protocol, name, getattr(hypercorn.protocol, name))
+    for module, name in (
+        (hypercorn.asyncio.run, "WorkerContext"),
+        (hypercorn.protocol, "H11Protocol"),
+        (hypercorn.protocol, "H2Protocol"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
     patch_hypercorn()
 
 

@@ -5,19 +5,31 @@ from collections.abc import Iterator
 
 import pytest
 from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.protocol.events import Response
+from hypercorn.protocol.http_stream import HTTPStream
+from quart.wrappers import Response as QuartResponse
 
 from service.app import create_app
 from service.settings import ServerName, Settings
 from service.testing.server import serving
 from service.web.request_state import RequestState
+from service.web.server.connection import HTTPConnection
+from service.web.server.hypercorn.head import Head
+from service.web.server.request import ApiRequest
 from service.web.server.uvicorn.connection import Connection
-from tests.support.server import connected, exchange, head
+from service.web.server.uvicorn.exchange import Exchange
+from tests.support.polling import until
+from tests.support.server import connected, exchange, head, kept_alive, receive
 
 REQUESTS = 20
 CONNECTIONS = 20
 BODY = b'{"email": "taken@example.com", "password": "a long and good password"}'
 CHUNK = b"80000\r\n" + bytes(0x80000) + b"\r\n"
 JSON = ("Content-Type: application/json",)
+
+PARTS_OF_A_REQUEST = (
+    RequestState, HTTPConnection, ApiRequest, QuartResponse, HTTPStream, Head, Response, Exchange
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -80,3 +92,28 @@ async def test_finished_connection_leaves_nothing_to_the_collector(
                 writer.write_eof()
                 await reader.read()
         assert found_by_the_collector(kind) < CONNECTIONS / 2
+
+
+@pytest.mark.usefixtures("patched", "collector_off")
+@pytest.mark.parametrize(
+    "request_",
+    [
+        kept_alive("GET", "/health/live"),
+        kept_alive("POST", "/auth/login", "Content-Length: 2") + b"{}",
+    ],
+    ids=["without a body", "body discarded"],
+)
+async def test_idle_connection_keeps_nothing_of_its_last_request(
+    settings: Settings, server: ServerName, request_: bytes
+) -> None:
+    kind = TCPServer if server == "hypercorn" else Connection
+    app = create_app(settings)
+    async with serving(app, server=server) as port, connected(port) as (reader, writer):
+        writer.write(request_)
+        await receive(reader)
+
+        async def forgotten() -> bool:  # once asyncio drops the watcher's cancelled timer
+            return not any(count(kind) for kind in PARTS_OF_A_REQUEST)
+
+        await until(forgotten)
+        assert count(kind) == 1

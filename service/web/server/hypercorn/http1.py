@@ -179,6 +179,8 @@ class Http1Protocol(H11Protocol):
         connection = self.connection
         if isinstance(connection, Sink):
             return
+        # The next request may come in an hour.
+        self._head = self._response = None
         goes_on = connection.our_state is h11.DONE and not self.context.terminated.is_set()
         unread = connection.their_state is h11.SEND_BODY
         ends = not goes_on and connection.our_state in {h11.DONE, h11.MUST_CLOSE}

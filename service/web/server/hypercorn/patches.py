@@ -1,6 +1,7 @@
 """Patches of Hypercorn 0.18 for the end of a connection and the end of the server.
 
-http1.py and http2.py say what the two protocols add.
+http1.py and http2.py say what the two protocols add, and keep_alive.py what an idle connection
+saves.
 
 Hypercorn keeps the socket of a disconnected client open until keep_alive_timeout is over, because
 the connection waits for the task that waits for that timeout. At 500 short connections a second
@@ -21,14 +22,16 @@ read its response. So this module keeps a set of the open connections, to be abo
 import asyncio
 from contextlib import suppress
 from functools import wraps
-from typing import Final
+from typing import Final, cast
 
+import hypercorn.asyncio.run
 import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData
 
 from service.web.server.hypercorn.http1 import HalfClosed, Http1Protocol
 from service.web.server.hypercorn.http2 import Http2Protocol
+from service.web.server.hypercorn.keep_alive import KeepAliveContext, KeepAliveTimer
 
 _run: Final = TCPServer.run
 _protocol_send: Final = TCPServer.protocol_send
@@ -45,14 +48,15 @@ async def _read_data(self: TCPServer) -> None:
             break
         await self.protocol.handle(RawData(data))
     await self.protocol.handle(Closed())
-    # Not where a connection is closed, because the idle task itself may close it and would then
-    # wait for its own end, where Python 3.11's wait_for loses a cancellation.
-    await self.idle_task.stop()
 
 
 @wraps(_run)
 async def _run_without_cycle(self: TCPServer) -> None:
     _open_connections.add(self)
+    terminated = cast(KeepAliveContext, self.context).terminated
+    self.idle_task = KeepAliveTimer(  # type: ignore[assignment]
+        self.config.keep_alive_timeout, terminated, self.writer.close
+    )
     try:
         await _run(self)
     finally:
@@ -77,6 +81,7 @@ def patch_hypercorn(*, http2_prior_knowledge: bool = False) -> None:
 
     `http2_prior_knowledge` is whether a connection without TLS may begin with HTTP/2.
     """
+    hypercorn.asyncio.run.WorkerContext = KeepAliveContext  # type: ignore[attr-defined]
     TCPServer._read_data = _read_data  # type: ignore[method-assign]
     TCPServer.run = _run_without_cycle  # type: ignore[method-assign]
     TCPServer.protocol_send = _protocol_send_or_half_close  # type: ignore[method-assign]

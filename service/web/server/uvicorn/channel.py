@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, Final
 
 from service.web.server import bounds
+
+# What timers run in, because by default they keep the variables of the request that started them.
+_NO_VARIABLES: Final = Context()
 
 
 class Channel(asyncio.Protocol):
@@ -73,7 +77,7 @@ class Channel(asyncio.Protocol):
 
     def _start_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_later(seconds, callback)
+        self._timer = self._loop.call_later(seconds, callback, context=_NO_VARIABLES)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
