@@ -34,6 +34,11 @@ class BoundedBody(Body):
         """Whether the declared or received length is over the limit."""
         return self._must_raise is not None
 
+    @property
+    def settled(self) -> bool:
+        """Whether reading needs no waiting: the body is complete, or too large."""
+        return self._complete.is_set() or self.too_large
+
     async def feed(self, data: bytes) -> None:
         """Add a chunk."""
         self._received += len(data)
@@ -127,7 +132,12 @@ class ApiRequest(Request):
         """Return the body. Raises RequestEntityTooLarge (413)."""
         if not self.body.too_large:
             self.body.start()
-        return await super().get_data(cache, as_text, parse_form_data)
+        if parse_form_data or not self.body.settled:
+            return await super().get_data(cache, as_text, parse_form_data)
+        data = cast(bytes, await self.body)  # without Quart's timeout, which is a task and a timer
+        if not cache:
+            self.body.clear()
+        return data.decode() if as_text else data
 
     async def get_json(
         self, force: bool = False, silent: bool = False, cache: bool = True
