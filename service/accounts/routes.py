@@ -3,7 +3,6 @@
 from typing import Final
 
 from quart import Blueprint, Response
-from quart_schema import validate_request
 
 from service.accounts import accounts
 from service.accounts.accounts import EmailTaken, LastAdmin, UsernameTaken, WrongPassword
@@ -21,6 +20,7 @@ from service.web.openapi import Link, answers
 from service.web.openapi.headers import SET_COOKIE
 from service.web.ratelimit import limit
 from service.web.responses import json_response, no_content
+from service.web.validation import validate_request
 
 blueprint: Final = Blueprint("accounts", __name__, url_prefix="/auth")
 

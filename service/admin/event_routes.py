@@ -3,7 +3,6 @@
 from typing import Final
 
 from quart import Blueprint, Response
-from quart_schema import validate_querystring
 
 from service.admin.schemas import EventList, EventQuery, show_event
 from service.audit import events
@@ -15,6 +14,7 @@ from service.web.openapi.headers import LINK
 from service.web.pagination import InvalidCursor, cursor_links, next_page, position
 from service.web.ratelimit import limit
 from service.web.responses import json_response
+from service.web.validation import validate_querystring
 
 blueprint: Final = Blueprint("admin_events", __name__, url_prefix="/admin/events")
 

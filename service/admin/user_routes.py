@@ -4,7 +4,6 @@ from typing import Final
 from uuid import UUID
 
 from quart import Blueprint, Response
-from quart_schema import validate_querystring, validate_request
 
 from service.accounts.accounts import LastAdmin
 from service.admin import users
@@ -19,6 +18,7 @@ from service.web.openapi.headers import LINK
 from service.web.pagination import InvalidCursor, cursor_links, next_page, position
 from service.web.ratelimit import limit
 from service.web.responses import json_response
+from service.web.validation import validate_querystring, validate_request
 
 blueprint: Final = Blueprint("admin_users", __name__, url_prefix="/admin/users")
 

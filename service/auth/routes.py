@@ -5,7 +5,6 @@ from typing import Final
 from uuid import UUID
 
 from quart import Blueprint, Response, request
-from quart_schema import validate_request
 
 from service import clock
 from service.auth import cookies, credentials, csrf, refreshing, schemas, sessions
@@ -41,6 +40,7 @@ from service.web.openapi.headers import CSRF_TOKEN, SET_COOKIE, TOKEN_TRANSPORT
 from service.web.ratelimit import limit, unlimited
 from service.web.request_state import request_state
 from service.web.responses import Payload, json_response, no_content
+from service.web.validation import validate_request
 
 blueprint: Final = Blueprint("auth", __name__, url_prefix="/auth")
 keys_blueprint: Final = Blueprint("keys", __name__)

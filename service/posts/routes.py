@@ -5,7 +5,6 @@ from typing import Final
 from uuid import UUID
 
 from quart import Blueprint, Response
-from quart_schema import validate_querystring, validate_request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.guards import login_required
@@ -38,6 +37,7 @@ from service.web.replica import replica_session
 from service.web.request_state import request_state
 from service.web.responses import Payload, dumps, json_bytes, json_response, no_content
 from service.web.server.application import Service
+from service.web.validation import validate_querystring, validate_request
 
 blueprint: Final = Blueprint("posts", __name__, url_prefix="/api/posts")
 

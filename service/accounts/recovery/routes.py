@@ -3,7 +3,6 @@
 from typing import Final
 
 from quart import Blueprint, Response
-from quart_schema import validate_request
 
 from service.accounts.recovery import links, recovery
 from service.accounts.recovery.links import InvalidLink, Purpose
@@ -18,6 +17,7 @@ from service.web.limiter import DEFAULT
 from service.web.openapi import answers
 from service.web.ratelimit import limit, try_hit
 from service.web.responses import json_response, no_content
+from service.web.validation import validate_request
 
 blueprint: Final = Blueprint("recovery", __name__, url_prefix="/auth")
 
