@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from quart_auth import login_required as authenticated
+from quart_auth import Unauthorized as NotAuthenticated
 
 from service.auth.errors import AccountDisabled, AdminRequired
 from service.auth.principal import caller
@@ -24,11 +24,14 @@ def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
 
     @wraps(route)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        caller().check_csrf()
+        principal = caller()
+        if not await principal.is_authenticated:
+            raise NotAuthenticated
+        principal.check_csrf()
         return await route(*args, **kwargs)
 
     declare = secured_by(ACCESS_TOKEN, ACCESS_COOKIE, errors=[Unauthorized, AccountDisabled])
-    return declare(authenticated(guarded))
+    return declare(guarded)
 
 
 def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
