@@ -14,7 +14,14 @@ from service.testing.application import SECRET
 KEPT = {"PATH", "HOME", "TMPDIR"}
 # As counted on Python 3.11 with Quart 0.22 and 3.13 with Quart 0.23, the larger, and 3 % more. A
 # change that is worth more raises it; one that makes requests cheaper lowers it.
-BUDGET = {"create": 960, "me": 613, "post": 582, "post, 32 at once": 391, "list": 676}
+BUDGET = {
+    "create": 960,
+    "me": 613,
+    "post": 582,
+    "post, 32 at once": 391,
+    "list": 676,
+    "refresh": 1_209,
+}
 
 
 async def test_requests_keep_to_their_budget(database_url: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import statistics
 import sys
+from collections.abc import Coroutine
 from types import FrameType
 from typing import Any
 from uuid import uuid4
@@ -52,15 +53,27 @@ class Client:
         """The calls of one such request, of so many at once."""
         counts = []
         for _ in range(REQUESTS):
-            self.calls = 0
-            asking = [self.send(method, path, body) for _ in range(at_once)]
-            sys.setprofile(self._count)
-            try:
-                await asyncio.gather(*asking)
-            finally:
-                sys.setprofile(None)
+            await self._counted(*(self.send(method, path, body) for _ in range(at_once)))
             counts.append(self.calls)
         return round(statistics.median(counts) / at_once)
+
+    async def refresh_cost(self, token: str) -> int:
+        """The calls of one refresh, of many in a row from this refresh token on."""
+        counts = []
+        for _ in range(REQUESTS):
+            self.headers[-1] = (b"authorization", f"Bearer {token}".encode())
+            [(_, end)] = await self._counted(self.send("POST", "/auth/refresh", None))
+            token = json.loads(end["body"])["refresh_token"]
+            counts.append(self.calls)
+        return round(statistics.median(counts))
+
+    async def _counted(self, *asking: Coroutine[Any, Any, list[Any]]) -> list[list[Any]]:
+        self.calls = 0
+        sys.setprofile(self._count)
+        try:
+            return await asyncio.gather(*asking)
+        finally:
+            sys.setprofile(None)
 
     def _count(self, _frame: FrameType, event: str, _argument: object) -> None:
         self.calls += event == "call"
@@ -80,6 +93,7 @@ async def main() -> dict[str, int]:
         "post": await client.cost("GET", f"/api/posts/{post['id']}"),
         "post, 32 at once": await client.cost("GET", f"/api/posts/{post['id']}", at_once=32),
         "list": await client.cost("GET", "/api/posts"),
+        "refresh": await client.refresh_cost(tokens["refresh_token"]),
     }
 
 
