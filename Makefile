@@ -85,7 +85,8 @@ proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m "proof and not alone" $(WORKERS) --durations 10
 	@$(BIN)/python -m pytest -m "proof and alone" --durations 10
 
-bench: $(RUN) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
+# What running needs has no uvicorn.
+bench: $(DEVELOPMENT) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
 	@.venv-benchmarks/bin/python -m benchmarks --python $(abspath $(BIN)/python) $(OPTIONS)
 
 lock: $(BIN)/pip ## resolve the requirements anew (UPGRADE=1: to the newest versions)
