@@ -16,6 +16,7 @@ from tests.support.server import connected, exchange, head, kept_alive, receive
 
 IDLE: Final = 0.3  # seconds
 CHUNKED: Final = "Transfer-Encoding: chunked"
+WAITING: Final = asyncio.Event()  # a request for /waits has begun
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,7 @@ async def port(
 
         @app.get("/waits")
         async def waits() -> Response:
+            WAITING.set()
             await asyncio.sleep(3600)
             return Response(b"")
 
@@ -159,8 +161,10 @@ async def test_client_that_sends_requests_without_waiting_is_not_read_without_bo
     port: int,
 ) -> None:
     size = 32 * 2**20
-    async with connected(port) as (_, writer):
+    WAITING.clear()
+    async with connected(port) as (_, writer), asyncio.timeout(20):
         writer.write(kept_alive("GET", "/waits"))
+        await WAITING.wait()  # so that the connection is not idle, however long the rest takes
         line = kept_alive("GET", "/health/live")
         writer.write(line * (size // len(line)))
         left, before = size, 0

@@ -4,20 +4,26 @@ import asyncio
 
 import pytest
 
+from service.web.server.uvicorn.channel import Channel
 from tests.support.server import exchange, head
 
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """What is written to all streams of this process from now on."""
+    """What is written to all connections of this process from now on."""
     writes: list[bytes] = []
-    write = asyncio.StreamWriter.write
+    write, write_channel = asyncio.StreamWriter.write, Channel.write
 
     def record(writer: asyncio.StreamWriter, data: bytes) -> None:
         writes.append(bytes(data))
         write(writer, data)
 
-    monkeypatch.setattr(asyncio.StreamWriter, "write", record)
+    def record_channel(channel: Channel, data: bytes) -> None:
+        writes.append(data)
+        write_channel(channel, data)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", record)  # Hypercorn's, and the client's
+    monkeypatch.setattr(Channel, "write", record_channel)
     return writes
 
 

@@ -28,7 +28,8 @@ class Exchange:
 
     __slots__ = (
         "_body", "_chunked", "_connection", "_continue_awaited", "_end_taken", "_length", "_silent",
-        "_waiter", "body_complete", "closes", "complete", "disconnected", "head", "started",
+        "_unsent", "_waiter", "body_complete", "closes", "complete", "disconnected", "head",
+        "started",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", head: Head) -> None:
@@ -39,6 +40,7 @@ class Exchange:
         self._continue_awaited = head.expects_continue
         self._end_taken = False
         self._chunked = self._silent = False
+        self._unsent = b""  # headers, until something follows them
         self._length: int | None = None  # of the declared response, what is left
         self.body_complete = False
         self.disconnected = False
@@ -151,8 +153,11 @@ class Exchange:
             raise ValueError("a header of the response holds a control character")
         self.started = True
         self._continue_awaited = False
-        self._connection.write(top + b"\r\n")
         self._connection.begin_response(self)
+        self._unsent = top + b"\r\n"
+        # A stream's first part may come in an hour; what else follows is ready.
+        if not bodiless and self._length is None:
+            self._write(b"")
 
     def _ends_with(self, status: int) -> bool:
         """Whether the response, which is about to be sent, is the last on the connection."""
@@ -165,8 +170,8 @@ class Exchange:
 
     def _continue(self, data: bytes, *, final: bool) -> None:
         if self._silent:
-            return
-        if self._chunked:
+            data = b""
+        elif self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             if final:
                 data += b"0\r\n\r\n"
@@ -174,7 +179,13 @@ class Exchange:
             self._length -= len(data)
             if self._length < 0 or (final and self._length):
                 raise ValueError("the body of the response is not as long as declared")
-        self._connection.write(data)
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Send, together with the headers if these are still to be sent: a write is a packet."""
+        data, self._unsent = self._unsent + data, b""
+        if data:
+            self._connection.write(data)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
