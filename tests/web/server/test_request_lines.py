@@ -86,6 +86,41 @@ async def test_upgrade_to_http_2_is_ignored(
             assert (await receive(reader)).status == 200
 
 
+CHUNKED = "Transfer-Encoding: chunked"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])
+@pytest.mark.parametrize(
+    ("method", "lines", "status"),
+    [
+        ("POST", ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"], 415),
+        ("POST", ["Connection: upgrade", "Upgrade: websocket"], 415),
+        ("CONNECT", [], 405),
+    ],
+)
+async def test_body_of_a_request_for_another_protocol_is_no_request(
+    shared_port: int, method: str, lines: list[str], status: int, framing: str
+) -> None:
+    body, line = SMUGGLED, f"Content-Length: {len(SMUGGLED)}"
+    if framing == "Transfer-Encoding":
+        body, line = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED), CHUNKED
+    async with connected(shared_port) as (reader, writer):
+        writer.write(kept_alive(method, "/auth/login", *lines, line) + body)
+        writer.write(kept_alive("GET", "/health/live"))
+        assert (await receive(reader)).status == status
+        assert (await receive(reader)).json == {"status": "ok"}
+
+
+async def test_body_of_a_request_for_another_protocol_is_read(shared_port: int) -> None:
+    body = b'{"email": "nobody@example.com"}'
+    lines = ["Connection: Upgrade", "Upgrade: h2c", "Content-Type: application/json"]
+    answer = await exchange(
+        shared_port, head("POST", "/auth/login", *lines, f"Content-Length: {len(body)}") + body
+    )
+    assert "password" in answer.json["errors"]
+
+
 @pytest.mark.parametrize(
     "line", ["PRI * HTTP/2.0", "GET /health/live HTTP/2.0", "GET / HTTP/3.0", "GET / HTTP/0.9"]
 )

@@ -1,7 +1,9 @@
 """The parser of the requests of a connection: httptools, and the checks that it leaves to others.
 
-httptools keeps the line that it reads until its end, however long it is, and takes the fields after
-a chunked body for headers.
+httptools keeps the line that it reads until its end, however long it is, takes the fields after a
+chunked body for headers, and leaves to another protocol what follows a head with `Upgrade` or
+CONNECT. Parsed further, the body of such a request would be read as requests; so it is left to a
+new parser, which has seen a head that announces the same body and nothing else.
 """
 
 from collections.abc import Mapping
@@ -36,8 +38,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_common", "_headers", "_in_body", "_kept", "_last", "_limit", "_parser", "_receiver",
-        "_target", "has_rest",
+        "_body_header", "_common", "_headers", "_in_body", "_kept", "_last", "_limit", "_parser",
+        "_receiver", "_target", "has_rest",
     )  # fmt: skip
 
     def __init__(self, receiver: Receiver, common: Mapping[str, Any], limit: int) -> None:
@@ -48,6 +50,8 @@ class RequestReader:
         self._target = b""
         self._headers: Headers | None = None  # of the head that is being read
         self._in_body = False
+        # The header that announces the body of a request that asks for another protocol.
+        self._body_header = b""
         # Whether the request being read, or the one read before, is the last of the connection.
         self._last = False
         # Whether anything follows the last request.
@@ -68,6 +72,7 @@ class RequestReader:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:  # is ignored (RFC 9110, §7.8)
                 data = data[upgrade.args[0] :]
+                self._go_on()
                 continue
             except httptools.HttpParserError as error:
                 self.has_rest = self._last and self.between_requests
@@ -78,6 +83,13 @@ class RequestReader:
         if self._kept > self._limit:
             raise Refused(431)
 
+    def _go_on(self) -> None:
+        """Read the body of a request that asked for another protocol, if it has one."""
+        if self._body_header:
+            self._parser = httptools.HttpRequestParser(self)
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n" + self._body_header + b"\r\n\r\n")
+            self._body_header = b""
+
     def close(self) -> None:
         """Drop the parser, which refers to this reader, and the receiver."""
         self._parser = self._receiver = None
@@ -86,6 +98,8 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """Begin a head."""
+        if self._body_header:  # it is known
+            return
         if self._last:
             raise Refused(400)  # feed() takes it for the rest that it is
         self._target = b""
@@ -102,6 +116,8 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         """Pass the head on. Raises Refused."""
+        if self._body_header:  # it was passed on
+            return
         headers, self._headers = self._headers or [], None
         parser = self._parser
         if self._kept > self._limit:
@@ -115,6 +131,8 @@ class RequestReader:
         )  # fmt: skip
         self._in_body = True
         self._last = not head.keep_alive
+        if parser.should_upgrade():
+            self._body_header = _find_body_header(headers)
         if self._receiver is not None:
             self._receiver.begin_request(head)
 
@@ -126,10 +144,20 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """Pass the end of the request on."""
+        if self._body_header:  # for the parser it ends with its head
+            return
         self._kept = 0
         self._in_body = False
         if self._receiver is not None:
             self._receiver.end_request()
+
+
+def _find_body_header(headers: Headers) -> bytes:
+    """Return the line that announces a body (RFC 9112, §6.3), or nothing."""
+    for name, value in headers:
+        if name == b"transfer-encoding" or (name == b"content-length" and int(value)):
+            return b"%b: %b" % (name, value)
+    return b""
 
 
 def _refusal(error: httptools.HttpParserError) -> Refused:
