@@ -19,8 +19,9 @@ WAIT_MAX: Final = 5.0  # seconds that a caller who is let into the queue is pred
 PATIENCE: Final = 8.0
 # Seconds over which refused callers are spread; not all of them come back.
 SPREAD: Final = 10.0
-FIRST_INTERVAL: Final = 0.05  # seconds between two hashes, until it was measured
+FIRST_DURATION: Final = 0.05  # seconds that work takes, until it was measured
 MEMORY: Final = 0.8  # the share of the intervals before in the one predicted
+LIGHTER: Final = 3  # by this all hashing threads together weigh less than the event loop's
 STEP: Final = 1.25  # by this a thread weighs less for each step of niceness (sched(7))
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ class HashingQueue:
         )
         # What follows belongs to the event loop's thread, so that it needs no lock.
         self._pending = 0
-        self._interval = FIRST_INTERVAL  # between two ends of work while callers wait, in seconds
+        # Between two ends of work while all threads are busy, in seconds.
+        self._interval = FIRST_DURATION / threads
         self._progress = 0.0  # when work ended last, or began after a pause
         self._last_turn = 0.0  # when the caller refused last may come back
 
@@ -91,8 +93,9 @@ class HashingQueue:
         if job.cancelled():
             return
         now = time.monotonic()
+        busy = min(self._pending + 1, self._threads)
         # A machine that stood still must not keep everyone out afterwards.
-        last = min(now - self._progress, WAIT_MAX)
+        last = min(now - self._progress, WAIT_MAX) * busy / self._threads
         self._interval = last + (self._interval - last) * MEMORY
         self._progress = now
 
@@ -107,14 +110,15 @@ class HashingQueue:
 
 
 def _lower_weight(threads: int) -> None:
-    """Make this thread so nice that all of them together weigh half as much as the event loop's.
+    """Make this thread so nice that all of them together weigh a third of the event loop's.
 
-    So hashing takes at most a third of what a busy process gets, and requests take half as long
-    again, however many threads hash. SCHED_IDLE would not do: while requests saturate the machine,
+    So hashing takes at most a quarter of what a busy process gets, and requests take a third
+    longer, however many threads hash. SCHED_IDLE would not do: while requests saturate the machine,
     such a thread hardly ever runs.
     """
     if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
         thread = threading.get_native_id()
-        niceness = os.getpriority(os.PRIO_PROCESS, thread) + round(math.log(2 * threads, STEP))
+        steps = round(math.log(LIGHTER * threads, STEP))
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + steps
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))

@@ -1,6 +1,7 @@
 """Login, refresh and sessions, under /auth; the public keys."""
 
 import math
+from time import perf_counter
 from typing import Final
 from uuid import UUID
 
@@ -47,6 +48,8 @@ keys_blueprint: Final = Blueprint("keys", __name__)
 
 KEYS_MAX_AGE: Final = 300  # seconds
 PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
+# Seconds after which a login opens no session any more: its client has most likely given up.
+LATEST: Final = 9.0
 LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled)
 # A token is no parameter (OpenAPI 3.1, §4.8.12.1): the target's security says how it is sent.
 REFRESH: Final = Link("Refresh", "refresh", "Sends `refresh_token` as Bearer, for a new pair.")
@@ -81,6 +84,8 @@ async def login(data: schemas.Credentials) -> Response:
         raise InvalidCredentials
     # Only failures count.
     await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
+    if perf_counter() - request_state().started > LATEST:
+        raise Unavailable
     token = await log_in(autocommit(), user, session_policy(), origin(), new_hash=match.new_hash)
     return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 

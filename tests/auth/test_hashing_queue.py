@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import asyncpg
 import pytest
 from argon2 import PasswordHasher
 
-from service.auth.hashing_queue import FIRST_INTERVAL, SPREAD, WAIT_MAX, HashingQueue
+from service.auth.hashing_queue import FIRST_DURATION, SPREAD, WAIT_MAX, HashingQueue
 from service.auth.passwords import Passwords
 from service.errors import Unavailable
 from service.testing.application import make_settings, running
@@ -101,7 +102,7 @@ async def test_caller_who_would_wait_for_less_than_the_bound_is_admitted(jam: Ja
 
 async def test_wait_is_predicted_before_any_hash_was_measured(jam: Jam) -> None:
     await jam.add(39)
-    assert jam.queue.predict_wait() >= 40 * FIRST_INTERVAL
+    assert jam.queue.predict_wait() >= 40 * FIRST_DURATION
 
 
 async def test_work_that_takes_longer_than_ever_counts_before_it_ends(jam: Jam) -> None:
@@ -119,11 +120,24 @@ async def test_thread_that_is_free_refuses_nobody_after_the_machine_stood_still(
     assert jam.queue._interval < WAIT_MAX / 3
 
 
+async def test_wait_is_predicted_by_all_threads_after_quiet_times() -> None:
+    queue = HashingQueue(4)
+    for _ in range(40):  # alone, one after the other
+        await queue.run(lambda: time.sleep(0.01))
+    gate = threading.Event()
+    burst = [asyncio.create_task(queue.run(gate.wait)) for _ in range(44)]
+    await asyncio.sleep(0)
+    assert 0.1 <= queue.predict_wait() < 0.25  # 41 callers after 0.01 s / 4 each
+    gate.set()
+    await asyncio.gather(*burst)
+    queue.close()
+
+
 async def test_intervals_follow_the_last_hashes(jam: Jam) -> None:
     await jam.end()
     for _ in range(30):
         await jam.queue.run(int)
-    assert jam.queue._interval < FIRST_INTERVAL / 2
+    assert jam.queue._interval < FIRST_DURATION / 2
 
 
 async def test_callers_are_served_in_the_order_in_which_they_came(jam: Jam) -> None:
@@ -181,14 +195,14 @@ def jam_of(app: Service) -> Jam:
 
 
 def busy(answer: Answer) -> None:
-    """It is the refusal of a full queue."""
+    """Assert the refusal of a full queue."""
     refused(answer, 503, MESSAGE)
     assert answer.headers["Retry-After"] == "55"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
-@pytest.mark.parametrize(("threads", "niceness"), [(1, 3), (2, 6), (7, 12), (100, 19)])
-async def test_all_hashing_threads_together_weigh_half_as_much_as_the_loop(
+@pytest.mark.parametrize(("threads", "niceness"), [(1, 5), (2, 8), (7, 14), (100, 19)])
+async def test_all_hashing_threads_together_weigh_a_third_of_the_event_loop(
     threads: int, niceness: int
 ) -> None:
     queue = HashingQueue(threads)

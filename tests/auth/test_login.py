@@ -104,3 +104,13 @@ async def test_stored_hash_that_cannot_be_read_matches_nothing(
     await client.register("ada@example.com")
     await db.execute("UPDATE users SET password_hash = $1", stored)
     refused(await client.login("ada@example.com"), 401, "Invalid credentials")
+
+
+async def test_login_that_took_too_long_opens_no_session(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await client.sign_up()
+    with monkeypatch.context() as patch:
+        patch.setattr("service.auth.routes.LATEST", 0)
+        refused(await client.login(ada.user["email"]), 503)
+    assert len((await ada.get("/auth/sessions")).json["sessions"]) == 1
