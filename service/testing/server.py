@@ -34,18 +34,23 @@ def bound_socket() -> socket.socket:
 
 @asynccontextmanager
 async def serving(
-    app: Service, bound: socket.socket | None = None, *, server: ServerName = "hypercorn"
+    app: Service,
+    bound: socket.socket | None = None,
+    *,
+    server: ServerName = "hypercorn",
+    graceful_timeout: float = 1,
 ) -> AsyncIterator[int]:
     """Serve an application that is not started yet; at the end it is stopped. Yields the port.
 
-    Raises ServerMissing, and what keeps it from starting.
+    Requests under way then have `graceful_timeout` seconds. Raises ServerMissing, and what keeps it
+    from starting.
     """
     bound = bound or bound_socket()
     port: int = bound.getsockname()[1]
     config = Config()
     config.bind = [f"fd://{bound.detach()}"]
     config.errorlog = None
-    config.graceful_timeout = 1  # seconds
+    config.graceful_timeout = graceful_timeout
     started = asyncio.Event()
 
     @app.while_serving

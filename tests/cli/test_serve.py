@@ -24,7 +24,7 @@ def test_missing_uvicorn_is_reported_with_its_extra(
 ) -> None:
     monkeypatch.setattr("service.web.server.serve.find_spec", lambda _name: None)
     result = invoke("serve", "--server", "uvicorn", "--config", str(SERVED))
-    assert_refused(result, "uvicorn and httptools", "service[uvicorn]")
+    assert_refused(result, "uvicorn, httptools", "service[uvicorn]")
 
 
 @pytest.mark.parametrize(

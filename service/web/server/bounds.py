@@ -1,4 +1,4 @@
-"""The bounds of what follows a response on its connection, for every server."""
+"""The bounds of responses, and of what follows them on their connections, for every server."""
 
 from typing import Final
 
@@ -12,3 +12,5 @@ DISCARD_TIME: Final = 5.0
 # Seconds for which a request goes on after its client has closed at least its half of the
 # connection: which of both it was shows only when something is sent.
 HALF_CLOSE_GRACE: Final = 3.0
+# Statuses of responses that never have a body (RFC 9110, §15.3.5 and §15.4.5).
+BODILESS: Final = frozenset({204, 304})

@@ -26,7 +26,7 @@ def load_server(name: ServerName) -> Serve:
         return serve_by_hypercorn
     if missing := [module for module in _OF_UVICORN if find_spec(module) is None]:
         raise ServerMissing(
-            f"{' and '.join(missing)} is not installed: install the extra, service[uvicorn]."
+            f"Not installed: {', '.join(missing)}. Install the extra, service[uvicorn]."
         )
     from service.web.server.uvicorn.serve import serve as serve_by_uvicorn
 

@@ -16,6 +16,8 @@ DRAIN: Final = 1.9
 # Seconds until the port closes after a check of readiness failed: enough for every balancer that
 # checks each 0.5 s.
 SETTLE: Final = 0.7
+# Seconds by which connections are aborted before the server cancels their tasks, and logs that.
+ABORT_MARGIN: Final = 0.1
 # Seconds since its last check of readiness within which a balancer may still send requests.
 RECENT_CHECK: Final = 10.0
 
@@ -71,6 +73,11 @@ class Shutdown:
         """Begin the shutdown and close the port at once."""
         self.begin()
         self.port_closing.set()
+
+    def seconds_left(self, graceful_timeout: float) -> float:
+        """Return the seconds until connections that are still open are to be aborted."""
+        spent = time.monotonic() - self.begun_at
+        return max(0.0, graceful_timeout - ABORT_MARGIN - spent)
 
     def _has_balancer(self) -> bool:
         checked_at = self._checked_at

@@ -23,8 +23,6 @@ from service.web.server.hypercorn.expectation import ContinuingApp
 from service.web.server.hypercorn.head import Head
 
 _CLOSE: Final = (b"connection", b"close")
-# Statuses of responses that never have a body (RFC 9110, §6.4.1).
-_BODILESS: Final = frozenset({204, 304})
 
 
 class HalfClosed(Event):
@@ -273,6 +271,6 @@ class Http1Protocol(H11Protocol):
 
 def _is_followed_at_once(response: h11.Response) -> bool:
     """Whether the rest of a response is ready: a stream's first part may come in an hour."""
-    return response.status_code in _BODILESS or any(
+    return response.status_code in bounds.BODILESS or any(
         name == b"content-length" for name, _ in response.headers
     )

@@ -8,13 +8,11 @@ its list of waiters, which is as long as there are idle connections.
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context
 from typing import Any, Final
 
 from hypercorn.asyncio.worker_context import EventWrapper, WorkerContext
 
-# What timers run in, because by default they keep the variables of the request that started them.
-_NO_VARIABLES: Final = Context()
+from service.web.server.timers import call_later
 
 
 class Terminated(EventWrapper):
@@ -46,8 +44,7 @@ class KeepAliveTimer:
         """Close the connection after the timeout, if it is idle until then."""
         await self.stop()
         seconds = 0 if self._terminated.is_set() else self._seconds
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, self.close, context=_NO_VARIABLES)
+        self._timer = call_later(seconds, self.close)
         self._terminated.idle.add(self)
 
     async def stop(self) -> None:

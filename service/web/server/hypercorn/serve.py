@@ -3,17 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
 
 import hypercorn.asyncio
 from hypercorn.config import Config
 
 from service.web.server.application import Service
 from service.web.server.hypercorn.patches import abort_connections, patch_hypercorn
-
-# Seconds by which connections are aborted before Hypercorn cancels them, which misses some and logs
-# tracebacks.
-ABORT_MARGIN: Final = 0.1
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -33,8 +28,7 @@ async def serve(app: Service, config: Config) -> None:
     async def until_port_closes() -> None:
         nonlocal timer
         await app.shutdown_state.port_closing.wait()
-        spent = time.monotonic() - app.shutdown_state.begun_at
-        left = max(0, config.graceful_timeout - ABORT_MARGIN - spent)
+        left = app.shutdown_state.seconds_left(config.graceful_timeout)
         timer = loop.call_later(left, abort_connections, config)
 
     try:

@@ -2,13 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from contextvars import Context
-from typing import Any, Final
+from typing import Any
 
 from service.web.server import bounds
-
-# What timers run in, because by default they keep the variables of the request that started them.
-_NO_VARIABLES: Final = Context()
+from service.web.server.timers import call_later
 
 
 class Channel(asyncio.Protocol):
@@ -77,7 +74,7 @@ class Channel(asyncio.Protocol):
 
     def _start_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_later(seconds, callback, context=_NO_VARIABLES)
+        self._timer = call_later(seconds, callback)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -162,7 +162,6 @@ class Connection(Channel):
 
     def end_response(self, exchange: Exchange) -> None:
         """Go on to the next request, or to the end of the connection."""
-        self._server.total_requests += 1
         self._answering = None
         self._stop_timer()
         if exchange.closes:
@@ -184,10 +183,12 @@ class Connection(Channel):
 
     def fail_response(self, exchange: Exchange) -> None:
         """Answer 500 for an application that did not answer, or break its response off."""
-        if exchange.started:
-            self._transport.close()
-        else:
+        if not exchange.started:
             self._refuse(500)
+        elif exchange.ends_with_connection:
+            self.abort()  # for a polite end would look like the response's
+        else:
+            self._transport.close()
 
     def control_reading(self) -> None:
         """Read on, unless the requests that were read before wait to be answered."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from service.web.server import bounds
 from service.web.server.uvicorn.head import Head, Headers
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ HIGH_WATER: Final = 65_536
 _STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
-# Statuses of responses without a body (RFC 9110, §15.3.5 and §15.4.5).
-_WITHOUT_BODY: Final = frozenset({204, 304})
 
 
 class Exchange:
@@ -57,6 +56,11 @@ class Exchange:
     def endless(self) -> bool:
         """Whether the response is a stream, such as one of events."""
         return self.started and not self.complete and not self._silent and self._length is None
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether the end of the connection alone says that the response has ended."""
+        return self.endless and not self._chunked
 
     def feed(self, data: bytes) -> None:
         """Add a part of the request's body, unless the request is answered."""
@@ -138,7 +142,7 @@ class Exchange:
             if name == b"content-length":
                 self._length = int(value)
             lines.append(b"%b: %b\r\n" % (name, value))
-        bodiless = status in _WITHOUT_BODY
+        bodiless = status in bounds.BODILESS
         self._silent = bodiless or self.head.scope["method"] == "HEAD"
         if self._length is None and not bodiless:
             # HTTP/1.0 has no chunks: the end of the connection is that of the body.

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import math
 import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
@@ -17,8 +16,6 @@ from service.web.server.application import Service
 from service.web.server.uvicorn.config import ServerConfig
 from service.web.server.uvicorn.connection import Connection
 
-# Seconds by which connections are aborted before uvicorn cancels their tasks, and logs that.
-_ABORT_MARGIN: Final = 0.1
 # Seconds between two updates of the Date header.
 _TICK: Final = 1.0
 _log: Final = logging.getLogger("uvicorn.error")
@@ -48,9 +45,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port and idle connections, and each other one after its response, in time."""
-        spent = time.monotonic() - self._service.shutdown_state.begun_at
-        left = max(0, self._graceful_timeout - _ABORT_MARGIN - spent)
-        # Should a connection not end although it is aborted.
+        left = self._service.shutdown_state.seconds_left(self._graceful_timeout)
+        # So that the end comes even if a connection does not end although it is aborted.
         self.config.timeout_graceful_shutdown = math.ceil(left) + 1
         timer = asyncio.get_running_loop().call_later(left, self._abort_connections)
         try:
