@@ -156,7 +156,7 @@ class Connection(Channel):
         return self._closing or self._at_eof or self._begun >= most
 
     def begin_response(self, exchange: Exchange) -> None:
-        """Note that the head of a response was sent."""
+        """Note that a response has begun, and end an endless one of a client that has left."""
         if self._at_eof and exchange.endless:
             self._give_up()
 

@@ -157,11 +157,11 @@ class Exchange:
             raise ValueError("a header of the response holds a control character")
         self.started = True
         self._continue_awaited = False
-        self._connection.begin_response(self)
         self._unsent = top + b"\r\n"
         # A stream's first part may come in an hour; what else follows is ready.
         if not bodiless and self._length is None:
             self._write(b"")
+        self._connection.begin_response(self)
 
     def _ends_with(self, status: int) -> bool:
         """Whether the response, which is about to be sent, is the last on the connection."""
