@@ -29,6 +29,12 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 
+# $(call tests,SELECTION,OPTIONS). Tests share the processors with each other, and any of them can be
+# held up for longer than it waits; so those that failed are tried once more, one after the other.
+tests = $(BIN)/python -m pytest $(1) $(2) || { [ $$? -eq 1 ] && \
+	echo "Those that failed are tried once more, one after the other:" && \
+	$(BIN)/python -m pytest $(1) --last-failed --last-failed-no-failures none --maxfail 3; }
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test quick check lint types migrations document others proof bench lock clean
@@ -40,10 +46,10 @@ run: $(RUN) ## serve on http://127.0.0.1:8000 with an embedded PostgreSQL (PORT=
 	@exec $(BIN)/service run
 
 test: $(DEVELOPMENT) ## run the tests (COVERAGE=--cov: and measure what they cover)
-	@$(BIN)/python -m pytest $(WORKERS) $(COVERAGE)
+	@$(call tests,,$(WORKERS) $(COVERAGE))
 
 quick: $(DEVELOPMENT) ## run the quick half of the tests
-	@$(BIN)/python -m pytest $(WORKERS) $(QUICK:%=tests/%)
+	@$(call tests,$(QUICK:%=tests/%),$(WORKERS))
 
 check: lint types migrations document others proof ## lint, types, migrations, OpenAPI, other Pythons, proofs
 
@@ -82,8 +88,8 @@ others: ## tests on the other supported Pythons that are installed, and their co
 	if [ -z "$$covered" ]; then $(MAKE) --no-print-directory test COVERAGE=--cov; fi
 
 proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
-	@$(BIN)/python -m pytest -m "proof and not alone" $(WORKERS) --durations 10
-	@$(BIN)/python -m pytest -m "proof and alone" --durations 10
+	@$(call tests,-m "proof and not alone",$(WORKERS) --durations 10)
+	@$(call tests,-m "proof and alone",--durations 10)
 
 # What running needs has no uvicorn.
 bench: $(DEVELOPMENT) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
