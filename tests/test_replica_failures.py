@@ -173,7 +173,7 @@ async def test_read_that_conflicts_with_replay_is_the_primary_s(
         await until(lambda: is_listed_by(member, client))
         query = CompiledQuery(select(func.pg_sleep(1), Post.__table__.c.id).limit(1))
         reads = ReplicaReads(replica_of(client.app), client.app.database, None)
-        rows = asyncio.create_task(reads.fetch_all(query, {}))
+        rows = asyncio.create_task(reads.fetch_shared(query, {}, tuple))
         await until(
             lambda: on_standby.fetchval("SELECT 1 FROM pg_locks WHERE relation = 'posts'::regclass")
         )
@@ -193,7 +193,7 @@ async def test_read_that_finds_the_replica_s_pool_full_is_the_primary_s(
     async with reading(pair, tmp_path, database_pool_size=1) as client:
         replica = replica_of(client.app)
         sleeping = asyncio.create_task(
-            replica.fetch_all(CompiledQuery(select(func.pg_sleep(2))), {})
+            replica.fetch_shared(CompiledQuery(select(func.pg_sleep(2))), {}, tuple)
         )
         start = monotonic()
         assert (await client.get("/api/posts")).status == 200

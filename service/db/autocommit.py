@@ -4,20 +4,24 @@ What takes an Autocommit cannot keep two statements together, and needs no BEGIN
 are two round trips. What needs both of two statements or none takes a session (database.py).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from service.db.batching import Batcher, Run, Shared
+from service.db.batching import Batcher, Rows, Run, Shared
 from service.db.query import (
     CompiledQuery,
     CompiledStatement,
     CompiledWrite,
     KeyedQuery,
     KeyedStatement,
+    PageQuery,
     Record,
+    SharedStatement,
 )
 from service.observability import context, tracing
+
+T = TypeVar("T")
 
 
 class Autocommit:
@@ -35,11 +39,22 @@ class Autocommit:
         row, _ = await (
             self._share(lookup, key) if tracing.active() else self._batcher.execute(lookup, key)
         )
-        return row
+        return cast(Record | None, row)
 
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
         """Read rows. Raises Unavailable when the database does not answer."""
         return await self._run(query, lambda: values)
+
+    async def fetch_shared(
+        self, query: CompiledQuery, values: Mapping[str, Any], make: Callable[[Rows], T]
+    ) -> T:
+        """Return what `make` makes of the rows, once for all that ask the same at the same time.
+
+        Raises Unavailable when the database does not answer.
+        """
+        page = PageQuery(query, tuple(values.items()), make)
+        made, _ = await self._share(page, None)
+        return cast(T, made)
 
     async def fetch_one(self, query: CompiledQuery, values: Mapping[str, Any]) -> Record | None:
         """Read one row, or return None. Raises Unavailable when the database does not answer."""
@@ -60,13 +75,13 @@ class Autocommit:
         row, size = await self._share(write, item)
         if size > 1:
             context.bind("rows_in_statement", size)
-        return row
+        return cast(Record | None, row)
 
     async def _one(self, statement: CompiledStatement, values: Mapping[str, Any]) -> Record | None:
         rows = await self._run(statement, lambda: values)
         return rows[0] if rows else None
 
-    async def _share(self, statement: KeyedStatement[Any], item: Any) -> Shared:
+    async def _share(self, statement: SharedStatement[Any], item: Any) -> Shared:
         if not tracing.active():
             return await self._batcher.execute(statement, item)
         with tracing.statement(statement.compiled.text) as span:

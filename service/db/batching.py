@@ -13,7 +13,7 @@ from copy import copy
 from functools import partial
 from typing import Any, Final
 
-from service.db.query import CompiledStatement, KeyedStatement, Record
+from service.db.query import CompiledStatement, Record, SharedStatement
 from service.errors import Unavailable
 
 # Rows in a statement: with more, a row costs no less, and all of them wait for the slowest.
@@ -25,9 +25,9 @@ CLOSING: Final = 1.0  # seconds for statements that are given up to end
 Rows = Sequence[Record]
 Values = Callable[[], Mapping[str, Any]]
 Run = Callable[[CompiledStatement, Values], Coroutine[Any, Any, Rows]]
-Statement = KeyedStatement[Any]
-# The row that a statement returned for one request, and how many requests shared it.
-Shared = tuple[Record | None, int]
+Statement = SharedStatement[Any]
+# The result of a statement for one request, and how many requests shared it.
+Shared = tuple[Any, int]
 
 
 class Batcher:
@@ -148,7 +148,7 @@ class _Batch:
             del found  # an error's traceback leads here; from here to the error were a cycle
 
     def resolve(self, task: asyncio.Task[Rows]) -> "list[_Batch]":
-        """Give each request that still waits its row, or the error of the statement.
+        """Give each request that still waits its result, or the error of the statement.
 
         Returns a batch for each of them instead when one row may be the reason of the error.
         """
@@ -163,10 +163,18 @@ class _Batch:
             for found, _ in waiting:
                 found.set_exception(_own(error))
         else:
-            rows = {row["key"]: row for row in task.result()}
-            for found, item in waiting:
-                found.set_result((rows.get(self.statement.key_of(item)), len(waiting)))
+            self._give(task.result(), waiting)
         return []
+
+    def _give(self, rows: Rows, waiting: "list[tuple[asyncio.Future[Shared], Any]]") -> None:
+        try:
+            results = self.statement.results(rows, [item for _, item in waiting])
+        except Exception as error:  # noqa: BLE001 - it is each request's own
+            for found, _ in waiting:
+                found.set_exception(_own(error))
+            return
+        for (found, _), result in zip(waiting, results, strict=True):
+            found.set_result((result, len(waiting)))
 
     def _alone(self, found: asyncio.Future[Shared], item: Any) -> "_Batch":
         batch = _Batch(self.statement)

@@ -22,7 +22,7 @@ from service.db.batching import BATCH_MAX, Batcher, Run
 from service.db.engine import create_engine
 from service.db.execution import Observe, execute, listen, observed
 from service.db.failures import failure_reason
-from service.db.read_session import FetchAll, FetchByKey, ReadSession
+from service.db.read_session import FetchByKey, FetchShared, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
 from service.observability.metrics import Metrics
@@ -68,7 +68,7 @@ class Database:
         self._readers = async_sessionmaker(
             reading,
             class_=ReadSession,
-            fetch_all=self.autocommit.fetch_all,
+            fetch_shared=self.autocommit.fetch_shared,
             fetch_by_key=self.autocommit.fetch_by_key,
             idle=self._idle,
         )
@@ -93,9 +93,9 @@ class Database:
         """Return a session for reading only, which holds no connection between statements."""
         return self._idle.pop() if self._idle else self._readers()
 
-    def read_session_by(self, fetch_all: FetchAll, fetch_by_key: FetchByKey) -> ReadSession:
+    def read_session_by(self, fetch_shared: FetchShared, fetch_by_key: FetchByKey) -> ReadSession:
         """Return a session for reading only, whose queries other functions answer."""
-        return self._readers(fetch_all=fetch_all, fetch_by_key=fetch_by_key, idle=set())
+        return self._readers(fetch_shared=fetch_shared, fetch_by_key=fetch_by_key, idle=set())
 
     @property
     def _pool(self) -> pool.BoundedPool:

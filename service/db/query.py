@@ -1,7 +1,9 @@
 """Statements that are compiled once and handed to the driver."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -32,6 +34,7 @@ AnyStatement = (
     | ReturningDelete[*AnyRows]
 )
 Item = TypeVar("Item", contravariant=True)
+Keyed = TypeVar("Keyed")
 
 
 class Record(asyncpg.Record):
@@ -84,17 +87,64 @@ class CompiledWrite(CompiledStatement):
     reads = False
 
 
-class KeyedStatement(Protocol[Item]):
-    """A statement for many items, each with a unique key, returned in the column `key`."""
+class SharedStatement(Protocol[Item]):
+    """A statement for many items, with a result for each of them."""
 
     @property
     def compiled(self) -> CompiledStatement: ...
     def values(self, items: Sequence[Item]) -> Mapping[str, Any]: ...
-    def key_of(self, item: Item) -> UUID: ...
+    def results(self, rows: Sequence[Record], items: Sequence[Item]) -> Sequence[Any]: ...
     def characters(self, item: Item) -> int: ...
 
 
-class KeyedQuery:
+class KeyedStatement(ABC, Generic[Keyed]):
+    """A statement for many items, each with a unique key, returned in the column `key`."""
+
+    compiled: CompiledStatement
+
+    @abstractmethod
+    def values(self, items: Sequence[Keyed]) -> Mapping[str, Any]:
+        """Return the parameters of the statement."""
+
+    @abstractmethod
+    def key_of(self, item: Keyed) -> UUID:
+        """Return the key of an item."""
+
+    @abstractmethod
+    def characters(self, item: Keyed) -> int:
+        """Return how many characters an item adds to the parameters."""
+
+    def results(self, rows: Sequence[Record], items: Sequence[Keyed]) -> list[Record | None]:
+        """Return the row of each item, or None."""
+        found = {row["key"]: row for row in rows}
+        return [found.get(self.key_of(item)) for item in items]
+
+
+@dataclass(frozen=True)
+class PageQuery:
+    """A SELECT made once with its parameters, whose answer all share that ask it at the same time.
+
+    `make` makes the answer from the rows.
+    """
+
+    compiled: CompiledQuery
+    parameters: tuple[tuple[str, Any], ...]
+    make: Callable[[Sequence[Record]], Any] = field(compare=False)
+
+    def values(self, _items: Sequence[None]) -> Mapping[str, Any]:
+        """Return the parameters of the statement."""
+        return dict(self.parameters)
+
+    def results(self, rows: Sequence[Record], items: Sequence[None]) -> list[Any]:
+        """Return the one answer for each."""
+        return [self.make(rows)] * len(items)
+
+    def characters(self, _item: None) -> int:
+        """Return 0, because nothing is added for a further request."""
+        return 0
+
+
+class KeyedQuery(KeyedStatement[UUID]):
     """A SELECT made once, of rows that have a unique key, returned in the column `key`.
 
     The statement takes many keys and looks up each as if it were alone: of a table without
@@ -107,21 +157,18 @@ class KeyedQuery:
         keys = func.unnest(sent_as_text("keys", Uuid(as_uuid=True)))
         sought = keys.table_valued("key").render_derived("sought")
         one = statement.where(key == sought.c.key).limit(literal_column("1")).lateral("one")
-        self.compiled: CompiledStatement = CompiledQuery(
-            select(*one.c, sought.c.key).join_from(sought, one, true())
-        )
+        self.compiled = CompiledQuery(select(*one.c, sought.c.key).join_from(sought, one, true()))
 
-    @staticmethod
-    def values(items: Iterable[UUID]) -> Mapping[str, Any]:
-        """The parameters of the statement."""
+    def values(self, items: Iterable[UUID]) -> Mapping[str, Any]:
+        """Return the parameters of the statement."""
         return {"keys": [key.hex for key in dict.fromkeys(items)]}
 
-    @staticmethod
-    def key_of(item: UUID) -> UUID:
+    def key_of(self, item: UUID) -> UUID:
+        """Return the key, which is all that is asked with."""
         return item
 
-    @staticmethod
-    def characters(_item: UUID) -> int:
+    def characters(self, _item: UUID) -> int:
+        """Return 0, because keys are short."""
         return 0
 
 

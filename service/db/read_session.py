@@ -1,12 +1,12 @@
 """The session of safe methods: each statement on a connection of its own, given back at once.
 
 What many requests ask is a CompiledQuery: a SELECT that is compiled once and then handed to the
-driver, at a third of the CPU time that SQLAlchemy's way to execute it takes. What they ask by a
-key is a KeyedQuery, which batching.py answers for many at once.
+driver, at a third of the CPU time that SQLAlchemy's way to execute it takes. What many ask at once,
+the same or by a key each, is one statement for all of them (batching.py).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Engine, Executable
@@ -18,7 +18,9 @@ from service.db.base import AnyRow
 from service.db.pool import READING
 from service.db.query import CompiledQuery, KeyedQuery, Record
 
-FetchAll = Callable[[CompiledQuery, Mapping[str, Any]], Awaitable[Sequence[Record]]]
+Make = Callable[[Sequence[Any]], Any]
+FetchShared = Callable[[CompiledQuery, Mapping[str, Any], Make], Awaitable[Any]]
+T = TypeVar("T")
 FetchByKey = Callable[[KeyedQuery, UUID], Awaitable[Record | None]]
 
 
@@ -32,13 +34,13 @@ class ReadSession(AsyncSession):
     def __init__(
         self,
         *args: Any,
-        fetch_all: FetchAll,
+        fetch_shared: FetchShared,
         fetch_by_key: FetchByKey,
         idle: "set[ReadSession]",
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.fetch_all = fetch_all
+        self.fetch_shared = fetch_shared
         self.fetch_by_key = fetch_by_key
         self._idle = idle
 
@@ -58,13 +60,26 @@ class ReadSession(AsyncSession):
         self._idle.add(self)
 
 
+async def fetch_shared(
+    session: AsyncSession,
+    query: CompiledQuery,
+    values: Mapping[str, Any],
+    make: Callable[[Sequence[AnyRow]], T],
+) -> T:
+    """Return what `make` makes of a query's rows, read in the session's transaction if it has one.
+
+    Without one, all that ask the same at the same time share it, so that nobody may change it.
+    """
+    if isinstance(session, ReadSession):
+        return cast(T, await session.fetch_shared(query, values, make))
+    return make((await session.execute(query.statement, values)).all())
+
+
 async def fetch_all(
     session: AsyncSession, query: CompiledQuery, values: Mapping[str, Any]
 ) -> Sequence[AnyRow]:
-    """Return the rows of a query, read in the session's transaction when there is one."""
-    if isinstance(session, ReadSession):
-        return await session.fetch_all(query, values)
-    return (await session.execute(query.statement, values)).all()
+    """Return the rows of a query, as `fetch_shared` reads them."""
+    return await fetch_shared(session, query, values, tuple)
 
 
 async def fetch_by_key(

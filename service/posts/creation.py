@@ -25,7 +25,7 @@ from service.auth.models import User
 from service.auth.rows import UserRow
 from service.db.autocommit import Autocommit
 from service.db.base import Id
-from service.db.query import CompiledWrite, sent_as_text
+from service.db.query import CompiledWrite, KeyedStatement, sent_as_text
 from service.errors import TokenRefused
 from service.ids import new_id
 from service.posts.models import Post
@@ -48,12 +48,14 @@ class _Creation(NamedTuple):
     new: NewPost
 
 
-class _Insert:
+class _Insert(KeyedStatement[_Creation]):
     """The INSERT of many posts, of which those of deleted authors are left out.
 
     With `skip_locked` so are those of authors whose account is being changed: nobody waits for it,
     and no two statements for each other.
     """
+
+    compiled: CompiledWrite
 
     def __init__(self, *, skip_locked: bool) -> None:
         sent = func.unnest(
@@ -81,9 +83,8 @@ class _Insert:
             statement.returning(*SHOWN, author_name(inserted), _posts.id.label("key"))
         )
 
-    @staticmethod
-    def values(items: Sequence[_Creation]) -> Mapping[str, Any]:
-        """The parameters of the statement."""
+    def values(self, items: Sequence[_Creation]) -> Mapping[str, Any]:
+        """Return the parameters of the statement."""
         columns = {f"new_{name}": [getattr(item.new, name) for item in items] for name in _NAMES}
         return {
             "post_ids": [item.post_id.hex for item in items],
@@ -91,12 +92,12 @@ class _Insert:
             **columns,
         }
 
-    @staticmethod
-    def key_of(item: _Creation) -> UUID:
+    def key_of(self, item: _Creation) -> UUID:
+        """Return the id of the post."""
         return item.post_id
 
-    @staticmethod
-    def characters(item: _Creation) -> int:
+    def characters(self, item: _Creation) -> int:
+        """Return the length of its text."""
         return sum(len(value) for _, value in item.new if isinstance(value, str))
 
 

@@ -6,7 +6,7 @@ PostgreSQL keeps the plan of a prepared statement only if a plan for the current
 look better, and the statements without words are written so that it never does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -36,7 +36,7 @@ from service.canonical import username_key
 from service.db.autocommit import Autocommit
 from service.db.base import AnyRow, Id, UtcDateTime
 from service.db.query import CompiledQuery, KeyedQuery
-from service.db.read_session import fetch_all, fetch_by_key
+from service.db.read_session import fetch_all, fetch_by_key, fetch_shared
 from service.posts import search
 from service.posts.models import AuthorPostCount, HiddenAuthor, Post, PostCount
 from service.posts.rows import OwnedPostRow
@@ -107,10 +107,18 @@ async def read_page(
         rows, total = await _search(session, filters, totals, {**values, "limit": limit + 1})
     else:
         query = _page(filters.author is not None, limit + 1, first=offset == 0)
-        rows = await fetch_all(session, query, values)
-        total = rows[0].total
+        return await fetch_shared(session, query, values, _counted_slice(limit))
+    return _cut_page(rows, limit), total
+
+
+@cache
+def _counted_slice(limit: int) -> Callable[[Sequence[AnyRow]], tuple[Slice, int]]:
+    return lambda rows: (_cut_page(rows, limit), rows[0].total)
+
+
+def _cut_page(rows: Sequence[AnyRow], limit: int) -> Slice:
     # An empty page still has one row, with the total and without a post.
-    return Slice.cut([row for row in rows if row.id is not None], limit), total
+    return Slice.cut([row for row in rows if row.id is not None], limit)
 
 
 async def _search(
@@ -144,8 +152,13 @@ async def read_after(
         query = _search_after(by_author, plan)
         rows = await fetch_all(session, query, {**values, "limit": limit + 1})
     else:
-        rows = await fetch_all(session, _following(by_author, limit + 1), values)
-    return Slice.cut(list(rows), limit)
+        return await fetch_shared(session, _following(by_author, limit + 1), values, _slice(limit))
+    return Slice.cut(rows, limit)
+
+
+@cache
+def _slice(limit: int) -> Callable[[Sequence[AnyRow]], Slice]:
+    return lambda rows: Slice.cut(rows, limit)
 
 
 async def _choose_plan(

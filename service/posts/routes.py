@@ -1,6 +1,7 @@
 """Posts, under /api/posts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from service.posts.stream import PostStream
 from service.web import idempotency, pagination, sse
 from service.web.conditional import (
     AlreadyCurrent,
+    EntityTag,
     preconditions,
     reads_preconditions,
     tagged,
@@ -86,30 +88,52 @@ async def list_posts(query_args: schemas.PostQuery) -> Response:
         limit=query_args.per_page,
         offset=query_args.offset,
     )
-    next_cursor = page.next_cursor(CURSORS)
-    counted = min(total, search.TOTAL_CAP) if filters.words else total
-    pages = pagination.count_pages(counted, query_args.per_page)
-    totals = {"total": counted, "pages": pages, "current_page": query_args.page}
-    if counted < total:
-        totals["total_capped"] = True
-    links = pagination.page_links(query_args, pages, next_cursor)
-    return _list_response(page, next_cursor, links, totals)
+    return _list_response(page, lambda: _show_page(query_args, page, total))
 
 
 async def _read_after(query: schemas.PostQuery, filters: Filters, after: Position) -> Response:
     page = await queries.read_after(
         replica_session(_caller_id), filters, limit=query.per_page, after=after
     )
+    return _list_response(page, lambda: _show_following(query, page))
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A list as it is sent."""
+
+    body: bytes
+    tag: EntityTag
+    headers: Mapping[str, str]
+
+
+def _list_response(page: Slice, show: Callable[[], _Content]) -> Response:
+    # The links in it repeat the query as it was written.
+    content = page.once(request_state().request.query_string, show)
+    return tagged(json_bytes(content.body, headers=content.headers), content.tag)
+
+
+def _show_page(query: schemas.PostQuery, page: Slice, total: int) -> _Content:
     next_cursor = page.next_cursor(CURSORS)
-    return _list_response(page, next_cursor, pagination.cursor_links(query, next_cursor), {})
+    counted = min(total, search.TOTAL_CAP) if query.q else total
+    pages = pagination.count_pages(counted, query.per_page)
+    totals = {"total": counted, "pages": pages, "current_page": query.page}
+    if counted < total:
+        totals["total_capped"] = True
+    return _show_list(page, next_cursor, pagination.page_links(query, pages, next_cursor), totals)
 
 
-def _list_response(
+def _show_following(query: schemas.PostQuery, page: Slice) -> _Content:
+    next_cursor = page.next_cursor(CURSORS)
+    return _show_list(page, next_cursor, pagination.cursor_links(query, next_cursor), {})
+
+
+def _show_list(
     page: Slice, next_cursor: str | None, links: Mapping[str, str], totals: Payload
-) -> Response:
+) -> _Content:
     posts = [show_post(row) for row in page.rows]
     body = dumps({"posts": posts, "next_cursor": next_cursor, **totals})
-    return tagged(json_bytes(body, headers={**PUBLIC, **links}), weak_tag(body))
+    return _Content(body, weak_tag(body), {**PUBLIC, **links})
 
 
 @blueprint.post("")

@@ -10,10 +10,11 @@ import hmac
 import math
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -25,6 +26,8 @@ from service.db.base import AnyRow, Id, UtcDateTime
 from service.errors import BadRequest
 from service.web.openapi import Link
 from service.web.request_state import request_state
+
+T = TypeVar("T")
 
 PER_PAGE_MAX: Final = 100
 PAGE_MAX: Final = 1_000_000
@@ -153,13 +156,23 @@ def cursors(kind: str) -> Cursors:
 class Slice:
     """Rows of a list, in order, and whether more rows follow."""
 
-    rows: list[AnyRow]
+    rows: Sequence[AnyRow]
     more: bool
+    _made: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def cut(cls, rows: list[AnyRow], limit: int) -> "Slice":
+    def cut(cls, rows: Sequence[AnyRow], limit: int) -> "Slice":
         """Return the first `limit` of the rows, of which one more was read."""
         return cls(rows[:limit], len(rows) > limit)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned for the first request with this key that has this slice.
+
+        Requests that ask the same at the same time share a slice, and what is made of it.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return cast(T, self._made[key])
 
     def next_cursor(self, kind: str) -> str | None:
         """Return the cursor of the last row, or None at the end of the list."""

@@ -22,7 +22,7 @@ def replica_session(caller_id: Callable[[], str | None]) -> AsyncSession:
             state.session = database.read_session()
         else:
             reads = ReplicaReads(replica, database, caller_id())
-            state.session = database.read_session_by(reads.fetch_all, reads.fetch_by_key)
+            state.session = database.read_session_by(reads.fetch_shared, reads.fetch_by_key)
     return state.session
 
 

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import Uuid, column, func, select, table, text, values
+from sqlalchemy import Integer, Uuid, bindparam, column, func, select, table, text, values
 
 from service.db.batching import BATCH_MAX, Batcher
 from service.db.database import Database
 from service.db.errors import DatabaseUnavailable
 from service.db.pool import WAITING_PER_CONNECTION, ConnectionTracker
-from service.db.query import CompiledStatement, CompiledWrite, KeyedQuery, Record
+from service.db.query import CompiledQuery, CompiledStatement, CompiledWrite, KeyedQuery, Record
 from service.db.read_session import fetch_by_key
 from service.errors import Unavailable
 from service.ids import new_id
@@ -312,3 +312,41 @@ async def test_lookup_never_reads_an_older_state_than_its_start(client: Client) 
             committed = changed.json["version"]
         done.set()
     assert committed == 41
+
+
+NUMBER = CompiledQuery(select(bindparam("number", type_=Integer).label("number")))
+
+
+async def numbers(database: Database, asked: Sequence[int], make: Callable[[Any], Any]) -> Any:
+    fetch = database.autocommit.fetch_shared
+    answers = await asyncio.gather(
+        *(fetch(NUMBER, {"number": number}, make) for number in asked), return_exceptions=True
+    )
+    await asyncio.sleep(0)
+    return answers
+
+
+async def test_queries_with_the_same_parameters_are_one_statement_whose_answer_is_made_once(
+    database: Database, sent: list[str]
+) -> None:
+    made: list[int] = []
+
+    def make(rows: Sequence[Record]) -> int:
+        made.append(rows[0].number)
+        return made[-1]
+
+    assert await numbers(database, [7, 7, 7, 7], make) == [7] * 4
+    assert (sent, made) == (["SELECT"], [7])
+
+
+async def test_queries_with_other_parameters_share_nothing(
+    database: Database, sent: list[str]
+) -> None:
+    assert await numbers(database, [1, 2, 1], lambda rows: rows[0].number) == [1, 2, 1]
+    assert len(sent) == 2
+
+
+async def test_error_in_what_is_made_of_rows_is_that_of_each_request(database: Database) -> None:
+    answers = await numbers(database, [1, 1], lambda rows: rows[9])
+    assert [type(answer) for answer in answers] == [IndexError] * 2
+    assert answers[0] is not answers[1]

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.client import Client, faults
 from tests.support.posts import insert_posts
+from tests.support.round_trips import Trips
 
 JUNK = [
     "0",
@@ -197,3 +198,29 @@ async def test_list_total_is_exact_after_truncate(client: Client, db: "asyncpg.C
     await insert_posts(db, ada.user["id"], 3)
     await db.execute("TRUNCATE posts")
     assert await count_both(client, db) == (0, 0)
+
+
+async def test_lists_that_are_asked_at_once_are_one_statement(client: Client, trips: Trips) -> None:
+    author = await client.sign_up()
+    await author.post("/api/posts", {"title": "one", "content": "x"})
+    trips.sent.clear()
+    answers = await asyncio.gather(*(client.get("/api/posts") for _ in range(5)))
+    assert {answer.body for answer in answers} == {answers[0].body}
+    assert trips.sent == ["SELECT"]
+
+
+async def test_lists_that_are_asked_at_once_have_the_links_and_conditions_of_each(
+    client: Client,
+) -> None:
+    author = await client.sign_up()
+    await author.post("/api/posts", {"title": "one", "content": "x"})
+    tag = (await author.get("/api/posts")).headers["ETag"]
+    name = author.user["username"]
+    known, lower, upper = await asyncio.gather(
+        author.get("/api/posts", headers={"If-None-Match": tag}),
+        author.get(f"/api/posts?author={name}"),
+        author.get(f"/api/posts?author={name.upper()}"),
+    )
+    assert (known.status, lower.status, upper.status) == (304, 200, 200)
+    assert f"author={name}&" in lower.headers["Link"]
+    assert f"author={name.upper()}&" in upper.headers["Link"]

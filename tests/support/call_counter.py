@@ -93,6 +93,7 @@ async def main() -> dict[str, int]:
         "post": await client.cost("GET", f"/api/posts/{post['id']}"),
         "post, 32 at once": await client.cost("GET", f"/api/posts/{post['id']}", at_once=32),
         "list": await client.cost("GET", "/api/posts"),
+        "list, 32 at once": await client.cost("GET", "/api/posts", at_once=32),
         "refresh": await client.refresh_cost(tokens["refresh_token"]),
     }
 

@@ -1,16 +1,19 @@
 """The reads of one request: by a replica where that may answer, else by the primary."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+from service.db.batching import Rows
 from service.db.database import Database
 from service.db.query import CompiledQuery, KeyedQuery, Record
 from service.db.replica.progress import Progress
 from service.db.replica.replica import WAIT, Replica, ReplicaFailed
 from service.errors import Unavailable
+
+T = TypeVar("T")
 
 
 class ReplicaReads:
@@ -22,13 +25,18 @@ class ReplicaReads:
         self._caller = caller
         self._last_write: float | None = None
 
-    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
-        """Read rows. Raises Unavailable when the primary is asked and does not answer."""
+    async def fetch_shared(
+        self, query: CompiledQuery, values: Mapping[str, Any], make: Callable[[Rows], T]
+    ) -> T:
+        """Return what `make` makes of the rows, once for all that ask the same at the same time.
+
+        Raises Unavailable when the primary is asked and does not answer.
+        """
         if await self._may_read_replica():
             with suppress(ReplicaFailed):
-                return await self._replica.fetch_all(query, values)
+                return await self._replica.fetch_shared(query, values, make)
         self._replica.reads["primary"] += 1
-        return await self._primary.autocommit.fetch_all(query, values)
+        return await self._primary.autocommit.fetch_shared(query, values, make)
 
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key; the replica alone does not say that there is none.

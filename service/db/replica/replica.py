@@ -1,17 +1,17 @@
 """A replica: the pool of connections to the standby that is watched, and what was read where."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 from weakref import WeakSet
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.db.autocommit import Autocommit
-from service.db.batching import BATCH_MAX, Batcher
+from service.db.batching import BATCH_MAX, Batcher, Rows
 from service.db.connecting import Connection
 from service.db.engine import connection_factory, create_engine, pin_server
 from service.db.errors import DRIVER_ERRORS
@@ -31,6 +31,8 @@ _CONFLICTS: Final = frozenset({"40001", "40P01", "57014"})
 # Why the primary was asked.
 REASONS: Final = ("down", "lag", "own_writes", "not_found", "busy", "conflict", "failed")
 _FAILURES: Final = (Unavailable, PoolTimeoutError, *DRIVER_ERRORS)
+
+T = TypeVar("T")
 
 
 class ReplicaFailed(Exception):
@@ -75,14 +77,19 @@ class Replica:
         """Whether all that was committed before a monotonic time is visible here."""
         return self.watcher.progress.covered >= moment
 
-    async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
-        """Read rows. Raises ReplicaFailed whatever the reason is."""
+    async def fetch_shared(
+        self, query: CompiledQuery, values: Mapping[str, Any], make: Callable[[Rows], T]
+    ) -> T:
+        """Return what `make` makes of the rows, once for all that ask the same at the same time.
+
+        Raises ReplicaFailed whatever the reason is.
+        """
         try:
-            rows = await self._autocommit.fetch_all(query, values)
+            made = await self._autocommit.fetch_shared(query, values, make)
         except _FAILURES as error:
             raise self._failed(error) from error
         self.reads["replica"] += 1
-        return rows
+        return made
 
     async def fetch_by_key(self, lookup: KeyedQuery, key: UUID) -> Record | None:
         """Read the row that has a key. Raises ReplicaFailed whatever the reason is."""
