@@ -1,6 +1,9 @@
 """Login, refresh and sessions, under /auth; the public keys."""
 
+import asyncio
 import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Final
 from uuid import UUID
@@ -18,7 +21,6 @@ from service.auth.errors import (
 from service.auth.guards import login_required, refresh_token_required
 from service.auth.login import UNKNOWN_EMAIL, WRONG_PASSWORD, log_in, record_failure
 from service.auth.login_times import LoginTimes
-from service.auth.passwords import Match
 from service.auth.principal import (
     caller,
     clear_cookies,
@@ -48,7 +50,7 @@ keys_blueprint: Final = Blueprint("keys", __name__)
 
 KEYS_MAX_AGE: Final = 300  # seconds
 PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
-# Seconds after which a login opens no session any more: its client has most likely given up.
+# Seconds after which a login succeeds no more: its client has most likely given up.
 LATEST: Final = 9.0
 LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled)
 # A token is no parameter (OpenAPI 3.1, §4.8.12.1): the target's security says how it is sent.
@@ -74,8 +76,9 @@ async def login(data: schemas.Credentials) -> Response:
     passwords().require_room()
     key = email_key(data.email)
     await ratelimit.enforce("LOGIN_ACCOUNT", key, strict=True)
-    user = await credentials.find_credentials(autocommit(), data.email)
-    match = await _match(data.password, user.password_hash if user else None, key)
+    async with _counted_if_judged(key):
+        user = await credentials.find_credentials(autocommit(), data.email)
+        match = await passwords().match(data.password, user.password_hash if user else None)
     if user is None or not match.right:
         reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
         user_id = user.id if user else None
@@ -84,19 +87,34 @@ async def login(data: schemas.Credentials) -> Response:
         raise InvalidCredentials
     # Only failures count.
     await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
-    if perf_counter() - request_state().started > LATEST:
-        raise Unavailable
-    token = await log_in(autocommit(), user, session_policy(), origin(), new_hash=match.new_hash)
+    async with _in_time():
+        token = await log_in(
+            autocommit(), user, session_policy(), origin(), new_hash=match.new_hash
+        )
     return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 
 
-async def _match(password: str, hashed: str | None, key: str) -> Match:
-    """Return how a password matches a hash; the limit of `key` counts no login that is refused."""
+@asynccontextmanager
+async def _counted_if_judged(key: str) -> AsyncIterator[None]:
+    """Take a login's hit back when its password was not judged: refused, or its client left."""
     try:
-        return await passwords().match(password, hashed)
-    except Unavailable:
+        yield
+    except (Unavailable, asyncio.CancelledError):
         await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
         raise
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Raise Unavailable instead of ending later than LATEST seconds after the request began."""
+    left = LATEST - (perf_counter() - request_state().started)
+    if left <= 0:
+        raise Unavailable
+    try:
+        async with asyncio.timeout(left):
+            yield
+    except TimeoutError:
+        raise Unavailable from None
 
 
 @blueprint.post("/refresh")

@@ -1,14 +1,19 @@
 """POST /auth/login."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from service.auth.passwords import Passwords
+from service.settings import Settings
+from service.testing.application import make_settings, running
 from service.testing.client import PASSWORD
 from service.web.server.application import Service
 from tests.support.client import Client, faults, refused
+from tests.support.polling import until
 
 
 async def disable_all(db: "asyncpg.Connection") -> None:
@@ -114,3 +119,59 @@ async def test_login_that_took_too_long_opens_no_session(
         patch.setattr("service.auth.routes.LATEST", 0)
         refused(await client.login(ada.user["email"]), 503)
     assert len((await ada.get("/auth/sessions")).json["sessions"]) == 1
+
+
+async def test_login_whose_session_is_not_stored_in_time_gets_503_and_no_session(
+    client: Client, db: "asyncpg.Connection", settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await client.sign_up()
+    with monkeypatch.context() as patch:
+        patch.setattr("service.auth.routes.LATEST", 0.5)
+        async with db.transaction():
+            await db.execute("LOCK TABLE sessions")
+            async with asyncio.timeout(settings.database_statement_timeout - 2):
+                refused(await client.login(ada.user["email"]), 503)
+            await until(lambda: nothing_waits(db))
+    assert len((await ada.get("/auth/sessions")).json["sessions"]) == 1
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["database away", "client left"])
+async def test_login_that_was_not_judged_does_not_count_as_a_failed_one(
+    database_url: str, tmp_path: Path, db: "asyncpg.Connection", left: bool
+) -> None:
+    limits = {"ratelimit_login": "", "ratelimit_login_account": "3/hour"}
+    settings = make_settings(
+        database_url=database_url,
+        data_dir=tmp_path,
+        database_statement_timeout=0.2,
+        ratelimit_enabled=True,
+        **limits,
+    )
+    async with running(settings) as app:
+        client = Client(app)
+        await client.register("ada@example.com")
+        async with db.transaction():
+            await db.execute("LOCK TABLE users")
+            for _ in range(4):
+                login = asyncio.create_task(client.login("ada@example.com"))
+                if left:
+                    await until(lambda: is_waiting(db))
+                    login.cancel()
+                    await asyncio.wait([login])
+                else:
+                    refused(await login, 503)
+        assert (await client.login("ada@example.com")).status == 200
+
+
+async def is_waiting(db: "asyncpg.Connection") -> bool:
+    """Whether a statement waits for a lock in this database."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return bool(await db.fetchval(waiting))
+
+
+async def nothing_waits(db: "asyncpg.Connection") -> bool:
+    """Whether no statement waits for a lock in this database."""
+    return not await is_waiting(db)
