@@ -15,8 +15,8 @@ from service.db.query import (
     CompiledWrite,
     KeyedQuery,
     KeyedStatement,
-    PageQuery,
     Record,
+    SharedQuery,
     SharedStatement,
 )
 from service.observability import context, tracing
@@ -36,9 +36,7 @@ class Autocommit:
 
         Raises Unavailable when the database does not answer.
         """
-        row, _ = await (
-            self._share(lookup, key) if tracing.active() else self._batcher.execute(lookup, key)
-        )
+        row, _ = await self._share(lookup, key)
         return cast(Record | None, row)
 
     async def fetch_all(self, query: CompiledQuery, values: Mapping[str, Any]) -> Sequence[Record]:
@@ -52,8 +50,7 @@ class Autocommit:
 
         Raises Unavailable when the database does not answer.
         """
-        page = PageQuery(query, tuple(values.items()), make)
-        made, _ = await self._share(page, None)
+        made, _ = await self._share(SharedQuery(query, values, make), None)
         return cast(T, made)
 
     async def fetch_one(self, query: CompiledQuery, values: Mapping[str, Any]) -> Record | None:

@@ -1,4 +1,4 @@
-"""Statements that many requests share: rows that are looked up, or written, at the same time.
+"""Statements that many requests share: what is looked up, listed or written at the same time.
 
 A loop that serves many connections finds many requests at once in its sockets. Each with a
 statement of its own, on a connection of its own, costs several times as much, here and in
@@ -6,7 +6,7 @@ PostgreSQL, as one statement for all of them.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from copy import copy
@@ -44,9 +44,9 @@ class Batcher:
         # Counted apart, because writes that hang must not hold up reads.
         self._max_waiting = {False: max_reading, True: max_writing}
         self._waiting = {False: 0, True: 0}
-        self._open: dict[Statement, _Batch] = {}
+        self._open: dict[Hashable, _Batch] = {}
         self._unasked: set[_Batch] = set()
-        self._tasks: set[asyncio.Task[Rows]] = set()
+        self._tasks: dict[_Batch, asyncio.Task[Rows]] = {}
 
     @property
     def queued(self) -> int:
@@ -61,18 +61,22 @@ class Batcher:
         writes = not statement.compiled.reads
         if self._waiting[writes] >= self._max_waiting[writes]:
             raise Unavailable("The service is busy")
-        batch = self._open.get(statement)
+        batch = self._open.get(statement.key)
         if batch is None or not batch.takes(item):
             batch = self._begin(statement)
         self._waiting[writes] += 1
         try:
             return await batch.wait(item)
+        except asyncio.CancelledError:
+            if not batch and not writes:
+                self._abandon(batch)
+            raise
         finally:
             self._waiting[writes] -= 1
 
     async def close(self) -> None:
         """Cancel the statements, and with them the requests that still wait."""
-        tasks = set(self._tasks)
+        tasks = set(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
@@ -81,7 +85,7 @@ class Batcher:
 
     def _begin(self, statement: Statement) -> "_Batch":
         batch = _Batch(statement)
-        self._open[statement] = batch
+        self._open[statement.key] = batch
         self._start(batch)
         return batch
 
@@ -94,17 +98,28 @@ class Batcher:
         task = asyncio.get_running_loop().create_task(
             self._run(batch.statement.compiled, values), context=Context()
         )
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._end, batch))
+        self._tasks[batch] = task
+        task.add_done_callback(partial(self._end, batch), context=Context())
         self._unasked.add(batch)
+
+    def _abandon(self, batch: "_Batch") -> None:
+        """End a statement that reads and that no request waits for any more."""
+        task = self._tasks.get(batch)
+        if task is None:
+            return
+        if batch in self._unasked:
+            self._close(batch)
+            task.cancel()
+        else:  # sent: what ends by itself costs no connection
+            asyncio.get_running_loop().call_later(CLOSING, task.cancel)
 
     def _close(self, batch: "_Batch") -> None:
         self._unasked.discard(batch)
-        if self._open.get(batch.statement) is batch:
-            del self._open[batch.statement]
+        if self._open.get(batch.statement.key) is batch:
+            del self._open[batch.statement.key]
 
     def _end(self, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[batch]
         self._close(batch)
         for alone in batch.resolve(task):
             self._start(alone)

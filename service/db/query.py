@@ -1,8 +1,7 @@
 """Statements that are compiled once and handed to the driver."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
@@ -88,8 +87,10 @@ class CompiledWrite(CompiledStatement):
 
 
 class SharedStatement(Protocol[Item]):
-    """A statement for many items, with a result for each of them."""
+    """A statement for many items, with a result for each; equal ones have the same `key`."""
 
+    @property
+    def key(self) -> Hashable: ...
     @property
     def compiled(self) -> CompiledStatement: ...
     def values(self, items: Sequence[Item]) -> Mapping[str, Any]: ...
@@ -101,6 +102,11 @@ class KeyedStatement(ABC, Generic[Keyed]):
     """A statement for many items, each with a unique key, returned in the column `key`."""
 
     compiled: CompiledStatement
+
+    @property
+    def key(self) -> Hashable:
+        """Return itself, because it is made once."""
+        return self
 
     @abstractmethod
     def values(self, items: Sequence[Keyed]) -> Mapping[str, Any]:
@@ -120,24 +126,32 @@ class KeyedStatement(ABC, Generic[Keyed]):
         return [found.get(self.key_of(item)) for item in items]
 
 
-@dataclass(frozen=True)
-class PageQuery:
-    """A SELECT made once with its parameters, whose answer all share that ask it at the same time.
+class SharedQuery:
+    """A SELECT with its parameters, whose answer is shared by those who ask it at the same time.
 
-    `make` makes the answer from the rows.
+    `make` makes the answer from the rows. Raises TypeError for a parameter that has no hash.
     """
 
-    compiled: CompiledQuery
-    parameters: tuple[tuple[str, Any], ...]
-    make: Callable[[Sequence[Record]], Any] = field(compare=False)
+    __slots__ = ("_make", "_parameters", "compiled", "key")
+
+    def __init__(
+        self,
+        compiled: CompiledQuery,
+        parameters: Mapping[str, Any],
+        make: Callable[[Sequence[Record]], Any],
+    ) -> None:
+        self.compiled = compiled
+        self.key: Hashable = (compiled, *parameters.items())
+        self._parameters = parameters
+        self._make = make
 
     def values(self, _items: Sequence[None]) -> Mapping[str, Any]:
         """Return the parameters of the statement."""
-        return dict(self.parameters)
+        return self._parameters
 
     def results(self, rows: Sequence[Record], items: Sequence[None]) -> list[Any]:
         """Return the one answer for each."""
-        return [self.make(rows)] * len(items)
+        return [self._make(rows)] * len(items)
 
     def characters(self, _item: None) -> int:
         """Return 0, because nothing is added for a further request."""

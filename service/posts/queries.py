@@ -103,11 +103,10 @@ async def read_page(
 ) -> tuple[Slice, int]:
     """Return a page, newest first, and the total of all pages, for words TOTAL_CAP + 1 at most."""
     values = {**filters.values, "offset": offset}
-    if filters.words is not None:
-        rows, total = await _search(session, filters, totals, {**values, "limit": limit + 1})
-    else:
+    if filters.words is None:
         query = _page(filters.author is not None, limit + 1, first=offset == 0)
         return await fetch_shared(session, query, values, _counted_slice(limit))
+    rows, total = await _search(session, filters, totals, {**values, "limit": limit + 1})
     return _cut_page(rows, limit), total
 
 
@@ -147,12 +146,11 @@ async def read_after(
     """Return the posts after a position, newest first."""
     by_author = filters.author is not None
     values = {**filters.values, **after.values}
-    if filters.words is not None:
-        plan = await _choose_plan(session, filters, values, after=True)
-        query = _search_after(by_author, plan)
-        rows = await fetch_all(session, query, {**values, "limit": limit + 1})
-    else:
+    if filters.words is None:
         return await fetch_shared(session, _following(by_author, limit + 1), values, _slice(limit))
+    plan = await _choose_plan(session, filters, values, after=True)
+    query = _search_after(by_author, plan)
+    rows = await fetch_all(session, query, {**values, "limit": limit + 1})
     return Slice.cut(rows, limit)
 
 

@@ -32,6 +32,10 @@ _known = values(column("id", Uuid), name="known").data([(key,) for key in KNOWN]
 LOOKUP = KeyedQuery(select(_known.c.id), _known.c.id)
 _written = table("written", column("id", Uuid))
 SLOW = KeyedQuery(select(func.pg_sleep(60)).select_from(_known), _known.c.id)
+SLEEPING = (
+    "FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' "
+    "AND pid <> pg_backend_pid() AND datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -140,6 +144,28 @@ async def test_batch_that_all_cancelled_gives_its_connection_back(database: Data
     assert database.usage() == (1, 0, 0)
 
 
+async def test_statement_that_no_request_waits_for_is_given_up_before_it_is_sent(
+    database: Database, settings: Settings
+) -> None:
+    async with database.session() as session:
+        await session.execute(ONE)
+        leaving = asyncio.create_task(all_of(database, KNOWN[:2]))
+        await until(lambda: waits(database, 2))
+        leaving.cancel()
+        async with asyncio.timeout(settings.database_pool_timeout / 2):
+            await until(lambda: waits(database, 0))
+
+
+async def test_statement_that_no_request_waits_for_any_more_ends_before_its_timeout(
+    database: Database, settings: Settings, db: "asyncpg.Connection"
+) -> None:
+    waiting = asyncio.create_task(database.autocommit.fetch_by_key(SLOW, KNOWN[0]))
+    await until(lambda: db.fetchval(f"SELECT count(*) {SLEEPING}"))
+    waiting.cancel()
+    async with asyncio.timeout(settings.database_statement_timeout / 2):
+        assert await all_of(database, KNOWN[:1]) == KNOWN[:1]
+
+
 async def test_closing_the_database_cancels_lookups(settings: Settings) -> None:
     database = Database(settings)
     waiting = asyncio.create_task(database.autocommit.fetch_by_key(SLOW, KNOWN[0]))
@@ -160,13 +186,7 @@ async def test_lost_connection_fails_every_lookup_of_its_batch(
     waiting = [
         asyncio.create_task(database.autocommit.fetch_by_key(SLOW, key)) for key in KNOWN[:3]
     ]
-    await until(
-        lambda: db.fetchval(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()"
-            " AND datname = current_database()"
-        )
-    )
+    await until(lambda: db.fetchval(f"SELECT pg_terminate_backend(pid) {SLEEPING}"))
     errors = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in errors] == [DatabaseUnavailable] * 3
     assert len({id(error) for error in errors}) == 3
