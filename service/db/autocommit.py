@@ -4,7 +4,7 @@ What takes an Autocommit cannot keep two statements together, and needs no BEGIN
 are two round trips. What needs both of two statements or none takes a session (database.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -78,9 +78,13 @@ class Autocommit:
         rows = await self._run(statement, lambda: values)
         return rows[0] if rows else None
 
-    async def _share(self, statement: SharedStatement[Any], item: Any) -> Shared:
-        if not tracing.active():
-            return await self._batcher.execute(statement, item)
+    def _share(self, statement: SharedStatement[Any], item: Any) -> Coroutine[Any, Any, Shared]:
+        # Each coroutine between costs a call whenever the request goes on.
+        if tracing.active():
+            return self._traced(statement, item)
+        return self._batcher.execute(statement, item)
+
+    async def _traced(self, statement: SharedStatement[Any], item: Any) -> Shared:
         with tracing.statement(statement.compiled.text) as span:
             row, size = await self._batcher.execute(statement, item)
             if span is not None and size > 1:

@@ -61,9 +61,11 @@ class Batcher:
         writes = not statement.compiled.reads
         if self._waiting[writes] >= self._max_waiting[writes]:
             raise Unavailable("The service is busy")
-        batch = self._open.get(statement.key)
+        key = statement.key
+        batch = self._open.get(key)
         if batch is None or not batch.takes(item):
-            batch = self._begin(statement)
+            batch = self._open[key] = _Batch(statement, key)
+            self._start(batch)
         self._waiting[writes] += 1
         try:
             return await batch.wait(item)
@@ -82,12 +84,6 @@ class Batcher:
         if tasks:
             # The driver asks the server to cancel, which may be silent.
             await asyncio.wait(tasks, timeout=CLOSING)
-
-    def _begin(self, statement: Statement) -> "_Batch":
-        batch = _Batch(statement)
-        self._open[statement.key] = batch
-        self._start(batch)
-        return batch
 
     def _start(self, batch: "_Batch") -> None:
         def values() -> Mapping[str, Any]:
@@ -115,8 +111,8 @@ class Batcher:
 
     def _close(self, batch: "_Batch") -> None:
         self._unasked.discard(batch)
-        if self._open.get(batch.statement.key) is batch:
-            del self._open[batch.statement.key]
+        if self._open.get(batch.key) is batch:
+            del self._open[batch.key]
 
     def _end(self, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
         del self._tasks[batch]
@@ -128,8 +124,9 @@ class Batcher:
 class _Batch:
     """The requests that one statement answers."""
 
-    def __init__(self, statement: Statement) -> None:
+    def __init__(self, statement: Statement, key: Hashable) -> None:
         self.statement = statement
+        self.key = key
         self._writes = not statement.compiled.reads
         self._waiting: dict[asyncio.Future[Shared], Any] = {}
         self._characters = 0
@@ -192,7 +189,7 @@ class _Batch:
             found.set_result((result, len(waiting)))
 
     def _alone(self, found: asyncio.Future[Shared], item: Any) -> "_Batch":
-        batch = _Batch(self.statement)
+        batch = _Batch(self.statement, self.key)
         batch._waiting[found] = item
         return batch
 
