@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
+    ConnectionTerminated,
     DataReceived,
     InformationalResponseReceived,
     ResponseReceived,
@@ -30,6 +31,7 @@ class Http2Client:
         self.informational: list[int] = []
         self.ended: set[int] = set()
         self.resets: dict[int, ErrorCodes | int] = {}
+        self.terminated = False  # by the server, with GOAWAY
 
     @classmethod
     @asynccontextmanager
@@ -85,6 +87,8 @@ class Http2Client:
                     self.ended.add(stream_id)
                 case StreamReset(stream_id=stream_id, error_code=code):
                     self.resets[stream_id] = code
+                case ConnectionTerminated():
+                    self.terminated = True
         self.flush()
 
     async def answer(self, stream_id: int) -> RawAnswer:
@@ -92,3 +96,9 @@ class Http2Client:
         while stream_id not in self.ended:
             await self.read()
         return self.answers[stream_id]
+
+    async def read_to_end(self) -> None:
+        """Read until the connection has ended."""
+        with suppress(ConnectionError):
+            while True:
+                await self.read()

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from h2.errors import ErrorCodes
+from hypercorn.config import Config
 
+from service.settings import Settings
 from service.testing.application import make_app, make_settings
 from service.testing.database import Databases
 from service.testing.server import serving
@@ -73,6 +75,7 @@ async def test_stream_of_a_client_that_stops_sending_ends_alone(
 
 
 EXPECT = ("expect", "100-continue")
+JSON = ("content-type", "application/json")
 
 
 async def test_expectation_of_a_refused_request_is_answered_by_the_refusal(port: int) -> None:
@@ -83,9 +86,8 @@ async def test_expectation_of_a_refused_request_is_answered_by_the_refusal(port:
 
 
 async def test_body_of_an_expectation_is_asked_for_once_it_is_read(port: int) -> None:
-    json = ("content-type", "application/json")
     async with Http2Client.connected(port) as client:
-        stream = client.send("POST", "/auth/login", EXPECT, json, end=False)
+        stream = client.send("POST", "/auth/login", EXPECT, JSON, end=False)
         while not client.informational:
             await client.read()
         await client.upload(stream, 10)
@@ -122,6 +124,50 @@ async def test_connect_is_refused_alone(port: int) -> None:
         client.flush()
         assert (await client.answer(stream)).status in {404, 405}
         assert (await client.answer(client.send("GET", "/health/live"))).status == 200
+
+
+@pytest.fixture
+async def brief_port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """The port of a server that ends idle connections soon, and each one after two requests."""
+    monkeypatch.setattr(Config, "keep_alive_timeout", 0.2)
+    monkeypatch.setattr(Config, "keep_alive_max_requests", 2)
+    changed = settings.model_copy(update={"http2_prior_knowledge": True})
+    async with serving(make_app(changed), graceful_timeout=20) as number:
+        yield number
+
+
+@pytest.mark.parametrize(
+    ("path", "end"), [("/auth/login", False), ("/\u00e9", True), ("/\u00e9", False)]
+)
+async def test_connection_whose_last_stream_was_reset_ends_after_keep_alive_timeout(
+    brief_port: int, path: str, end: bool
+) -> None:
+    async with Http2Client.connected(brief_port) as client, asyncio.timeout(10):
+        stream = client.send("POST", path, JSON, end=end)
+        if path.isascii():
+            client.h2.reset_stream(stream)
+            client.flush()
+        await client.read_to_end()
+        assert stream in client.resets or path.isascii()
+
+
+async def test_stream_of_a_connection_stays_open_beside_one_that_was_reset(brief_port: int) -> None:
+    async with Http2Client.connected(brief_port) as client, asyncio.timeout(10):
+        stream = client.send("POST", "/auth/login", JSON, end=False)
+        client.h2.reset_stream(client.send("POST", "/auth/login", JSON, end=False))
+        client.flush()
+        await asyncio.sleep(0.5)  # longer than an idle connection stays open
+        client.h2.send_data(stream, b"{}", end_stream=True)
+        client.flush()
+        assert (await client.answer(stream)).status == 400
+
+
+async def test_refused_requests_count_among_those_of_a_connection(brief_port: int) -> None:
+    async with Http2Client.connected(brief_port) as client, asyncio.timeout(10):
+        streams = [client.send("GET", "/\u00e9") for _ in range(3)]
+        while not client.terminated:
+            await client.read()
+        assert streams[-1] in client.resets
 
 
 async def test_http_1_1_is_served_beside_http_2(port: int) -> None:

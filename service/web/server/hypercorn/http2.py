@@ -2,7 +2,8 @@
 
 Hypercorn 0.18 fails with the whole connection when a client sends more of a body whose request was
 answered (pgjones/hypercorn issue 329), when a path is not ASCII, and at a CONNECT without a path;
-here what is left of a body is discarded, and the other requests of a connection go on.
+here what is left of a body is discarded, and the other requests of a connection go on. Hypercorn
+also takes a connection for busy for ever once its last stream was reset.
 """
 
 import asyncio
@@ -67,7 +68,14 @@ class Http2Protocol(H2Protocol):
             elif isinstance(event, StreamEnded | StreamReset):
                 self._end_upload(event.stream_id)
             await super()._handle_events([event])
+            if isinstance(event, RequestReceived | StreamReset):
+                await self._note_reset(event.stream_id)
         await self._flush()
+
+    async def _note_reset(self, stream_id: int) -> None:
+        """Have the connection be idle if a stream has ended without a response, as the last one."""
+        if stream_id not in self.streams:
+            await self.stream_send(stream_events.StreamClosed(stream_id))
 
     async def _discard(self, event: DataReceived) -> None:
         """Discard a part of a body whose request was answered, and let the client go on."""
@@ -107,6 +115,8 @@ class Http2Protocol(H2Protocol):
         stream_id = request.stream_id
         if not (method + path).isascii():
             self.connection.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+            self._end_upload(stream_id)
+            await self._count_request()
             return
         if b":protocol" in headers:  # a WebSocket (RFC 8441, §4)
             await super()._create_stream(request)
@@ -129,6 +139,9 @@ class Http2Protocol(H2Protocol):
                 state=self.connection_state,
             )
         )
+        await self._count_request()
+
+    async def _count_request(self) -> None:
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
