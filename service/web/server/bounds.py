@@ -9,6 +9,9 @@ from typing import Final
 MAX_DISCARDED: Final = 16 * 2**20
 # Seconds for that, from the end of the response on.
 DISCARD_TIME: Final = 5.0
+# Seconds without progress after which a connection that is to end is aborted, although its client
+# has not read all that was sent. A client on a slow line reads something in that time.
+UNREAD_TIME: Final = 5.0
 # Seconds for which a request goes on after its client has closed at least its half of the
 # connection: which of both it was shows only when something is sent.
 HALF_CLOSE_GRACE: Final = 3.0

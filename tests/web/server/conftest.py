@@ -20,6 +20,7 @@ def patched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TCPServer, "_read_data", TCPServer._read_data)
     monkeypatch.setattr(TCPServer, "run", TCPServer.run)
     monkeypatch.setattr(TCPServer, "protocol_send", TCPServer.protocol_send)
+    monkeypatch.setattr(TCPServer, "_close", TCPServer._close)
     for module, name in (
         (hypercorn.asyncio.run, "WorkerContext"),
         (hypercorn.protocol, "H11Protocol"),

@@ -14,6 +14,9 @@ A closed connection is left in a reference cycle, which only the garbage collect
 connections that had been open for long, the collector stopped the process for 0.7 s. The only
 cycle left is the one that h11 makes of each error about a request that is not HTTP.
 
+A connection that is closed waits until its client has read what was sent, for ever if the client
+reads nothing, such as that of a stream that was given up for this; closing.py aborts it in time.
+
 graceful_timeout does not bound the end of the server: on Python >= 3.12 the asyncio loop waits for
 connections for ever (pgjones/hypercorn issue 308), and every loop does for a client that does not
 read its response. So this module keeps a set of the open connections, to be aborted in time.
@@ -21,7 +24,7 @@ read its response. So this module keeps a set of the open connections, to be abo
 
 import asyncio
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Final, cast
 
 import hypercorn.asyncio.run
@@ -29,12 +32,14 @@ import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData
 
+from service.web.server.closing import abort_when_unread, close
 from service.web.server.hypercorn.http1 import HalfClosed, Http1Protocol
 from service.web.server.hypercorn.http2 import Http2Protocol
 from service.web.server.hypercorn.keep_alive import KeepAliveContext, KeepAliveTimer
 
 _run: Final = TCPServer.run
 _protocol_send: Final = TCPServer.protocol_send
+_close: Final = TCPServer._close
 _open_connections: Final[set[TCPServer]] = set()
 
 
@@ -55,7 +60,7 @@ async def _run_without_cycle(self: TCPServer) -> None:
     _open_connections.add(self)
     terminated = cast(KeepAliveContext, self.context).terminated
     self.idle_task = KeepAliveTimer(  # type: ignore[assignment]
-        self.config.keep_alive_timeout, terminated, self.writer.close
+        self.config.keep_alive_timeout, terminated, partial(close, self.writer.transport)
     )
     try:
         await _run(self)
@@ -76,6 +81,12 @@ async def _protocol_send_or_half_close(self: TCPServer, event: Event) -> None:
             self.writer.write_eof()
 
 
+@wraps(_close)
+async def _close_in_time(self: TCPServer) -> None:
+    abort_when_unread(self.writer.transport)
+    await _close(self)
+
+
 def patch_hypercorn(*, http2_prior_knowledge: bool = False) -> None:
     """Patch Hypercorn in this process, once.
 
@@ -85,6 +96,7 @@ def patch_hypercorn(*, http2_prior_knowledge: bool = False) -> None:
     TCPServer._read_data = _read_data  # type: ignore[method-assign]
     TCPServer.run = _run_without_cycle  # type: ignore[method-assign]
     TCPServer.protocol_send = _protocol_send_or_half_close  # type: ignore[method-assign]
+    TCPServer._close = _close_in_time  # type: ignore[method-assign]
     hypercorn.protocol.H11Protocol = Http1Protocol  # type: ignore[attr-defined]
     Http1Protocol.http2_prior_knowledge = http2_prior_knowledge
     hypercorn.protocol.H2Protocol = Http2Protocol  # type: ignore[attr-defined]

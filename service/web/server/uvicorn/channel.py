@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.web.server import bounds
+from service.web.server.closing import close
 from service.web.server.timers import call_later
 
 
@@ -46,6 +47,10 @@ class Channel(asyncio.Protocol):
         while self._writable is not None:
             await self._writable.wait()
 
+    def close(self) -> None:
+        """End the connection once the client has read what was sent, or reads nothing."""
+        close(self._transport)
+
     def abort(self) -> None:
         """End the connection at once, which cancels its requests."""
         self._transport.abort()
@@ -57,7 +62,7 @@ class Channel(asyncio.Protocol):
         """
         self._discarded = 0
         if self._at_eof or self._transport.is_closing():
-            self._transport.close()
+            self.close()
             return
         self._close_in(bounds.DISCARD_TIME)
         if self._transport.can_write_eof():  # not over TLS
@@ -67,10 +72,10 @@ class Channel(asyncio.Protocol):
         """Count what comes after that; too much ends the connection."""
         self._discarded = (self._discarded or 0) + size
         if self._discarded > bounds.MAX_DISCARDED:
-            self._transport.close()
+            self.close()
 
     def _close_in(self, seconds: float) -> None:
-        self._start_timer(seconds, self._transport.close)
+        self._start_timer(seconds, self.close)
 
     def _start_timer(self, seconds: float, callback: Callable[[], None]) -> None:
         self._stop_timer()

@@ -87,12 +87,14 @@ class Connection(Channel):
         """Note that the client sends no more; returns whether the connection goes on."""
         self._at_eof = True
         # TLS knows no half-closed connections, and asyncio closes both halves.
-        if self._discarded is not None or self._transport.get_extra_info("sslcontext"):
+        if self._transport.get_extra_info("sslcontext"):
             return False
-        if not self._reader.between_requests:
+        if self._discarded is not None:
+            self.close()
+        elif not self._reader.between_requests:
             self._refuse_rest(400)
         elif self._answering is None or self._answering.endless:
-            return False
+            self.close()
         else:  # the client may still read the response
             self._start_timer(bounds.HALF_CLOSE_GRACE, self._give_up)
         return not self._transport.is_closing()
@@ -115,7 +117,7 @@ class Connection(Channel):
         """Close the connection, or have it end after the response that is under way."""
         self._closing = True
         if self._answering is None and self._reading is None and self._discarded is None:
-            self._transport.close()
+            self.close()
 
     # The reader calls these.
 
@@ -169,7 +171,7 @@ class Connection(Channel):
             if self._queue or self._unread or reader.has_rest or not reader.between_requests:
                 self._linger()
             else:
-                self._transport.close()
+                self.close()
             return
         if self._queue:
             self._answer(self._queue.popleft())
@@ -188,7 +190,7 @@ class Connection(Channel):
         elif exchange.ends_with_connection:
             self.abort()  # for a polite end would look like the response's
         else:
-            self._transport.close()
+            self.close()
 
     def control_reading(self) -> None:
         """Read on, unless the requests that were read before wait to be answered."""
@@ -219,7 +221,7 @@ class Connection(Channel):
 
     def _await_request(self) -> None:
         if self._closing or self._at_eof:
-            self._transport.close()
+            self.close()
         else:
             self._close_in(self._config.options.keep_alive_timeout)
 
@@ -239,7 +241,7 @@ class Connection(Channel):
         if self._answering is not None:
             self._answering.disconnect()
         self.resume_writing()
-        self._transport.close()
+        self.close()
 
     def _refuse_rest(self, status: int) -> None:
         """Refuse what follows the requests that were read, once these are answered."""
@@ -252,7 +254,7 @@ class Connection(Channel):
                 self._queue.remove(broken)
             self.control_reading()
         elif broken.started:
-            self._transport.close()
+            self.close()
         else:
             broken.disconnect()
             self._refuse(status)
