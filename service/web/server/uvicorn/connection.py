@@ -89,11 +89,10 @@ class Connection(Channel):
         # TLS knows no half-closed connections, and asyncio closes both halves.
         if self._transport.get_extra_info("sslcontext"):
             return False
-        if self._discarded is not None:
-            self.close()
-        elif not self._reader.between_requests:
+        if self._discarded is None and not self._reader.between_requests:
             self._refuse_rest(400)
-        elif self._answering is None or self._answering.endless:
+        answering = self._answering
+        if self._discarded is not None or answering is None or answering.endless:
             self.close()
         else:  # the client may still read the response
             self._start_timer(bounds.HALF_CLOSE_GRACE, self._give_up)
