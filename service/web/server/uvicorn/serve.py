@@ -19,6 +19,7 @@ from service.web.server.uvicorn.connection import Connection
 # Seconds between two updates of the Date header.
 _TICK: Final = 1.0
 _log: Final = logging.getLogger("uvicorn.error")
+_HINT: Final = " (CTRL+C to force quit)"
 
 
 class _Server(uvicorn.Server):
@@ -50,7 +51,8 @@ class _Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = math.ceil(left) + 1
         timer = asyncio.get_running_loop().call_later(left, self._abort_connections)
         try:
-            await super().shutdown(sockets)
+            with _without_hint():
+                await super().shutdown(sockets)
         finally:
             timer.cancel()
 
@@ -58,6 +60,21 @@ class _Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.abort()
+
+
+@contextmanager
+def _without_hint() -> Iterator[None]:
+    """Log without uvicorn's hint at a key that does nothing, because signals end the command."""
+
+    def remove_hint(record: logging.LogRecord) -> bool:
+        record.msg = str(record.msg).removesuffix(_HINT)
+        return True
+
+    _log.addFilter(remove_hint)
+    try:
+        yield
+    finally:
+        _log.removeFilter(remove_hint)
 
 
 async def serve(app: Service, options: Config) -> None:
@@ -86,9 +103,11 @@ async def _running(app: Service, options: Config) -> AsyncIterator[None]:
     """Start the application, and stop it. Raises Hypercorn's errors when it does not."""
     async with _stage("startup", options.startup_timeout):
         await app.startup()
-    yield
-    async with _stage("shutdown", options.shutdown_timeout):
-        await app.shutdown()
+    try:
+        yield
+    finally:
+        async with _stage("shutdown", options.shutdown_timeout):
+            await app.shutdown()
 
 
 @asynccontextmanager
