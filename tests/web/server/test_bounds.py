@@ -17,6 +17,7 @@ from tests.support.server import connected, exchange, head, kept_alive, receive
 IDLE: Final = 0.3  # seconds
 CHUNKED: Final = "Transfer-Encoding: chunked"
 WAITING: Final = asyncio.Event()  # a request for /waits has begun
+GO_ON: Final = asyncio.Event()  # and may end
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ async def port(
         @app.get("/waits")
         async def waits() -> Response:
             WAITING.set()
-            await asyncio.sleep(3600)
+            await GO_ON.wait()
             return Response(b"")
 
         async with serving(app, server=server) as number:
@@ -162,14 +163,19 @@ async def test_client_that_sends_requests_without_waiting_is_not_read_without_bo
 ) -> None:
     size = 32 * 2**20
     WAITING.clear()
-    async with connected(port) as (_, writer), asyncio.timeout(20):
+    GO_ON.clear()
+    async with connected(port) as (reader, writer), asyncio.timeout(20):
         writer.write(kept_alive("GET", "/waits"))
         await WAITING.wait()  # so that the connection is not idle, however long the rest takes
         line = kept_alive("GET", "/health/live")
         writer.write(line * (size // len(line)))
         left, before = size, 0
         while left != before:
-            await asyncio.sleep(0.1)
+            for _ in range(20):  # the server answers others, and reads what it means to read
+                await exchange(port, head("GET", "/health/live"))
             before, left = left, writer.transport.get_write_buffer_size()
         assert left > size / 4
+        GO_ON.set()
+        for _ in range(10):  # it has not stalled
+            assert (await receive(reader)).status == 200
         writer.transport.abort()
