@@ -1,1 +1,1 @@
-"""Replacements for parts of Quart and Hypercorn."""
+"""Replacements for parts of Quart and of both servers, Hypercorn and uvicorn."""
