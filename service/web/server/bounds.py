@@ -10,8 +10,9 @@ MAX_DISCARDED: Final = 16 * 2**20
 # Seconds for that, from the end of the response on.
 DISCARD_TIME: Final = 5.0
 # Seconds without progress after which a connection that is to end is aborted, although its client
-# has not read all that was sent. A client on a slow line reads something in that time.
-UNREAD_TIME: Final = 5.0
+# has not read all that was sent. On a slow line the kernel's own buffer hides progress for a while;
+# over TLS asyncio takes as long (ssl_shutdown_timeout).
+UNREAD_TIME: Final = 30.0
 # Seconds for which a request goes on after its client has closed at least its half of the
 # connection: which of both it was shows only when something is sent.
 HALF_CLOSE_GRACE: Final = 3.0
