@@ -131,6 +131,39 @@ async def test_other_versions_of_http_are_refused_without_tls(shared_port: int, 
     assert (answer.status, answer.headers["connection"]) == (505, "close")
 
 
+OTHER_PROTOCOLS = [
+    "GET / RTSP/1.0", "GET /health/live RTSP/1.1", "GET / RTSP/2.0", "GET / RTSP/3.0",
+    "GET /  RTSP/1.0", "OPTIONS * RTSP/1.0", "DESCRIBE / RTSP/1.0", "PUT / RTSP/1.0",
+    "SOURCE / ICE/1.0", "GET / ICE/1.0", "GET / HTTPS/1.1", "GET / http/1.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", OTHER_PROTOCOLS)
+async def test_request_line_of_another_protocol_is_400(shared_port: int, line: str) -> None:
+    answer = await exchange(shared_port, f"{line}\r\nHost: x\r\n\r\n".encode())
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+
+
+async def test_request_line_of_another_protocol_is_400_in_parts_and_after_a_request(
+    shared_port: int,
+) -> None:
+    line = b"GET /health/live RTSP/1.0\r\nHost: x\r\n\r\n"
+    for cut in range(len(line)):
+        async with connected(shared_port) as (reader, writer):
+            writer.write(kept_alive("GET", "/health/live") + line[:cut])
+            assert (await receive(reader)).status == 200
+            writer.write(line[cut:])
+            assert (await receive(reader)).status == 400
+
+
+async def test_name_of_another_protocol_may_stand_elsewhere(shared_port: int) -> None:
+    lines = ["X: GET /health/live?RTSP/1.0 RTSP/1.0", "Content-Length: 36"]
+    request = (
+        head("GET", "/health/live?RTSP/1.0", *lines) + b"GET /health/live?x RTSP/1.0\r\nX: RTSP"
+    )
+    assert (await exchange(shared_port, request)).status == 200
+
+
 @pytest.mark.parametrize("method", ["get", "Get", "gET"])
 async def test_method_in_lower_case_is_not_served(
     shared_port: int, server: ServerName, method: str

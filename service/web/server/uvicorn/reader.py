@@ -4,8 +4,11 @@ httptools keeps the line that it reads until its end, however long it is, takes 
 chunked body for headers, and leaves to another protocol what follows a head with `Upgrade` or
 CONNECT. Parsed further, the body of such a request would be read as requests; so it is left to a
 new parser, which has seen a head that announces the same body and nothing else.
+
+The parser also serves the request lines of RTSP and ICE, and does not say which protocol it read.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -16,6 +19,9 @@ from service.web.server.uvicorn.head import Head, Headers, Refused, read_head
 # What the parser says of another version than HTTP/1, among other words.
 _OTHER_VERSION: Final = ("HTTP version", "HTTP/2", "PRI/")
 _BLANK: Final = b" \t"
+_END: Final = b"\n\r\n"  # of a head
+# A request line: its target and its protocol.
+_LINE: Final = re.compile(rb"(?:^|\n)[A-Z_-]+ +([^ \r\n]+) +([A-Z]+)/")
 
 
 class Receiver(Protocol):
@@ -39,7 +45,7 @@ class RequestReader:
 
     __slots__ = (
         "_body_header", "_common", "_headers", "_in_body", "_kept", "_last", "_limit", "_parser",
-        "_receiver", "_target", "has_rest",
+        "_raw", "_receiver", "_target", "has_rest",
     )  # fmt: skip
 
     def __init__(self, receiver: Receiver, common: Mapping[str, Any], limit: int) -> None:
@@ -49,6 +55,7 @@ class RequestReader:
         self._limit = limit
         self._target = b""
         self._headers: Headers | None = None  # of the head that is being read
+        self._raw = bytearray()  # as it came, with what came before and after
         self._in_body = False
         # The header that announces the body of a request that asks for another protocol.
         self._body_header = b""
@@ -68,6 +75,7 @@ class RequestReader:
         """Parse what the client sent. Raises Refused when it is no request that is served."""
         while data and not self.has_rest:
             self._kept += len(data)
+            self._raw += data
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:  # is ignored (RFC 9110, §7.8)
@@ -78,8 +86,12 @@ class RequestReader:
                 self.has_rest = self._last and self.between_requests
                 if self.has_rest:
                     return
-                raise _refusal(error) from None
+                raise self._refusal(error) from None
             break
+        if self._headers is None:
+            self._raw.clear()
+        elif (end := self._raw.rfind(_END)) >= 0:
+            del self._raw[: end + len(_END)]  # of a head before this one
         if self._kept > self._limit:
             raise Refused(431)
 
@@ -125,8 +137,12 @@ class RequestReader:
             if size > self._limit:
                 raise Refused(431)
         self._kept = 0
+        method = parser.get_method().decode("ascii")
+        # Only ICE has this method.
+        if (b"RTSP/" in self._raw or method == "SOURCE") and self._has_other_protocol():
+            raise Refused(400)
         head = read_head(
-            parser.get_method().decode("ascii"), self._target, parser.get_http_version(), headers,
+            method, self._target, parser.get_http_version(), headers,
             self._common, keep_alive=parser.should_keep_alive(),
         )  # fmt: skip
         self._in_body = True
@@ -151,6 +167,23 @@ class RequestReader:
         if self._receiver is not None:
             self._receiver.end_request()
 
+    def _has_other_protocol(self) -> bool:
+        """Whether the request line names another protocol; it is not looked at again."""
+        for line in _LINE.finditer(bytes(self._raw)):
+            if line[1] == self._target:
+                del self._raw[: line.end()]
+                return line[2] != b"HTTP"
+        return False
+
+    def _refusal(self, error: httptools.HttpParserError) -> Refused:
+        cause = error.__context__
+        if isinstance(cause, Refused):
+            return Refused(cause.status)
+        if isinstance(error, httptools.HttpParserCallbackError):
+            raise error
+        other_version = any(words in str(error) for words in _OTHER_VERSION)
+        return Refused(505 if other_version and not self._has_other_protocol() else 400)
+
 
 def _find_body_header(headers: Headers) -> bytes:
     """Return the line that announces a body (RFC 9112, §6.3), or nothing."""
@@ -158,12 +191,3 @@ def _find_body_header(headers: Headers) -> bytes:
         if name == b"transfer-encoding" or (name == b"content-length" and int(value)):
             return b"%b: %b" % (name, value)
     return b""
-
-
-def _refusal(error: httptools.HttpParserError) -> Refused:
-    cause = error.__context__
-    if isinstance(cause, Refused):
-        return Refused(cause.status)
-    if isinstance(error, httptools.HttpParserCallbackError):
-        raise error
-    return Refused(505 if any(words in str(error) for words in _OTHER_VERSION) else 400)
