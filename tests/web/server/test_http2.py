@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from h2.errors import ErrorCodes
 from hypercorn.config import Config
+from quart import Response
 
 from service.settings import Settings
 from service.testing.application import make_app, make_settings
@@ -168,6 +169,25 @@ async def test_refused_requests_count_among_those_of_a_connection(brief_port: in
         while not client.terminated:
             await client.read()
         assert streams[-1] in client.resets
+
+
+async def test_stream_whose_response_breaks_off_is_reset(settings: Settings) -> None:
+    app = make_app(settings.model_copy(update={"http2_prior_knowledge": True}))
+
+    @app.get("/broken")
+    async def broken() -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"one"
+            raise RuntimeError("in the middle")
+
+        return Response(parts())
+
+    async with serving(app) as port, Http2Client.connected(port) as client, asyncio.timeout(10):
+        stream = client.send("GET", "/broken")
+        while stream not in client.resets:
+            await client.read()
+        assert stream not in client.ended
+        assert (await client.answer(client.send("GET", "/health/live"))).status == 200
 
 
 async def test_http_1_1_is_served_beside_http_2(port: int) -> None:

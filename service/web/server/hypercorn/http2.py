@@ -3,7 +3,8 @@
 Hypercorn 0.18 fails with the whole connection when a client sends more of a body whose request was
 answered (pgjones/hypercorn issue 329), when a path is not ASCII, and at a CONNECT without a path;
 here what is left of a body is discarded, and the other requests of a connection go on. Hypercorn
-also takes a connection for busy for ever once its last stream was reset.
+also takes a connection for busy for ever once its last stream was reset, and leaves a stream open
+whose response breaks off.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from h2.exceptions import ProtocolError
 from hypercorn.events import Closed, Event
 from hypercorn.protocol import events as stream_events
 from hypercorn.protocol.h2 import H2Protocol, StreamBuffer
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.utils import filter_pseudo_headers
 from priority.priority import DuplicateStreamError
 
@@ -101,13 +102,24 @@ class Http2Protocol(H2Protocol):
 
     async def stream_send(self, event: stream_events.Event) -> None:
         """Send a part of a response."""
+        stream = self.streams.get(event.stream_id)
         await super().stream_send(event)
         if isinstance(event, stream_events.StreamClosed):
+            if isinstance(stream, HTTPStream) and stream.state is not ASGIHTTPState.CLOSED:
+                await self._break_off(event.stream_id)
             upload = self._uploads.get(event.stream_id)
             if upload is not None and upload.timer is None:
                 upload.timer = asyncio.get_running_loop().call_later(
                     bounds.DISCARD_TIME, self.task_group.spawn, self._stop_upload, event.stream_id
                 )
+
+    async def _break_off(self, stream_id: int) -> None:
+        """Show the client that its response is not complete, and never will be."""
+        self._end_upload(stream_id)
+        with suppress(ProtocolError):  # the stream has ended
+            self.connection.reset_stream(stream_id, ErrorCodes.INTERNAL_ERROR)
+        await self._window_updated(stream_id)  # so that what is left of it is dropped
+        await self._flush()
 
     async def _create_stream(self, request: RequestReceived) -> None:
         headers: dict[bytes, bytes] = dict(request.headers)
