@@ -175,18 +175,15 @@ class _Batch:
             for found, _ in waiting:
                 found.set_exception(_own(error))
         else:
-            self._give(task.result(), waiting)
+            try:
+                results = self.statement.results(task.result(), [item for _, item in waiting])
+            except Exception as wrong:  # noqa: BLE001 - it is each request's own
+                for found, _ in waiting:
+                    found.set_exception(_own(wrong))
+                return []
+            for (found, _), result in zip(waiting, results, strict=True):
+                found.set_result((result, len(waiting)))
         return []
-
-    def _give(self, rows: Rows, waiting: "list[tuple[asyncio.Future[Shared], Any]]") -> None:
-        try:
-            results = self.statement.results(rows, [item for _, item in waiting])
-        except Exception as error:  # noqa: BLE001 - it is each request's own
-            for found, _ in waiting:
-                found.set_exception(_own(error))
-            return
-        for (found, _), result in zip(waiting, results, strict=True):
-            found.set_result((result, len(waiting)))
 
     def _alone(self, found: asyncio.Future[Shared], item: Any) -> "_Batch":
         batch = _Batch(self.statement, self.key)

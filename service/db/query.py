@@ -103,10 +103,8 @@ class KeyedStatement(ABC, Generic[Keyed]):
 
     compiled: CompiledStatement
 
-    @property
-    def key(self) -> Hashable:
-        """Return itself, because it is made once."""
-        return self
+    def __init__(self) -> None:
+        self.key: Hashable = self  # because a statement is made once
 
     @abstractmethod
     def values(self, items: Sequence[Keyed]) -> Mapping[str, Any]:
@@ -170,6 +168,7 @@ class KeyedQuery(KeyedStatement[UUID]):
     def __init__(self, statement: Select[*tuple[Any, ...]], key: ColumnElement[UUID]) -> None:
         keys = func.unnest(sent_as_text("keys", Uuid(as_uuid=True)))
         sought = keys.table_valued("key").render_derived("sought")
+        super().__init__()
         one = statement.where(key == sought.c.key).limit(literal_column("1")).lateral("one")
         self.compiled = CompiledQuery(select(*one.c, sought.c.key).join_from(sought, one, true()))
 

@@ -58,6 +58,7 @@ class _Insert(KeyedStatement[_Creation]):
     compiled: CompiledWrite
 
     def __init__(self, *, skip_locked: bool) -> None:
+        super().__init__()
         sent = func.unnest(
             sent_as_text("post_ids", Id),
             sent_as_text("author_ids", Id),
