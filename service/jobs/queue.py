@@ -48,9 +48,9 @@ NAMES: Final = DBSettings(
 )
 
 
-def make_queries(driver: Driver) -> Queries:
+def make_queries(driver: Driver, kind: type[Queries] = Queries) -> Queries:
     """Make pgqueuer's queries over a driver."""
-    return Queries(
+    return kind(
         driver,
         qbe=QueryBuilderEnvironment(NAMES),
         qbq=QueryQueueBuilder(NAMES),

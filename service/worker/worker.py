@@ -33,6 +33,7 @@ from service.worker.driver import PatientDriver, open_driver
 from service.worker.handlers import HANDLERS
 from service.worker.listener import LAST_RETRY, pause
 from service.worker.liveness import Heartbeat
+from service.worker.queries import WorkerQueries
 
 BATCH: Final = 5
 CANCEL_EACH: Final = 1  # seconds
@@ -147,7 +148,9 @@ class _WorkerRun:
 
     def _application(self, driver: PatientDriver) -> PgQueuer:
         application = PgQueuer(
-            driver, channel=Channel(queue.NAMES.channel), queries=queue.make_queries(driver)
+            driver,
+            channel=Channel(queue.NAMES.channel),
+            queries=queue.make_queries(driver, WorkerQueries),
         )
         for name, handler in HANDLERS.items():
             application.entrypoint(name, on_failure="hold")(self._entrypoint(handler))

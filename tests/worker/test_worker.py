@@ -41,6 +41,10 @@ def registered(client: Client) -> Callable[[], Awaitable[bool]]:
     return try_it
 
 
+async def holds(items: list[str]) -> bool:
+    return bool(items)
+
+
 @asynccontextmanager
 async def worker_process(settings: Settings) -> AsyncIterator[Process]:
     """`service worker`, as it runs in production."""
@@ -240,6 +244,27 @@ class TestFailures:
             work.cancel()  # the job goes back
         assert await db.fetchval("SELECT attempts FROM pgqueuer") == 1
         assert await list_retried_jobs(db) == []
+
+    async def test_job_whose_return_to_the_queue_was_not_confirmed_is_done(
+        self, client: Client, settings: Settings, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        execute = PatientDriver.execute
+        lost: list[str] = []
+
+        async def lose_the_answer(self: PatientDriver, query: str, *args: object) -> str:
+            answer = await execute(self, query, *args)
+            if "WITH retry" in query and not lost:
+                lost.append(answer)
+                raise ConnectionResetError
+            return answer
+
+        monkeypatch.setattr(PatientDriver, "execute", lose_the_answer)
+        smtp.refusals["ann@example.com"] = "450 mailbox busy"
+        async with working(settings):
+            await client.register(email="ann@example.com")
+            await until(lambda: holds(lost))
+            smtp.refusals.clear()
+            await smtp.wait_for(1)
 
     async def test_attempts_at_a_job_are_bounded(
         self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
