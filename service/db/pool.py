@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
@@ -113,8 +113,9 @@ class TrackedPool(AsyncAdaptedQueuePool):
             connection = super().connect() if tracker is None else self._connect_for(tracker)
         except BaseException as error:
             _release(slots)
-            # SQLAlchemy prepares a new connection with the bare driver, whose error it passes on.
-            if isinstance(error, DRIVER_ERRORS):
+            # SQLAlchemy prepares a new connection with the bare driver, whose error it passes on,
+            # and gives up when the second connection is left, too, before it was taken.
+            if isinstance(error, (InvalidRequestError, *DRIVER_ERRORS)):
                 raise DatabaseUnavailable from error
             raise
         connection.record_info["taken"] = (slots, tracker)  # type: ignore[index]

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from sqlalchemy import literal, select
+from sqlalchemy import event, literal, select
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from service.db import engine
@@ -202,6 +202,19 @@ async def test_write_waits_for_both_of_its_slots_no_longer_than_the_pool_s_timeo
         with pytest.raises(PoolTimeoutError):
             await waiting
         assert monotonic() - start < 1.4
+
+
+async def test_database_whose_connections_are_all_given_up_at_once_is_unavailable(
+    database: Database,
+) -> None:
+    # What several requests that find a server silent do while others connect anew.
+    sync_engine: Any = database.engine.sync_engine
+    event.listen(sync_engine, "connect", lambda *_: sync_engine.pool.drop())
+    with pytest.raises(Unavailable):
+        await database.autocommit.fetch_all(ONE_ROW, {})
+    with pytest.raises(Unavailable):
+        async with database.session() as session:
+            await session.execute(ONE)
 
 
 async def ask_as_writer(database: Database) -> None:
