@@ -237,9 +237,9 @@ async def test_full_queue_refuses_requests_at_once(postgres: Server, tmp_path: P
         await asyncio.gather(*(ask(service.port, "GET", "/api/posts") for _ in range(20)))
         async with connection.transaction():
             await connection.execute("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE")
-            asked = [
-                asyncio.create_task(ask(service.port, "GET", "/api/posts")) for _ in range(count)
-            ]
+            # Of the same list all would wait together.
+            pages = [f"/api/posts?page={page + 1}" for page in range(count)]
+            asked = [asyncio.create_task(ask(service.port, "GET", page)) for page in pages]
             refused = [await done for done in islice(asyncio.as_completed(asked), excess)]
         for answer in refused:
             assert_unavailable(answer)
