@@ -116,7 +116,8 @@ class Batcher:
 
     def _end(self, batch: "_Batch", task: asyncio.Task[Rows]) -> None:
         del self._tasks[batch]
-        self._close(batch)
+        if batch in self._unasked:
+            self._close(batch)
         for alone in batch.resolve(task):
             self._start(alone)
 
@@ -138,13 +139,13 @@ class _Batch:
 
     def send(self) -> Mapping[str, Any]:
         """Return the parameters of the statement, to which nothing is added any more."""
-        self._sent = len(self)
+        self._sent = len(self._waiting)
         return self.statement.values(list(self._waiting.values()))
 
     def takes(self, item: Any) -> bool:
         """Whether there is room for an item."""
         characters = self._characters + self.statement.characters(item)
-        return len(self) < BATCH_MAX and characters <= CHARACTERS_MAX
+        return len(self._waiting) < BATCH_MAX and characters <= CHARACTERS_MAX
 
     async def wait(self, item: Any) -> Shared:
         found: asyncio.Future[Shared] = self._loop.create_future()
