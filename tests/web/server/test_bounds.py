@@ -12,6 +12,7 @@ from service.settings import ServerName
 from service.testing.application import make_app, make_settings
 from service.testing.database import Databases
 from service.testing.server import serving
+from tests.support.broken import add_broken
 from tests.support.server import connected, exchange, head, kept_alive, receive
 
 IDLE: Final = 0.3  # seconds
@@ -29,6 +30,7 @@ async def port(
         patch.setattr(Config, "keep_alive_timeout", IDLE)
         data_dir = tmp_path_factory.mktemp("bounds")
         app = make_app(make_settings(database_url=database.url, data_dir=data_dir))
+        add_broken(app)
 
         @app.post("/fields")
         async def fields() -> Response:
@@ -45,14 +47,6 @@ async def port(
             async def send() -> AsyncIterator[bytes]:
                 yield b"one "
                 yield b"two"
-
-            return Response(send())
-
-        @app.get("/broken")
-        async def broken() -> Response:
-            async def send() -> AsyncIterator[bytes]:
-                yield b"one"
-                raise RuntimeError("in the middle")
 
             return Response(send())
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 import pytest
 from h2.errors import ErrorCodes
 from hypercorn.config import Config
-from quart import Response
 
 from service.settings import Settings
 from service.testing.application import make_app, make_settings
 from service.testing.database import Databases
 from service.testing.server import serving
 from service.web.server import bounds
+from tests.support.broken import add_broken
 from tests.support.http2 import Http2Client
 from tests.support.server import exchange, kept_alive
 
@@ -173,15 +173,7 @@ async def test_refused_requests_count_among_those_of_a_connection(brief_port: in
 
 async def test_stream_whose_response_breaks_off_is_reset(settings: Settings) -> None:
     app = make_app(settings.model_copy(update={"http2_prior_knowledge": True}))
-
-    @app.get("/broken")
-    async def broken() -> Response:
-        async def parts() -> AsyncIterator[bytes]:
-            yield b"one"
-            raise RuntimeError("in the middle")
-
-        return Response(parts())
-
+    add_broken(app)
     async with serving(app) as port, Http2Client.connected(port) as client, asyncio.timeout(10):
         stream = client.send("GET", "/broken")
         while stream not in client.resets:
