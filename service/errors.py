@@ -16,12 +16,14 @@ FieldErrors = Mapping[str, Sequence[str]]
 class ServiceError(Exception):
     """A failure that the caller sees: its status, and a message, one plain sentence for a person.
 
-    `errors` maps fields to predicates, such as "must be text", which the response makes sentences.
-    A request that fails is rolled back, unless its error type `keeps_changes`.
+    `reason` is a stable word for programs. `errors` maps fields to predicates, such as "must be
+    text", which the response makes sentences; `members` are further members of the response. A
+    request that fails is rolled back, unless its error type `keeps_changes`.
     """
 
     status: ClassVar[int]
     default_message: ClassVar[str]
+    reason: ClassVar[str | None] = None
     keeps_changes: ClassVar[bool] = False
 
     def __init__(
@@ -30,9 +32,11 @@ class ServiceError(Exception):
         *,
         errors: FieldErrors | None = None,
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, object] | None = None,
     ) -> None:
         self.message = message or self.default_message
         self.errors = errors
+        self.members = dict(members or {})
         self.headers = dict(headers or {})
         super().__init__(self.message)
 

@@ -49,9 +49,10 @@ def error_response(
     *,
     errors: FieldErrors | None = None,
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> Response:
-    """Return the response of a failure, in the one shape."""
-    payload = failure_payload(status, message, request_id(), errors)
+    """Return the response of a failure, in the one shape; `members` come on top."""
+    payload = failure_payload(status, message, request_id(), errors, members)
     return json_response(payload, status, headers)
 
 
@@ -60,7 +61,10 @@ async def _service_error(error: ServiceError) -> Response:
         db_session.keep_changes()
     if isinstance(error, Unavailable) and error.__cause__ is not None:
         context.bind("reason", failure_reason(error))  # in the request's line of the log
-    return error_response(error.status, error.message, errors=error.errors, headers=error.headers)
+    members = error.members if error.reason is None else {"reason": error.reason, **error.members}
+    return error_response(
+        error.status, error.message, errors=error.errors, headers=error.headers, members=members
+    )
 
 
 async def _http_exception(error: HTTPException) -> Response:

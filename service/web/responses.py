@@ -41,12 +41,17 @@ def dumps(payload: Payload) -> bytes:
 
 
 def failure_payload(
-    status: int, message: str, request_id: str, errors: FieldErrors | None = None
+    status: int,
+    message: str,
+    request_id: str,
+    errors: FieldErrors | None = None,
+    members: Mapping[str, object] | None = None,
 ) -> Payload:
-    """Return the body of a failure, in the one shape."""
+    """Return the body of a failure, in the one shape; `members` come on top."""
     phrase = HTTP_STATUS_CODES[status]
     payload = {"error": phrase, "message": message, "code": status, "request_id": request_id}
-    return {**payload, "errors": _sentences(errors)} if errors else payload
+    shown = {"errors": _sentences(errors)} if errors else {}
+    return {**payload, **shown, **(members or {})}
 
 
 def _sentences(errors: FieldErrors) -> Mapping[str, Sequence[str]]:

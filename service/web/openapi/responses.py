@@ -52,6 +52,12 @@ ERROR: Final[Object] = {
             "description": "If validation failed: the sentences about each field.",
             "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
         },
+        "reason": {"type": "string", "description": "A stable word for programs, where named."},
+        "methods": {
+            "type": "array",
+            "description": "If `reason` is `step_up_required`: by what the session steps up.",
+            "items": {"type": "string"},
+        },
     },
     "required": ["error", "message", "code", "request_id"],
     "additionalProperties": False,
@@ -150,5 +156,6 @@ def failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
 
 def _show(kind: type[ServiceError]) -> Object:
     errors = {"field": ["is required"]} if kind is BadRequest else None
-    value = failure_payload(kind.status, kind.default_message, _EXAMPLE_ID, errors)
+    members = {} if kind.reason is None else {"reason": kind.reason}
+    value = failure_payload(kind.status, kind.default_message, _EXAMPLE_ID, errors, members)
     return {"summary": kind.default_message, "value": value}
