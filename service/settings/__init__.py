@@ -17,9 +17,12 @@ from service.settings.database_url import DatabaseAddress, parse_database_url
 from service.settings.env_file import check_env_file
 from service.settings.secret_key import check_production_secret, development_secret
 from service.settings.types import (
+    MAX_SECONDS,
     DatabaseUrl,
+    EncryptionKeys,
     Folder,
     HomePath,
+    KeyPrefix,
     Limits,
     MailFrom,
     Origins,
@@ -29,6 +32,7 @@ from service.settings.types import (
     SchemaName,
     Seconds,
     SmtpUrl,
+    TotpIssuer,
 )
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -84,6 +88,12 @@ class Settings(BaseSettings):
     jwt_refresh_token_expires: Seconds = 2_592_000
     refresh_reuse_grace: Annotated[int, Field(ge=0, le=3600)] = 30
     session_max_age: Seconds = 7_776_000
+    encryption_keys: EncryptionKeys = ()
+    totp_issuer: TotpIssuer | None = None
+    step_up_max_age: Seconds = 900
+    second_factor_required: Literal["none", "admins"] = "none"
+    api_key_prefix: KeyPrefix = "svc"
+    api_key_max_age: Annotated[int, Field(ge=0, le=MAX_SECONDS)] = 31_622_400
     refuse_common_passwords: bool | None = None
     max_content_length: Annotated[int, Field(ge=1)] = 2_097_152
     retention_days: Annotated[int, Field(ge=0, le=36_500)] = 30
@@ -104,6 +114,9 @@ class Settings(BaseSettings):
     ratelimit_refresh: Limits = "60/minute"
     ratelimit_mail: Limits = "5/hour"
     ratelimit_admin: Limits = "120/minute"
+    ratelimit_second_factor: Limits = "10/minute"
+    ratelimit_keys: Limits = "20/hour"
+    ratelimit_revoke: Limits = "30/minute"
     ratelimit_default: Limits = "50/hour;200/day"
     smtp_url: SmtpUrl = SecretStr("")
     smtp_tls: Literal["verify", "opportunistic", "off"] = "verify"

@@ -4,6 +4,7 @@ A ValueError says what the setting takes, and never repeats the value.
 """
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from email.utils import parseaddr
 from functools import partial
@@ -25,6 +26,7 @@ SMTP_SCHEMES: Final = ("smtp", "smtps")
 MAX_SECONDS: Final = 3_155_760_000
 # A year, in seconds: counters are kept for two such times.
 MAX_LIMIT_SECONDS: Final = 31_536_000
+ENCRYPTION_KEY_BYTES: Final = 32
 # Ports that browsers leave out of an origin.
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
@@ -139,6 +141,35 @@ def _check_schema_name(name: str) -> str:
     return name
 
 
+def _parse_encryption_keys(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    return tuple(SecretStr(_check_encryption_key(part.strip())) for part in text.split(","))
+
+
+def _check_encryption_key(text: str) -> str:
+    try:
+        key = b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != ENCRYPTION_KEY_BYTES:
+        raise ValueError(f"takes keys of {ENCRYPTION_KEY_BYTES} bytes in base64, comma between")
+    return text
+
+
+def _check_totp_issuer(text: str) -> str:
+    # A colon ends the issuer in an authenticator app's label.
+    if not text.strip() or len(text) > 64 or ":" in text or not text.isprintable():
+        raise ValueError("takes a name of 1 to 64 characters without colon")
+    return text
+
+
+def _check_key_prefix(text: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,10}", text):
+        raise ValueError("takes 2 to 10 of the letters a to z")
+    return text
+
+
 def _check_limits(text: str) -> str:
     try:
         limits = parse_many(text) if text else []
@@ -172,5 +203,11 @@ HomePath = Annotated[Path, AfterValidator(_expand_home)]
 Folder = Annotated[HomePath, AfterValidator(_check_folder)]
 # One or more rate limits, separated by semicolons; an empty one turns the limit off.
 Limits = Annotated[str, AfterValidator(_check_limits)]
+# Keys for AES-256, of 32 bytes each, in base64, separated by commas.
+EncryptionKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_parse_encryption_keys)]
+# What an authenticator app shows beside the account.
+TotpIssuer = Annotated[str, AfterValidator(_check_totp_issuer)]
+# What API keys begin with.
+KeyPrefix = Annotated[str, AfterValidator(_check_key_prefix)]
 # A lifetime in seconds.
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]

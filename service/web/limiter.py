@@ -24,7 +24,7 @@ RETRY_DELAY: Final = 1.0
 DEFAULT: Final = "DEFAULT"
 NAMES: Final = (
     "READ", "CREATE", "WRITE", "STREAM", "REGISTER", "LOGIN", "LOGIN_ACCOUNT", "REFRESH",
-    "MAIL", "ADMIN", DEFAULT,
+    "MAIL", "ADMIN", "SECOND_FACTOR", "KEYS", "REVOKE", DEFAULT,
 )  # fmt: skip
 
 
