@@ -11,7 +11,10 @@ from sqlalchemy import Connection
 
 import service.accounts.models
 import service.audit.models
+import service.auth.api_keys.models
 import service.auth.models
+import service.auth.second_factor.models
+import service.notices.models
 import service.posts.models
 import service.web.idempotency  # noqa: F401 - imported for their tables
 from service.cli.database import database_target, refuse_pgbouncer

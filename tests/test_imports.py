@@ -14,6 +14,7 @@ ROOMS = (
     ("mail",),
     ("jobs",),
     ("web",),
+    ("notices",),
     ("audit",),
     ("auth",),
     ("posts",),

@@ -16,7 +16,7 @@ from service.accounts.recovery import links, notices
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
-from service.auth.credentials import COLUMNS, NOT_DELETED, key_columns
+from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED, key_columns
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
@@ -121,6 +121,7 @@ _UNVERIFIED: Final[Mapping[str, object]] = {
     "verified_email_key": case((_was_verified, User.email_key), else_=User.verified_email_key),
     "email_verified_at": None,
     "email_changed_at": func.now(),
+    **NEXT_EPOCH,
 }
 
 
@@ -179,7 +180,7 @@ async def set_password(session: AsyncSession, account: PasswordState, new_hash: 
     statement = (
         update(User)
         .where(*_unchanged(account))
-        .values(password_hash=new_hash, password_changed_at=func.clock_timestamp())
+        .values(password_hash=new_hash, password_changed_at=func.clock_timestamp(), **NEXT_EPOCH)
         .returning(User.id)
     )
     if (await session.execute(statement)).one_or_none() is None:
@@ -204,7 +205,8 @@ async def delete_account(session: AsyncSession, account: PasswordState, origin: 
     if (await session.execute(unchanged.with_for_update())).one_or_none() is None:
         raise WrongPassword
     now = clock.now()
-    await session.execute(update(User).where(User.id == account.id).values(deleted_at=now))
+    deletion = update(User).where(User.id == account.id).values(deleted_at=now, **NEXT_EPOCH)
+    await session.execute(deletion)
     await sessions.revoke_sessions(session, account.id, origin)
     await hidden_authors.hide_author(session, account.id, now)
     await links.void_links(session, account.id)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.accounts.accounts import guard_last_admin
 from service.admin.schemas import AccountChange
 from service.audit.events import Kind, record
-from service.auth.credentials import COLUMNS, NOT_DELETED
+from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED
 from service.auth.models import User
 from service.auth.rows import UserRow
 from service.canonical import email_key, username_key
@@ -73,7 +73,8 @@ async def change_account(
     kinds = list(_kinds(before, values))
     if not kinds:
         return before
-    statement = update(User).where(User.id == user_id).values(**values).returning(*COLUMNS)
+    statement = update(User).where(User.id == user_id)
+    statement = statement.values(**values, **NEXT_EPOCH).returning(*COLUMNS)
     account = (await session.execute(statement)).one()
     for kind in kinds:
         await record(session, kind, user_id=user_id, actor_id=actor_id, origin=origin)

@@ -26,6 +26,8 @@ COLUMNS: Final = (
     _users.created_at,
 )
 NOT_DELETED: Final = _users.deleted_at.is_(None)
+# What every change of an account's password, email, factors or state sets beside it.
+NEXT_EPOCH: Final[Mapping[str, object]] = {"sign_in_epoch": User.sign_in_epoch + 1}
 
 
 def has_email(email: str) -> ColumnElement[bool]:
@@ -43,9 +45,13 @@ def key_columns(values: Mapping[str, str]) -> dict[str, str]:
 
 
 _BY_EMAIL: Final = CompiledQuery(
-    select(*COLUMNS, _users.password_hash, _users.password_changed_at).where(
-        _users.email_key == bindparam("key"), NOT_DELETED
-    )
+    select(
+        *COLUMNS,
+        _users.password_hash,
+        _users.password_changed_at,
+        _users.second_factor_at,
+        _users.sign_in_epoch,
+    ).where(_users.email_key == bindparam("key"), NOT_DELETED)
 )
 
 
@@ -56,9 +62,8 @@ async def find_credentials(db: Autocommit, email: str) -> CredentialsRow | None:
 
 async def find_password(session: AsyncSession, user_id: UUID) -> PasswordRow | None:
     """Return the hash of an account's password and when the password changed, or None."""
-    statement = select(User.id, User.password_hash, User.password_changed_at).where(
-        User.id == user_id, NOT_DELETED
-    )
+    columns = (User.id, User.password_hash, User.password_changed_at, User.sign_in_epoch)
+    statement = select(*columns).where(User.id == user_id, NOT_DELETED)
     return (await session.execute(statement)).one_or_none()
 
 

@@ -1,7 +1,14 @@
 """The errors of authentication."""
 
 from service.auth.tokens import ENDED, EXPIRED
-from service.errors import BadRequest, Forbidden, NotFound, TokenRefused, Unauthorized
+from service.errors import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    TokenRefused,
+    TooManyRequests,
+    Unauthorized,
+)
 
 
 class InvalidCredentials(Unauthorized):
@@ -61,3 +68,46 @@ class SessionNotFound(NotFound):
     """The caller has no such session."""
 
     default_message = "Session not found"
+
+
+class StepUpRequired(Forbidden):
+    """The session is not fresh: its user must prove again who they are (`POST /auth/step-up`)."""
+
+    default_message = "Confirm that it is you, and try again"
+    reason = "step_up_required"
+
+
+class EmailUnverified(Forbidden):
+    """The account's address is not verified."""
+
+    default_message = "Verify your email address first"
+    reason = "email_unverified"
+
+
+class SecondFactorRequired(Forbidden):
+    """A second factor is on, and was not shown."""
+
+    default_message = "A second factor is required"
+    reason = "second_factor_required"
+
+
+class SecondFactorFailed(Unauthorized):
+    """The code is wrong or spent."""
+
+    default_message = "The code is wrong or has been used"
+    reason = "second_factor_failed"
+    keeps_changes = True
+
+
+class LoginExpired(Unauthorized):
+    """The login token is unknown, spent or too old, or the account changed since."""
+
+    default_message = "The login has expired; sign in again"
+    reason = "login_expired"
+
+
+class SecondFactorLocked(TooManyRequests):
+    """Too many wrong codes; Retry-After is how many seconds codes stay locked."""
+
+    default_message = "Too many wrong codes; try again later, or use a recovery code"
+    reason = "second_factor_locked"

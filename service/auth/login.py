@@ -36,9 +36,7 @@ async def log_in(
         raise LoginDisabled
     if new_hash is not None:
         await replace_hash(db, user.id, user.password_hash, new_hash)
-    token = await open_session(
-        db, user.id, policy, origin, password_changed_at=user.password_changed_at
-    )
+    token = await open_session(db, user, policy, origin)
     if token is None:
         await record_failure(db, origin, user.email, user.id, WRONG_PASSWORD)
         raise InvalidCredentials

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, func, text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.base import Base, Id, IpAddress, UtcDateTime
@@ -42,6 +42,11 @@ class User(Base):
     email_changed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Another hash of the same password leaves this as it is.
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime, server_default=func.now())
+    # Since when a login needs a second factor; NULL when it needs none.
+    second_factor_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Rises with every change of password, email, factors or state of the account, which ends what
+    # waits for the account: login tokens and unconfirmed factors.
+    sign_in_epoch: Mapped[int] = mapped_column(server_default=text("0"))
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
@@ -84,6 +89,10 @@ class LoginSession(Base):
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     ip: Mapped[str | None] = mapped_column(IpAddress)
     user_agent: Mapped[str | None] = mapped_column(Text)
+    # How its user proved who they are, at the login and at step-ups since.
+    methods: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{password}'"))
+    # When its user last did; NULL when that was the login, at `created_at`.
+    authenticated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         Index("ix_sessions_user_id", user_id),

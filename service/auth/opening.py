@@ -1,10 +1,10 @@
 """The opening of a login session, with its event, by one statement."""
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
-from uuid import UUID
 
 from sqlalchemy import Table, bindparam, insert, literal_column, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, own_event, recorded
@@ -17,6 +17,7 @@ from service.auth.refresh_tokens import (
     token_columns,
     token_parameters,
 )
+from service.auth.rows import SignInState
 from service.db.autocommit import Autocommit
 from service.db.base import Id, UtcDateTime
 from service.db.query import CompiledWrite
@@ -32,16 +33,18 @@ _users: Final = User.__table__.c
 # after a week: what it then ends was not used for that long.
 LIVE_MAX: Final = 10_000
 ENDED_MAX: Final = 5_000
+PASSWORD_ALONE: Final = ("password",)
 
 
-# The account is locked against change, so that a change of the password, which ends all sessions,
-# cannot miss the new one.
+# The account is locked against change, so that a change of the password or of a factor, which ends
+# sessions, cannot miss the new one.
 _unchanged: Final = (
     select(_users.id)
     .where(
         _users.id == bindparam("user_id", type_=Id),
         _users.deleted_at.is_(None),
         _users.password_changed_at == bindparam("password_changed_at"),
+        _users.sign_in_epoch == bindparam("sign_in_epoch"),
     )
     .with_for_update(read=True)
     .cte("unchanged")
@@ -50,8 +53,14 @@ _created_at: Final = bindparam("created_at", type_=UtcDateTime)
 _opened: Final = (
     insert(_table)
     .from_select(
-        ["user_id", "id", "created_at", *TOKEN],
-        select(_unchanged.c.id, bindparam("session_id", type_=Id), _created_at, *TOKEN.values()),
+        ["user_id", "id", "created_at", "methods", *TOKEN],
+        select(
+            _unchanged.c.id,
+            bindparam("session_id", type_=Id),
+            _created_at,
+            bindparam("methods", type_=_sessions.methods.type),
+            *TOKEN.values(),
+        ),
     )
     .returning(_sessions.id)
     .cte("opened")
@@ -71,26 +80,40 @@ _OPEN: Final = CompiledWrite(select(recorded(_opened).c.id).add_cte(_ended))
 
 
 async def open_session(
-    db: Autocommit,
-    user_id: UUID,
+    db: Autocommit | AsyncSession,
+    user: SignInState,
     policy: SessionPolicy,
     origin: Origin,
     *,
-    password_changed_at: datetime,
+    methods: Sequence[str] = PASSWORD_ALONE,
 ) -> RefreshToken | None:
-    """Open a login session with its event, committed at the return.
+    """Open a login session with its event, committed at the return, or with the transaction.
 
-    Of more than LIVE_MAX sessions the one that was used longest ago ends. Returns None when the
-    password has changed or the account is deleted.
+    `user` is the account as it was when its user proved, by `methods`, who they are. Of more than
+    LIVE_MAX sessions the one that was used longest ago ends. Returns None when the account's
+    password, email, factors or state changed since, or it is deleted.
     """
     now = clock.now()
-    token = new_token(user_id, new_id(), now, created_at=now, policy=policy)
-    state = {"user_id": user_id, "password_changed_at": password_changed_at, "created_at": now}
-    detail = {"session_id": str(token.session_id)}
-    event = own_event(Kind.LOGIN_SUCCEEDED, user_id, origin, detail)
-    own = {
+    token = new_token(user.id, new_id(), now, created_at=now, policy=policy)
+    state = {
+        "user_id": user.id,
+        "password_changed_at": user.password_changed_at,
+        "sign_in_epoch": user.sign_in_epoch,
+        "created_at": now,
+        "methods": list(methods),
+    }
+    detail = {"session_id": str(token.session_id), "methods": list(methods)}
+    event = own_event(Kind.LOGIN_SUCCEEDED, user.id, origin, detail)
+    values = {
+        **state,
         "session_id": token.session_id,
         **token_parameters(token_columns(token, origin)),
         **event,
     }
-    return token if await db.write(_OPEN, {**state, **own}) else None
+    return token if await _write(db, values) else None
+
+
+async def _write(db: Autocommit | AsyncSession, values: Mapping[str, object]) -> object:
+    if isinstance(db, Autocommit):
+        return await db.write(_OPEN, values)
+    return (await db.execute(_OPEN.statement, values)).one_or_none()

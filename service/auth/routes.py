@@ -71,7 +71,7 @@ OWN_ACCOUNT: Final = Link("ReadMe", "read_me", "Sends `access_token` as Bearer."
 )
 async def login(data: schemas.Credentials) -> Response:
     """Open a session with email and password."""
-    by_cookie = _wants_cookies()
+    by_cookie = wants_cookies()
     # Before the account is looked up and the login counted, so that a refusal discloses nothing.
     passwords().require_room()
     key = email_key(data.email)
@@ -91,7 +91,7 @@ async def login(data: schemas.Credentials) -> Response:
         token = await log_in(
             autocommit(), user, session_policy(), origin(), new_hash=match.new_hash
         )
-    return _token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
+    return token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
 
 
 @asynccontextmanager
@@ -128,12 +128,12 @@ async def refresh() -> Response:
     """Exchange the refresh token, sent as Bearer or in its cookie, for a new pair."""
     principal = refresh_caller()
     # Scripts never see a token that came in a cookie, whatever the request asks for.
-    by_cookie = _wants_cookies() or principal.by_cookie
+    by_cookie = wants_cookies() or principal.by_cookie
     policy = session_policy()
     token = await refreshing.rotate(autocommit(), principal.claims, policy, origin())
     if token is None:
         token = await refreshing.refresh(db_session(), principal.claims, policy, origin())
-    return _token_response(token, {}, by_cookie=by_cookie)
+    return token_response(token, {}, by_cookie=by_cookie)
 
 
 @blueprint.post("/logout")
@@ -201,7 +201,7 @@ def session_policy() -> SessionPolicy:
     return SessionPolicy.of(request_state().app.settings)
 
 
-def _wants_cookies() -> bool:
+def wants_cookies() -> bool:
     """Whether the request asks for tokens in cookies. Raises UnknownTransport (400)."""
     transport = request.headers.get(TOKEN_TRANSPORT.name)
     if transport not in (None, "cookie"):
@@ -209,7 +209,8 @@ def _wants_cookies() -> bool:
     return transport == "cookie"
 
 
-def _token_response(token: RefreshToken, more: Payload, *, by_cookie: bool) -> Response:
+def token_response(token: RefreshToken, more: Payload, *, by_cookie: bool) -> Response:
+    """Return the response that hands out a session's tokens, in its body or as cookies."""
     pair = _sign_pair(token)
     payload = {"token_type": "Bearer", "expires_in": _access_life(), **more}
     if not by_cookie:

@@ -38,7 +38,14 @@ class PasswordState(Protocol):
     def password_changed_at(self) -> datetime: ...
 
 
-class PasswordRow(PasswordState, Protocol):
+class SignInState(PasswordState, Protocol):
+    """An account as a login found it."""
+
+    @property
+    def sign_in_epoch(self) -> int: ...
+
+
+class PasswordRow(SignInState, Protocol):
     """An account and the hash of its password."""
 
     @property
@@ -46,7 +53,10 @@ class PasswordRow(PasswordState, Protocol):
 
 
 class CredentialsRow(UserRow, PasswordRow, Protocol):
-    """An account as it is shown, and the hash of its password."""
+    """An account as it is shown, the hash of its password, and what a login needs."""
+
+    @property
+    def second_factor_at(self) -> datetime | None: ...
 
 
 class SessionRow(MappedRow, Protocol):

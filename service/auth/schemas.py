@@ -107,12 +107,16 @@ SESSION_EXAMPLE: Final = {
     "id": "019ab2f5-1b7a-7c41-9d6e-5f3a2b8c0d17",
     "created_at": "2026-11-22T10:00:00.123456Z", "last_used_at": "2026-11-23T08:30:00.654321Z",
     "expires_at": "2026-12-23T08:30:00.654321Z",
-    "ip": "192.0.2.7", "user_agent": "Mozilla/5.0", "current": True,
+    "ip": "192.0.2.7", "user_agent": "Mozilla/5.0",
+    "methods": ["password"], "authenticated_at": "2026-11-22T10:00:00.123456Z", "current": True,
 }  # fmt: skip
 
 
 class SessionOut(BaseModel):
-    """A live session, with the address and the user agent of its last refresh."""
+    """A live session, with the address and the user agent of its last refresh.
+
+    `methods` are those by which its user proved, last at `authenticated_at`, who they are.
+    """
 
     model_config = example(SESSION_EXAMPLE)
 
@@ -122,6 +126,8 @@ class SessionOut(BaseModel):
     expires_at: datetime
     ip: str | None
     user_agent: str | None
+    methods: list[str]
+    authenticated_at: datetime
     current: bool
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, or_, select, update
+from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -34,10 +34,21 @@ NOW: Final = bindparam("now", type_=UtcDateTime)
 LIVE: Final = (_sessions.ended_at.is_(None), _sessions.expires_at > NOW)
 
 
+# Since the session was opened, unless its user proved again who they are.
+AUTHENTICATED_AT: Final = func.coalesce(_sessions.authenticated_at, _sessions.created_at).label(
+    "authenticated_at"
+)
+_SHOWN: Final = [
+    AUTHENTICATED_AT if name == "authenticated_at" else _sessions[name]
+    for name in SessionOut.model_fields
+    if name != "current"
+]
+
+
 async def list_sessions(session: AsyncSession, user_id: UUID) -> Sequence[SessionRow]:
     """Return an account's live login sessions, the last used first, LISTED_MAX at most."""
     statement = (
-        select(*(_sessions[name] for name in SessionOut.model_fields if name != "current"))
+        select(*_SHOWN)
         .where(OF_USER, *LIVE)
         .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
         .limit(LISTED_MAX)

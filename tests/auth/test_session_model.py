@@ -99,13 +99,8 @@ class World:
 
     async def login(self) -> None:
         account = await self.run(lambda session: find_password(session, self.user_id))
-        token = await opening.open_session(
-            self.database.autocommit,
-            self.user_id,
-            self.rules,
-            INTERNAL,
-            password_changed_at=account.password_changed_at,
-        )
+        db = self.database.autocommit
+        token = await opening.open_session(db, account, self.rules, INTERNAL)
         assert token
         self.models.append(Model([token], self.now, used_at=self.now))
 

@@ -168,7 +168,8 @@ async def test_sessions_are_listed_with_their_device(client: Client) -> None:
     listed = (await other.get("/auth/sessions")).json["sessions"]
     assert [each["current"] for each in listed] == [True, False]
     assert set(listed[0]) == {
-        "id", "created_at", "last_used_at", "expires_at", "ip", "user_agent", "current",
+        "id", "created_at", "last_used_at", "expires_at", "ip", "user_agent", "methods",
+        "authenticated_at", "current",
     }  # fmt: skip
     assert listed[0]["user_agent"].startswith("Other/1.0 xxx")
     assert len(listed[0]["user_agent"]) == 400

@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from service.accounts.recovery import links
-from service.accounts.recovery.html_mail import html_mail
 from service.accounts.recovery.links import OpenLink, Purpose
 from service.canonical import email_key
 from service.jobs.context import JobContext
 from service.mail import MailMessage
+from service.notices.html_mail import html_mail
 
 _SUBJECTS: Final = {
     Purpose.VERIFY_EMAIL: "Please confirm your email address",

@@ -6,12 +6,12 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.accounts.recovery.html_mail import html_mail
 from service.canonical import email_key
 from service.ids import new_id
 from service.jobs.context import JobContext
 from service.jobs.queue import enqueue
 from service.mail import MailMessage
+from service.notices.html_mail import html_mail
 
 EMAIL_CHANGE_JOB: Final = "email change notice"
 _SUBJECT: Final = "The address of your account was changed"

@@ -1,0 +1,1 @@
+"""Personal API keys, by which an account's own programs call the service."""

@@ -1,0 +1,97 @@
+"""What protects an account beside its password, and how its session was opened: one statement."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol, cast
+from uuid import UUID
+
+from sqlalchemy import Select, Table, bindparam, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.auth.api_keys.models import ApiKey
+from service.auth.models import LoginSession, User
+from service.auth.second_factor.models import RecoveryCode, Totp
+from service.auth.sessions import AUTHENTICATED_AT
+from service.db.base import UtcDateTime
+
+# The methods that a session was opened, or stepped up, with which are a second factor.
+SECOND_FACTORS: Final = frozenset({"totp", "passkey", "security_key", "recovery_code"})
+
+_sessions: Final = cast(Table, LoginSession.__table__).c
+_users: Final = cast(Table, User.__table__).c
+_totps: Final = cast(Table, Totp.__table__).c
+_now: Final = bindparam("now", type_=UtcDateTime)
+
+
+class SecurityRow(Protocol):
+    """What protects an account, and how a session of it was opened."""
+
+    @property
+    def user_id(self) -> UUID: ...
+    @property
+    def second_factor_at(self) -> datetime | None: ...
+    @property
+    def sign_in_epoch(self) -> int: ...
+    @property
+    def methods(self) -> Sequence[str]: ...
+    @property
+    def authenticated_at(self) -> datetime: ...
+    @property
+    def totp_created_at(self) -> datetime | None: ...
+    @property
+    def totp_used_at(self) -> datetime | None: ...
+    @property
+    def recovery_codes(self) -> int: ...
+    @property
+    def keys(self) -> int: ...
+
+
+def _count(table: type[RecoveryCode] | type[ApiKey], *live: Any) -> Any:
+    rows = select(func.count()).where(table.user_id == _users.id, *live)
+    return rows.correlate(User.__table__).scalar_subquery()
+
+
+_SECURITY: Final[Select[*tuple[Any, ...]]] = (
+    select(
+        _users.id.label("user_id"),
+        _users.second_factor_at,
+        _users.sign_in_epoch,
+        _sessions.methods,
+        AUTHENTICATED_AT,
+        _totps.created_at.label("totp_created_at"),
+        _totps.last_used_at.label("totp_used_at"),
+        _count(RecoveryCode).label("recovery_codes"),
+        _count(ApiKey, or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > _now)).label("keys"),
+    )
+    .select_from(LoginSession.__table__)
+    .join(User.__table__, _users.id == _sessions.user_id)
+    .outerjoin(Totp.__table__, _totps.user_id == _users.id)
+    .where(_sessions.id == bindparam("session_id"))
+)
+
+
+async def find_security(session: AsyncSession, session_id: UUID) -> SecurityRow:
+    """Return what protects the account of a login session, which must exist."""
+    values = {"session_id": session_id, "now": clock.now()}
+    row: SecurityRow = (await session.execute(_SECURITY, values)).one()
+    return row
+
+
+def uses_any(security: SecurityRow) -> bool:
+    """Whether an account has a second factor or a key, so that changes of it need freshness."""
+    return bool(security.second_factor_at or security.totp_created_at or security.keys)
+
+
+def step_up_methods(security: SecurityRow) -> list[str]:
+    """Return by what the account's sessions step up."""
+    if security.second_factor_at is None:
+        return ["password"]
+    codes = ["code"] if security.totp_created_at else []
+    return [*codes, *(["recovery_code"] if security.recovery_codes else [])]
+
+
+def fresh_until(security: SecurityRow, max_age: float) -> datetime | None:
+    """Return until when the session is fresh, by `max_age` in seconds; None when it is past."""
+    until = security.authenticated_at + timedelta(seconds=max_age)
+    return until if until > clock.now() else None

@@ -1,0 +1,1 @@
+"""Mails that inform an account's owner of what happened to the account."""
