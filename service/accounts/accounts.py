@@ -17,6 +17,7 @@ from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
 from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED, key_columns
+from service.auth.deletion import forget_sign_in
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
@@ -204,6 +205,7 @@ async def delete_account(session: AsyncSession, account: PasswordState, origin: 
     unchanged = select(User.id).where(*_unchanged(account))
     if (await session.execute(unchanged.with_for_update())).one_or_none() is None:
         raise WrongPassword
+    await forget_sign_in(session, account.id)
     now = clock.now()
     deletion = update(User).where(User.id == account.id).values(deleted_at=now, **NEXT_EPOCH)
     await session.execute(deletion)
