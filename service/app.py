@@ -12,6 +12,7 @@ from service.admin.event_routes import blueprint as admin_events_blueprint
 from service.admin.post_routes import blueprint as admin_posts_blueprint
 from service.admin.user_routes import blueprint as admin_users_blueprint
 from service.auth import principal
+from service.auth.encryption import component as encryption
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
 from service.jobs import queue
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> Service:
     queue.register_metrics(app.metrics, app.database)
     posts_routes.init_app(app)
     principal.init_app(app)
+    encryption.init_app(app)
     ratelimit.init_app(app, principal.user_key)
     openapi.init_app(app, settings.public_url)
     for blueprint in BLUEPRINTS:
