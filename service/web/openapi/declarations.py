@@ -65,7 +65,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Answer:
-    """A successful response: a model as JSON, another media type, or no body."""
+    """A successful response: a model as JSON, another media type, or no body.
+
+    What a 201 created is `located` when it has a URL of its own.
+    """
 
     status: int
     model: type[BaseModel] | None
@@ -73,6 +76,7 @@ class Answer:
     headers: Sequence[Header]
     description: str | None
     links: Sequence[Link]
+    located: bool = True
 
 
 @dataclass(frozen=True)
@@ -112,15 +116,17 @@ def answers(
     headers: Sequence[Header] = (),
     description: str | None = None,
     links: Sequence[Link] = (),
+    located: bool = True,
     errors: Errors = (),
 ) -> Callable[[Route], Route]:
     """Declare a successful response, and errors that the route itself raises; may be repeated.
 
     The body is a model as JSON, text of a `media_type` such as text/html, or empty without both.
     The description defaults to the first line of the model's docstring, or the status' phrase.
+    A 201 has a Location unless what it created is not `located`.
     """
     media_type = media_type or (JSON if model else None)
-    answer = Answer(status, model, media_type, headers, description, links)
+    answer = Answer(status, model, media_type, headers, description, links, located)
     return _declare(RouteSpec(answers=[answer], errors=errors))
 
 

@@ -83,7 +83,8 @@ def _headers(*more: Header) -> Object:
 
 def success(answer: Answer, schemas: Schemas) -> Object:
     """Return the Response Object of a success."""
-    location = [headers.LOCATION] if answer.status == HTTPStatus.CREATED else []
+    located = answer.status == HTTPStatus.CREATED and answer.located
+    location = [headers.LOCATION] if located else []
     response: Object = {
         "description": _describe(answer),
         "headers": _headers(*location, *answer.headers),
