@@ -15,6 +15,7 @@ from service.auth import principal
 from service.auth.encryption import component as encryption
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
+from service.auth.second_factor.routes import blueprint as second_factor_blueprint
 from service.jobs import queue
 from service.observability import tracing
 from service.posts import routes as posts_routes
@@ -30,8 +31,8 @@ from service.web.server.application import Service
 
 BLUEPRINTS: Final = (
     accounts_blueprint, recovery_blueprint, pages_blueprint, auth_blueprint, keys_blueprint,
-    posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
-    health_blueprint, metrics_blueprint, docs_blueprint,
+    second_factor_blueprint, posts_blueprint, admin_users_blueprint, admin_posts_blueprint,
+    admin_events_blueprint, health_blueprint, metrics_blueprint, docs_blueprint,
 )  # fmt: skip
 
 # New objects before the garbage collector runs. Hundreds of requests at once hold several times its

@@ -1,6 +1,6 @@
 """The second factor of an account: turned on, turned off, and forgotten.
 
-Every function locks the account first, as each change of an account does.
+The account is locked first, as in each change of an account, so that changes follow each other.
 """
 
 from datetime import datetime
@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.auth.credentials import NEXT_EPOCH, NOT_DELETED
+from service.auth.errors import SessionGone
 from service.auth.models import User
 from service.auth.second_factor.models import CodeLock, RecoveryCode, Totp, TotpSetup
 from service.auth.second_factor.recovery_codes import replace_codes
 
-# What a second factor leaves behind. The lock goes with the secret that was guessed at.
-_LEFT: Final = (Totp, TotpSetup, RecoveryCode, CodeLock)
+_OWN_TABLES: Final = (Totp, TotpSetup, RecoveryCode)
 
 
 class LockedAccount(Protocol):
@@ -48,6 +48,14 @@ async def lock_account(session: AsyncSession, user_id: UUID) -> LockedAccount | 
     return account
 
 
+async def require_account(session: AsyncSession, user_id: UUID) -> LockedAccount:
+    """Lock the caller's account, as `lock_account` does. Raises SessionGone (401)."""
+    account = await lock_account(session, user_id)
+    if account is None:
+        raise SessionGone
+    return account
+
+
 async def turn_on(session: AsyncSession, user_id: UUID) -> list[str]:
     """Turn an account's second factor on, and return its recovery codes; the account is locked.
 
@@ -65,7 +73,9 @@ async def forget_factors(session: AsyncSession, user_id: UUID) -> bool:
     account = await lock_account(session, user_id)
     if account is None:
         return False
-    await _delete_left(session, user_id)
+    for table in _OWN_TABLES:
+        await session.execute(delete(table).where(table.user_id == user_id))
+    await forget_failures(session, user_id)
     await change_factors(session, user_id, second_factor_at=None)
     return account.second_factor_at is not None
 
@@ -79,6 +89,6 @@ async def change_factors(session: AsyncSession, user_id: UUID, **values: Any) ->
     await session.execute(change)
 
 
-async def _delete_left(session: AsyncSession, user_id: UUID) -> None:
-    for table in _LEFT:
-        await session.execute(delete(table).where(table.user_id == user_id))
+async def forget_failures(session: AsyncSession, user_id: UUID) -> None:
+    """Forget the wrong codes of an account, with the secret that was guessed at."""
+    await session.execute(delete(CodeLock).where(CodeLock.user_id == user_id))

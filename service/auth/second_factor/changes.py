@@ -1,0 +1,102 @@
+"""What the owner of an account changes of its second factor, with the events and notices of it."""
+
+from uuid import UUID
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.audit.events import Kind, record_own
+from service.auth.owners import notify_owner
+from service.auth.second_factor.factors import forget_factors, require_account, turn_on
+from service.auth.second_factor.models import Totp, TotpSetup
+from service.auth.second_factor.recovery_codes import replace_codes
+from service.auth.sessions import revoke_sessions
+from service.db.synchronous import require_replication
+from service.errors import Conflict
+from service.notices.notices import Notice
+from service.web.client import Origin
+
+
+class NoFactor(Conflict):
+    """There is nothing that could be the account's second factor."""
+
+    default_message = "Set up an authenticator app first"
+
+
+class SecondFactorOff(Conflict):
+    """The account's second factor is off."""
+
+    default_message = "The second factor is off"
+
+
+async def enable(session: AsyncSession, user_id: UUID, origin: Origin, *, keep: UUID) -> list[str]:
+    """Turn the second factor of an account on, which is locked, and return its recovery codes.
+
+    All its login sessions end but the one to keep.
+    """
+    codes = await turn_on(session, user_id)
+    await revoke_sessions(session, user_id, origin, keep=keep)
+    await record_own(session, Kind.SECOND_FACTOR_ENABLED, user_id, origin)
+    await record_own(session, Kind.RECOVERY_CODES_CREATED, user_id, origin)
+    await notify_owner(session, user_id, Notice.SECOND_FACTOR_ON)
+    return codes
+
+
+async def enable_again(
+    session: AsyncSession, user_id: UUID, origin: Origin, *, keep: UUID
+) -> list[str]:
+    """Turn the second factor on by what is there, and return new recovery codes, none if it was on.
+
+    Raises NoFactor.
+    """
+    account = await require_account(session, user_id)
+    if account.second_factor_at is not None:
+        await require_replication(session)
+        return []
+    app = select(Totp.user_id).where(Totp.user_id == user_id)
+    if (await session.execute(app)).one_or_none() is None:
+        raise NoFactor
+    return await enable(session, user_id, origin, keep=keep)
+
+
+async def disable(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+    """Turn the second factor off, which deletes the authenticator app and the recovery codes."""
+    account = await require_account(session, user_id)
+    if account.second_factor_at is None:
+        await require_replication(session)
+        return
+    await forget_factors(session, user_id)
+    await _report_off(session, user_id, origin)
+
+
+async def remove_totp(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+    """Remove the authenticator app, one that waits for its first code, too.
+
+    It is the last factor, so that the second factor is off from then on.
+    """
+    account = await require_account(session, user_id)
+    waiting = delete(TotpSetup).where(TotpSetup.user_id == user_id).returning(TotpSetup.user_id)
+    await session.execute(waiting)
+    app = delete(Totp).where(Totp.user_id == user_id).returning(Totp.user_id)
+    if (await session.execute(app)).one_or_none() is None:
+        await require_replication(session)
+        return
+    await forget_factors(session, user_id)
+    if account.second_factor_at is not None:
+        await _report_off(session, user_id, origin)
+
+
+async def renew_recovery_codes(session: AsyncSession, user_id: UUID, origin: Origin) -> list[str]:
+    """Make new recovery codes and return them; the old ones are dead. Raises SecondFactorOff."""
+    account = await require_account(session, user_id)
+    if account.second_factor_at is None:
+        raise SecondFactorOff
+    codes = await replace_codes(session, user_id)
+    await record_own(session, Kind.RECOVERY_CODES_CREATED, user_id, origin)
+    await notify_owner(session, user_id, Notice.RECOVERY_CODES_MADE)
+    return codes
+
+
+async def _report_off(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+    await record_own(session, Kind.SECOND_FACTOR_DISABLED, user_id, origin)
+    await notify_owner(session, user_id, Notice.SECOND_FACTOR_OFF)
