@@ -11,11 +11,13 @@ from service.accounts.routes import blueprint as accounts_blueprint
 from service.admin.event_routes import blueprint as admin_events_blueprint
 from service.admin.post_routes import blueprint as admin_posts_blueprint
 from service.admin.user_routes import blueprint as admin_users_blueprint
-from service.auth import principal
+from service.auth import principal, sign_in_metrics
 from service.auth.encryption import component as encryption
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
+from service.auth.second_factor.login_routes import blueprint as second_factor_login_blueprint
 from service.auth.second_factor.routes import blueprint as second_factor_blueprint
+from service.auth.step_up_routes import blueprint as step_up_blueprint
 from service.jobs import queue
 from service.observability import tracing
 from service.posts import routes as posts_routes
@@ -31,8 +33,9 @@ from service.web.server.application import Service
 
 BLUEPRINTS: Final = (
     accounts_blueprint, recovery_blueprint, pages_blueprint, auth_blueprint, keys_blueprint,
-    second_factor_blueprint, posts_blueprint, admin_users_blueprint, admin_posts_blueprint,
-    admin_events_blueprint, health_blueprint, metrics_blueprint, docs_blueprint,
+    second_factor_blueprint, second_factor_login_blueprint, step_up_blueprint,
+    posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
+    health_blueprint, metrics_blueprint, docs_blueprint,
 )  # fmt: skip
 
 # New objects before the garbage collector runs. Hundreds of requests at once hold several times its
@@ -62,6 +65,7 @@ def create_app(settings: Settings | None = None) -> Service:
     queue.register_metrics(app.metrics, app.database)
     posts_routes.init_app(app)
     principal.init_app(app)
+    sign_in_metrics.init_app(app)
     encryption.init_app(app)
     ratelimit.init_app(app, principal.user_key)
     openapi.init_app(app, settings.public_url)

@@ -17,13 +17,15 @@ class ServiceError(Exception):
     """A failure that the caller sees: its status, and a message, one plain sentence for a person.
 
     `reason` is a stable word for programs. `errors` maps fields to predicates, such as "must be
-    text", which the response makes sentences; `members` are further members of the response. A
-    request that fails is rolled back, unless its error type `keeps_changes`.
+    text", which the response makes sentences; `members` are further members of the response, and
+    `member_schemas` the JSON Schemas, with examples, of those that a type always has. A request
+    that fails is rolled back, unless its error type `keeps_changes`.
     """
 
     status: ClassVar[int]
     default_message: ClassVar[str]
     reason: ClassVar[str | None] = None
+    member_schemas: ClassVar[Mapping[str, Mapping[str, object]]] = {}
     keeps_changes: ClassVar[bool] = False
 
     def __init__(

@@ -74,10 +74,11 @@ def create_recovery() -> None:
         "code_locks",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("locked_until", sa.DateTime(timezone=True)),
+        sa.Column("locked_until", sa.DateTime(timezone=True), nullable=False),
         belongs_to_user("code_locks"),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_code_locks")),
     )
+    op.create_index("ix_code_locks_locked_until", "code_locks", ["locked_until"])
 
 
 def create_login_tokens() -> None:

@@ -1,5 +1,8 @@
 """The errors of authentication."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from service.auth.tokens import ENDED, EXPIRED
 from service.errors import (
     BadRequest,
@@ -63,6 +66,8 @@ class UnknownTransport(BadRequest):
 class LoginDisabled(AccountDisabled):
     """The password is right, the account is disabled."""
 
+    keeps_changes = True
+
 
 class SessionNotFound(NotFound):
     """The caller has no such session."""
@@ -89,6 +94,43 @@ class SecondFactorRequired(Forbidden):
 
     default_message = "A second factor is required"
     reason = "second_factor_required"
+
+
+class LoginIncomplete(SecondFactorRequired):
+    """The password is right; `login_token` and one of the `factors` open the session."""
+
+    member_schemas: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "login_token": {
+            "type": "string",
+            "description": "What `POST /auth/login/second-factor` takes, and nothing else.",
+            "examples": ["q7vAqkTl3T5mYb0yqk6Hc1t4nKf8Ww2sJ9dXzRvLpUE"],
+        },
+        "expires_in": {
+            "type": "integer",
+            "description": "The life of `login_token` in seconds.",
+            "examples": [300],
+        },
+        "factors": {
+            "type": "array",
+            "description": "What the account can show.",
+            "items": {"type": "string"},
+            "examples": [["totp", "recovery_code"]],
+        },
+    }
+
+
+class PasswordRefused(Forbidden):
+    """The password that is to step up a session is wrong."""
+
+    default_message = "The password is wrong"
+
+
+class CodeRefused(Forbidden):
+    """The code that is to step up a session is wrong or spent."""
+
+    default_message = "The code is wrong or has been used"
+    reason = "second_factor_failed"
+    keeps_changes = True
 
 
 class SecondFactorFailed(Unauthorized):

@@ -38,10 +38,10 @@ PASSWORD_ALONE: Final = ("password",)
 
 # The account is locked against change, so that a change of the password or of a factor, which ends
 # sessions, cannot miss the new one.
-_unchanged: Final = (
+UNCHANGED: Final = (
     select(_users.id)
     .where(
-        _users.id == bindparam("user_id", type_=Id),
+        _users.id == bindparam("account_id", type_=Id),
         _users.deleted_at.is_(None),
         _users.password_changed_at == bindparam("password_changed_at"),
         _users.sign_in_epoch == bindparam("sign_in_epoch"),
@@ -49,16 +49,17 @@ _unchanged: Final = (
     .with_for_update(read=True)
     .cte("unchanged")
 )
-_created_at: Final = bindparam("created_at", type_=UtcDateTime)
+# Not named like columns: a session would write those into the UPDATE, too.
+_created_at: Final = bindparam("opened_at", type_=UtcDateTime)
 _opened: Final = (
     insert(_table)
     .from_select(
         ["user_id", "id", "created_at", "methods", *TOKEN],
         select(
-            _unchanged.c.id,
+            UNCHANGED.c.id,
             bindparam("session_id", type_=Id),
             _created_at,
-            bindparam("methods", type_=_sessions.methods.type),
+            bindparam("opened_by", type_=_sessions.methods.type),
             *TOKEN.values(),
         ),
     )
@@ -67,7 +68,7 @@ _opened: Final = (
 )
 _beyond_maximum: Final = (
     select(_sessions.id)
-    .where(_sessions.user_id == select(_unchanged.c.id).scalar_subquery())
+    .where(_sessions.user_id == select(UNCHANGED.c.id).scalar_subquery())
     .where(_sessions.ended_at.is_(None))
     .order_by(_sessions.last_used_at.desc(), _sessions.id.desc())
     .offset(literal_column(str(LIVE_MAX - 1)))  # the statement does not see the new one
@@ -77,6 +78,15 @@ _ended: Final = (
     update(_table).where(_sessions.id.in_(_beyond_maximum)).values(ended_at=_created_at)
 ).cte("ended")
 _OPEN: Final = CompiledWrite(select(recorded(_opened).c.id).add_cte(_ended))
+
+
+def state_parameters(user: SignInState) -> dict[str, object]:
+    """Return the parameters of UNCHANGED, by which an account is as it was read."""
+    return {
+        "account_id": user.id,
+        "password_changed_at": user.password_changed_at,
+        "sign_in_epoch": user.sign_in_epoch,
+    }
 
 
 async def open_session(
@@ -95,17 +105,12 @@ async def open_session(
     """
     now = clock.now()
     token = new_token(user.id, new_id(), now, created_at=now, policy=policy)
-    state = {
-        "user_id": user.id,
-        "password_changed_at": user.password_changed_at,
-        "sign_in_epoch": user.sign_in_epoch,
-        "created_at": now,
-        "methods": list(methods),
-    }
     detail = {"session_id": str(token.session_id), "methods": list(methods)}
     event = own_event(Kind.LOGIN_SUCCEEDED, user.id, origin, detail)
     values = {
-        **state,
+        **state_parameters(user),
+        "opened_at": now,
+        "opened_by": list(methods),
         "session_id": token.session_id,
         **token_parameters(token_columns(token, origin)),
         **event,

@@ -11,10 +11,11 @@ from uuid import UUID
 from quart import Blueprint, Response, request
 
 from service import clock
-from service.auth import cookies, credentials, csrf, refreshing, schemas, sessions
+from service.auth import attempts, cookies, credentials, csrf, refreshing, schemas, sessions
 from service.auth.errors import (
     AccountDisabled,
     InvalidCredentials,
+    LoginIncomplete,
     SessionNotFound,
     UnknownTransport,
 )
@@ -30,11 +31,11 @@ from service.auth.principal import (
     tokens,
 )
 from service.auth.refresh_tokens import RefreshToken, SessionPolicy
+from service.auth.sign_in_metrics import LoginCount, SignInCounters
 from service.auth.tokens import TokenType
 from service.canonical import email_key
 from service.db.synchronous import require_replication
 from service.errors import Unavailable
-from service.web import ratelimit
 from service.web.client import origin
 from service.web.db_session import autocommit, db_session
 from service.web.limiter import DEFAULT
@@ -52,7 +53,7 @@ KEYS_MAX_AGE: Final = 300  # seconds
 PAIR_HEADERS: Final = (SET_COOKIE, CSRF_TOKEN)
 # Seconds after which a login succeeds no more: its client has most likely given up.
 LATEST: Final = 9.0
-LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled)
+LOGIN_ERRORS: Final = (InvalidCredentials, AccountDisabled, LoginIncomplete)
 # A token is no parameter (OpenAPI 3.1, §4.8.12.1): the target's security says how it is sent.
 REFRESH: Final = Link("Refresh", "refresh", "Sends `refresh_token` as Bearer, for a new pair.")
 OWN_ACCOUNT: Final = Link("ReadMe", "read_me", "Sends `access_token` as Bearer.")
@@ -75,33 +76,24 @@ async def login(data: schemas.Credentials) -> Response:
     # Before the account is looked up and the login counted, so that a refusal discloses nothing.
     passwords().require_room()
     key = email_key(data.email)
-    await ratelimit.enforce("LOGIN_ACCOUNT", key, strict=True)
-    async with _counted_if_judged(key):
-        user = await credentials.find_credentials(autocommit(), data.email)
-        match = await passwords().match(data.password, user.password_hash if user else None)
-    if user is None or not match.right:
-        reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
-        user_id = user.id if user else None
-        await login_times().wait(autocommit(), passwords(), match)
-        await record_failure(autocommit(), origin(), data.email, user_id, reason)
-        raise InvalidCredentials
-    # Only failures count.
-    await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
-    async with _in_time():
-        token = await log_in(
-            autocommit(), user, session_policy(), origin(), new_hash=match.new_hash
-        )
+    await attempts.enforce(key)
+    with LoginCount(request_state().app.component(SignInCounters), "password"):
+        async with attempts.counted_if_judged(key):
+            user = await credentials.find_credentials(autocommit(), data.email)
+            match = await passwords().match(data.password, user.password_hash if user else None)
+        if user is None or not match.right:
+            reason = WRONG_PASSWORD if user else UNKNOWN_EMAIL
+            user_id = user.id if user else None
+            await login_times().wait(autocommit(), passwords(), match)
+            await record_failure(autocommit(), origin(), data.email, user_id, reason)
+            raise InvalidCredentials
+        # Only failures count.
+        await attempts.refund(key)
+        async with _in_time():
+            token = await log_in(
+                autocommit(), user, session_policy(), origin(), new_hash=match.new_hash
+            )
     return token_response(token, {"user": schemas.show_user(user)}, by_cookie=by_cookie)
-
-
-@asynccontextmanager
-async def _counted_if_judged(key: str) -> AsyncIterator[None]:
-    """Take a login's hit back when its password was not judged: refused, or its client left."""
-    try:
-        yield
-    except (Unavailable, asyncio.CancelledError):
-        await ratelimit.refund("LOGIN_ACCOUNT", key, strict=True)
-        raise
 
 
 @asynccontextmanager

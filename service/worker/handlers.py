@@ -10,7 +10,7 @@ from service.accounts import accounts
 from service.accounts.recovery import emails, links, notices
 from service.audit import events as security_events
 from service.auth import sessions
-from service.auth.second_factor import setup
+from service.auth.second_factor import locks, login_tokens, setup
 from service.jobs import queue
 from service.jobs.context import Handler
 from service.posts import events, hidden_authors, posts, word_refresh
@@ -38,6 +38,8 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "posts": _older_than(retention, posts.delete_retired_posts),
         "sessions": sessions.delete_expired_sessions,
         "authenticator apps that wait": setup.delete_expired_setups,
+        "login tokens": login_tokens.delete_expired_tokens,
+        "wrong codes": _older_than(locks.MEMORY, locks.delete_old_locks),
         "mail links": links.delete_expired_links,
         "job records": queue.delete_old_records,
         "idempotency keys": idempotency.delete_expired_keys,

@@ -94,6 +94,7 @@ async def main() -> dict[str, int]:
         "post, 32 at once": await client.cost("GET", f"/api/posts/{post['id']}", at_once=32),
         "list": await client.cost("GET", "/api/posts"),
         "list, 32 at once": await client.cost("GET", "/api/posts", at_once=32),
+        "login": await client.cost("POST", "/auth/login", account),
         "refresh": await client.refresh_cost(tokens["refresh_token"]),
     }
 

@@ -62,7 +62,10 @@ class CodeLock(Base):
         Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
     )
     failures: Mapped[int]
-    locked_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The time of the last wrong code while those in a row are too few to lock.
+    locked_until: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("ix_code_locks_locked_until", locked_until),)
 
 
 class LoginToken(Base):

@@ -164,6 +164,10 @@ class Provider(OpenAPIProvider):
                 if answer.model:
                     yield answer.model, "serialization"
 
+    def _declared_errors(self) -> Iterable[type[ServiceError]]:
+        for rule in self.generate_rules():
+            yield from route_spec(self._view(rule)).errors
+
     def _hidden_schemas(self) -> set[str]:
         """Return the names of models that only group parameters, which nothing refers to."""
         names: dict[bool, set[str]] = {True: set(), False: set()}
@@ -178,7 +182,7 @@ class Provider(OpenAPIProvider):
         return [name for name in self._app.blueprints if name in used]
 
     def _components(self) -> Object:
-        schemas = {**self._schemas.components, "Error": responses.ERROR}
+        schemas = {**self._schemas.components, **responses.error_schemas(self._declared_errors())}
         hidden = self._hidden_schemas()
         return {
             "schemas": {name: schemas[name] for name in sorted(schemas) if name not in hidden},

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import groupby
-from typing import Final
+from typing import Final, cast
 
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -35,11 +35,11 @@ _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
     429: [headers.RETRY_AFTER], 503: [headers.RETRY_AFTER],
 }  # fmt: skip
 
-ERROR_REF: Final = {"$ref": "#/components/schemas/Error"}
+ERROR_NAME: Final = "Error"
 _EXAMPLE_ID: Final = "01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
 
 ERROR: Final[Object] = {
-    "title": "Error",
+    "title": ERROR_NAME,
     "description": "A failure. Every failure has this shape, whatever caused it.",
     "type": "object",
     "properties": {
@@ -145,18 +145,50 @@ def _failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
 
 def failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
     """Return the Response Object of the errors of one status."""
-    lines = [(kind.__doc__ or HTTP_STATUS_CODES[status]).strip().splitlines()[0] for kind in kinds]
+    lines = [_line_of(kind) for kind in kinds]
+    refs = list(dict.fromkeys(_schema_of(kind) for kind in kinds))
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in refs]
+    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     return {
         "description": " ".join(dict.fromkeys(lines)),
         "headers": _headers(*_FAILURE_HEADERS.get(status, ())),
         "content": {
-            JSON: {"schema": ERROR_REF, "examples": {kind.__name__: _show(kind) for kind in kinds}}
+            JSON: {"schema": schema, "examples": {kind.__name__: _show(kind) for kind in kinds}}
         },
+    }
+
+
+def _line_of(kind: type[ServiceError]) -> str:
+    line = (kind.__doc__ or HTTP_STATUS_CODES[kind.status]).strip().splitlines()[0]
+    return line if kind.reason is None else f"{line} Reason: `{kind.reason}`."
+
+
+def _schema_of(kind: type[ServiceError]) -> str:
+    return kind.__name__ if kind.member_schemas else ERROR_NAME
+
+
+def error_schemas(errors: Iterable[type[ServiceError]]) -> Object:
+    """Return the schemas of failures by their names: the one shape, and those with more members."""
+    extended = {kind.__name__: _extend(kind) for kind in errors if kind.member_schemas}
+    return {ERROR_NAME: ERROR, **extended}
+
+
+def _extend(kind: type[ServiceError]) -> Object:
+    members: Object = {"reason": {"const": kind.reason, "type": "string"}} if kind.reason else {}
+    members |= {name: dict(schema) for name, schema in kind.member_schemas.items()}
+    return {
+        **ERROR,
+        "title": kind.__name__,
+        "description": (kind.__doc__ or "").strip().splitlines()[0],
+        "properties": {**ERROR["properties"], **members},
+        "required": [*ERROR["required"], *members],
     }
 
 
 def _show(kind: type[ServiceError]) -> Object:
     errors = {"field": ["is required"]} if kind is BadRequest else None
-    members = {} if kind.reason is None else {"reason": kind.reason}
+    members: Object = {} if kind.reason is None else {"reason": kind.reason}
+    for name, schema in kind.member_schemas.items():
+        members[name] = cast(Sequence[object], schema["examples"])[0]
     value = failure_payload(kind.status, kind.default_message, _EXAMPLE_ID, errors, members)
     return {"summary": kind.default_message, "value": value}
