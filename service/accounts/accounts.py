@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.accounts.recovery import links, notices
+from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
@@ -26,6 +26,7 @@ from service.db.errors import violated_constraint
 from service.db.synchronous import require_replication
 from service.errors import Conflict, Forbidden
 from service.ids import new_id
+from service.notices.notices import Notice, send_notice
 from service.posts import hidden_authors, posts
 from service.web.client import INTERNAL, Origin
 
@@ -153,7 +154,8 @@ async def change_profile(
         await links.void_links(session, user.id)
         await links.send_verification(session, user)
         if user.verified_email_key == email_key(before.email):
-            await notices.report_email_change(session, user.verified_email, user.email)
+            names = {"old": user.verified_email, "new": user.email}
+            await send_notice(session, user.id, names["old"], Notice.EMAIL_CHANGED, **names)
         detail = {"from": before.email, "to": user.email}
         await record_own(session, Kind.EMAIL_CHANGED, user.id, origin, detail)
     return user

@@ -7,12 +7,13 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts import accounts
-from service.accounts.recovery import emails, links, notices
+from service.accounts.recovery import emails, links
 from service.audit import events as security_events
 from service.auth import sessions
 from service.auth.second_factor import locks, login_tokens, setup
 from service.jobs import queue
 from service.jobs.context import Handler
+from service.notices import mails, notices
 from service.posts import events, hidden_authors, posts, word_refresh
 from service.settings import Settings
 from service.web import idempotency
@@ -26,7 +27,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     links.RESET_REQUEST_JOB: emails.answer_reset_request,
     word_refresh.REFRESH_JOB: word_refresh.refresh_words,
     hidden_authors.HIDE_JOB: hidden_authors.hide_posts,
-    notices.EMAIL_CHANGE_JOB: notices.send_email_change,
+    notices.NOTICE_JOB: mails.send_notice_mail,
+    mails.EMAIL_CHANGE_JOB: mails.send_email_change,
 }
 
 
@@ -41,6 +43,7 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "login tokens": login_tokens.delete_expired_tokens,
         "wrong codes": _older_than(locks.MEMORY, locks.delete_old_locks),
         "mail links": links.delete_expired_links,
+        "notice counts": notices.delete_old_counts,
         "job records": queue.delete_old_records,
         "idempotency keys": idempotency.delete_expired_keys,
         "security events": _older_than(

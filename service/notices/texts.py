@@ -1,0 +1,117 @@
+"""The words of notices: what happened, when, and what to do if the owner did not do it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from service.notices.notices import Notice
+
+_INTRUDER: Final = (
+    "If it was not you, somebody knows your password or uses one of your sessions. Ask at {host} "
+    "for a new password by mail at once, which ends all sessions; if that does not help, ask those "
+    "who run {host}."
+)
+_KEY: Final = (
+    "If it was not you, somebody uses your account. Revoke the key, and ask at {host} for a new "
+    "password by mail: that ends all sessions, but no key."
+)
+
+# The subject, then the paragraphs.
+_TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
+    Notice.EMAIL_CHANGED: (
+        "The address of your account was changed",
+        "the email address of your account at {host} was changed at {time}. It was {old}, and is "
+        "now {new}.",
+        "If it was you, please confirm the new address by the link that was mailed there: until "
+        "then, links for a new password come here.",
+        "If it was not you, somebody uses your account. Ask at {host} for a new password at once, "
+        "with this address: the link comes here as long as the new address is not confirmed, and "
+        "a new password ends all sessions. Then sign in with the address {new} and your new "
+        "password, and change the address back. If no link comes, ask those who run {host} to "
+        "help you.",
+    ),
+    Notice.SECOND_FACTOR_ON: (
+        "A second factor was turned on",
+        "a second factor was turned on for your account at {host} at {time}: a login with the "
+        "password now asks for a code, too. All other sessions have ended.",
+        "If it was not you, somebody uses your account. Ask those who run {host} to turn the "
+        "second factor off, and ask there for a new password by mail.",
+    ),
+    Notice.SECOND_FACTOR_OFF: (
+        "The second factor was turned off",
+        "the second factor of your account at {host} was turned off at {time}: the authenticator "
+        "app and the recovery codes are of no more use, and the password alone is enough for a "
+        "login.",
+        _INTRUDER,
+    ),
+    Notice.SECOND_FACTOR_RESET: (
+        "An operator turned the second factor off",
+        "an operator turned the second factor of your account at {host} off at {time}: the "
+        "authenticator app and the recovery codes are of no more use, all sessions have ended, "
+        "and the password alone is enough for a login. Sign in, and turn a second factor on again.",
+        "If you did not ask for it, ask at {host} for a new password by mail at once, and ask "
+        "those who run {host} what happened.",
+    ),
+    Notice.SECOND_FACTOR_LOCKED: (
+        "Wrong codes were given for your account",
+        "wrong codes were given several times in a row for your account at {host}, last at {time}. "
+        "Codes are refused for a while, and for longer after each further wrong one; a recovery "
+        "code is accepted meanwhile.",
+        "If it was not you, somebody knows your password, or uses one of your sessions, and was "
+        "kept out by the second factor. Ask at {host} for a new password by mail: that ends all "
+        "sessions.",
+    ),
+    Notice.RECOVERY_CODES_MADE: (
+        "New recovery codes were made",
+        "new recovery codes were made for your account at {host} at {time}. The old ones are of no "
+        "more use.",
+        _INTRUDER,
+    ),
+    Notice.RECOVERY_CODE_USED: (
+        "A recovery code was used",
+        "a recovery code of your account at {host} was used at {time}. Left are {left}.",
+        "If it was not you, somebody has your recovery codes, and your password or one of your "
+        "sessions. Ask at {host} for a new password by mail at once, which ends all sessions; then "
+        "sign in and make new recovery codes.",
+    ),
+    Notice.KEY_MADE: (
+        "An API key was made",
+        'an API key "{name}" was made for your account at {host} at {time}.',
+        _KEY,
+    ),
+    Notice.KEY_ENDS_SOON: (
+        "An API key ends in 7 days",
+        'the API key "{name}" of your account at {host} ends in 7 days. Programs that '
+        "use it need another one.",
+        "If you do not know this key, revoke it.",
+    ),
+    Notice.KEY_ENDED: (
+        "An API key has ended",
+        'the API key "{name}" of your account at {host} has ended: programs that use '
+        "it are refused.",
+        "If you still need it, make another one.",
+    ),
+    Notice.KEY_REVOKED: (
+        "An API key was revoked",
+        'the API key "{name}" of your account at {host} was revoked at {time}, by '
+        "somebody who found it or by an operator: programs that use it are refused.",
+        "It may have been read by others. Look at where it was kept, and make another one if you "
+        "still need it.",
+    ),
+}
+
+
+def write_notice(
+    notice: Notice, host: str, at: datetime, detail: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return the subject and the text of a notice."""
+    subject, *paragraphs = _TEXTS[notice]
+    # On one line each: somebody else may have chosen a key's name, and a paragraph of its own that
+    # is a URL would become a link.
+    values = {name: " ".join(value.split()) for name, value in detail.items()}
+    values |= {"host": host, "time": _show_time(at)}
+    return subject, "\n\n".join(["Hello,", *(part.format(**values) for part in paragraphs)])
+
+
+def _show_time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
