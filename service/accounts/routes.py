@@ -8,11 +8,14 @@ from service.accounts import accounts
 from service.accounts.accounts import EmailTaken, LastAdmin, UsernameTaken, WrongPassword
 from service.accounts.schemas import AccountDeletion, PasswordChange, ProfileChange, Registration
 from service.auth import credentials
+from service.auth.errors import StepUpRequired
+from service.auth.freshness import require_fresh_if_protected
 from service.auth.guards import login_required
 from service.auth.password_policy import refuse_names
 from service.auth.principal import caller, clear_cookies, passwords
 from service.auth.rows import PasswordRow
 from service.auth.schemas import UserOut, show_user
+from service.canonical import email_key
 from service.web.client import origin
 from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
@@ -53,13 +56,17 @@ async def read_me() -> Response:
 @limit(DEFAULT)
 @login_required
 @validate_request(ProfileChange)
-@answers(200, UserOut, errors=[EmailTaken, UsernameTaken])
+@answers(200, UserOut, errors=[StepUpRequired, EmailTaken, UsernameTaken])
 async def change_me(data: ProfileChange) -> Response:
     """Change one's own username or email; a new email must be verified again.
 
     The old email, if it was verified, is informed by mail. Until the new one is verified, it alone
-    gets links to reset the password.
+    gets links to reset the password. A new email of an account with a second factor or a key needs
+    a fresh session.
     """
+    given = data.given()
+    if "email" in given and email_key(given["email"]) != email_key(caller().account.email):
+        await require_fresh_if_protected()
     user = await accounts.change_profile(db_session(), caller().account, data, origin())
     return json_response(show_user(user))
 
@@ -68,9 +75,13 @@ async def change_me(data: ProfileChange) -> Response:
 @limit(DEFAULT)
 @login_required
 @validate_request(AccountDeletion)
-@answers(204, headers=[SET_COOKIE], errors=[WrongPassword, LastAdmin])
+@answers(204, headers=[SET_COOKIE], errors=[StepUpRequired, WrongPassword, LastAdmin])
 async def delete_me(data: AccountDeletion) -> Response:
-    """Delete one's own account and all its posts."""
+    """Delete one's own account and all its posts.
+
+    An account with a second factor or a key needs a fresh session, too.
+    """
+    await require_fresh_if_protected()
     account = await _check_password(data.password)
     await accounts.delete_account(db_session(), account, origin())
     return clear_cookies(no_content())
@@ -80,11 +91,15 @@ async def delete_me(data: AccountDeletion) -> Response:
 @limit(DEFAULT)
 @login_required
 @validate_request(PasswordChange)
-@answers(204, errors=[WrongPassword])
+@answers(204, errors=[StepUpRequired, WrongPassword])
 async def change_password(data: PasswordChange) -> Response:
-    """Change one's own password, which ends all other sessions."""
+    """Change one's own password, which ends all other sessions.
+
+    An account with a second factor or a key needs a fresh session, too.
+    """
     user = caller().account
     refuse_names(data.new_password, email=user.email, username=user.username, field="new_password")
+    await require_fresh_if_protected()
     account = await _find_password()
     hashed = account.password_hash if account else None
     new_hash = await passwords().change(data.current_password, hashed, data.new_password)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import Select, Table, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
@@ -21,16 +21,29 @@ SECOND_FACTORS: Final = frozenset({"totp", "passkey", "security_key", "recovery_
 _sessions: Final = cast(Table, LoginSession.__table__).c
 _users: Final = cast(Table, User.__table__).c
 _totps: Final = cast(Table, Totp.__table__).c
-_now: Final = bindparam("now", type_=UtcDateTime)
+# When the statement is executed.
+_now: Final = bindparam(None, callable_=lambda: clock.now(), type_=UtcDateTime)
+_LIVE_KEY: Final = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > _now)
 
 
-class SecurityRow(Protocol):
+class ProtectionRow(Protocol):
+    """What protects an account beside its password."""
+
+    @property
+    def second_factor_at(self) -> datetime | None: ...
+    @property
+    def totp_created_at(self) -> datetime | None: ...
+    @property
+    def recovery_codes(self) -> int: ...
+    @property
+    def keys(self) -> int: ...
+
+
+class SecurityRow(ProtectionRow, Protocol):
     """What protects an account, and how a session of it was opened."""
 
     @property
     def user_id(self) -> UUID: ...
-    @property
-    def second_factor_at(self) -> datetime | None: ...
     @property
     def sign_in_epoch(self) -> int: ...
     @property
@@ -38,19 +51,35 @@ class SecurityRow(Protocol):
     @property
     def authenticated_at(self) -> datetime: ...
     @property
-    def totp_created_at(self) -> datetime | None: ...
-    @property
     def totp_used_at(self) -> datetime | None: ...
-    @property
-    def recovery_codes(self) -> int: ...
-    @property
-    def keys(self) -> int: ...
 
 
 def _count(table: type[RecoveryCode] | type[ApiKey], *live: Any) -> Any:
     rows = select(func.count()).where(table.user_id == _users.id, *live)
     return rows.correlate(User.__table__).scalar_subquery()
 
+
+def _exists(table: type[Totp] | type[ApiKey], *live: Any) -> ColumnElement[bool]:
+    return exists().where(table.user_id == _users.id, *live).correlate(User.__table__)
+
+
+_RECOVERY_CODES: Final = _count(RecoveryCode).label("recovery_codes")
+_KEYS: Final = _count(ApiKey, _LIVE_KEY).label("keys")
+# The columns of a ProtectionRow, in a statement that has the account.
+PROTECTION: Final = (
+    _users.second_factor_at,
+    select(_totps.created_at)
+    .where(_totps.user_id == _users.id)
+    .correlate(User.__table__)
+    .scalar_subquery()
+    .label("totp_created_at"),
+    _RECOVERY_CODES,
+    _KEYS,
+)
+# The condition that `uses_any` holds, in a statement that has the account.
+USES_ANY: Final = or_(
+    _users.second_factor_at.is_not(None), _exists(Totp), _exists(ApiKey, _LIVE_KEY)
+)
 
 _SECURITY: Final[Select[*tuple[Any, ...]]] = (
     select(
@@ -61,8 +90,8 @@ _SECURITY: Final[Select[*tuple[Any, ...]]] = (
         AUTHENTICATED_AT,
         _totps.created_at.label("totp_created_at"),
         _totps.last_used_at.label("totp_used_at"),
-        _count(RecoveryCode).label("recovery_codes"),
-        _count(ApiKey, or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > _now)).label("keys"),
+        _RECOVERY_CODES,
+        _KEYS,
     )
     .select_from(LoginSession.__table__)
     .join(User.__table__, _users.id == _sessions.user_id)
@@ -73,12 +102,11 @@ _SECURITY: Final[Select[*tuple[Any, ...]]] = (
 
 async def find_security(session: AsyncSession, session_id: UUID) -> SecurityRow:
     """Return what protects the account of a login session, which must exist."""
-    values = {"session_id": session_id, "now": clock.now()}
-    row: SecurityRow = (await session.execute(_SECURITY, values)).one()
+    row: SecurityRow = (await session.execute(_SECURITY, {"session_id": session_id})).one()
     return row
 
 
-def uses_any(security: SecurityRow) -> bool:
+def uses_any(security: ProtectionRow) -> bool:
     """Whether an account has a second factor or a key, so that changes of it need freshness."""
     return bool(security.second_factor_at or security.totp_created_at or security.keys)
 

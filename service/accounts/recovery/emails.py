@@ -7,6 +7,7 @@ from uuid import UUID
 
 from service.accounts.recovery import links
 from service.accounts.recovery.links import OpenLink, Purpose
+from service.auth.security import ProtectionRow
 from service.canonical import email_key
 from service.jobs.context import JobContext
 from service.mail import MailMessage
@@ -35,6 +36,17 @@ _OTHER_ADDRESS: Final = (
     "Your account's address was changed to {account}, which is not confirmed. Sign in with that "
     "address and the new password; if somebody else changed it, change it back."
 )
+# To an address that an account with more than a password was moved to.
+_NOT_ALONE: Final = (
+    'The account has the username "{username}", and there are other ways into it than its '
+    "password. If you do not know this username, do not confirm the address: somebody else would "
+    "keep their way into what then looks like your account."
+)
+_KEPT: Final = (
+    "Beside the password your account has {protection}. A new password leaves them as they are. "
+    "Look through them at {host} once you have signed in, in the settings of its security, and "
+    "remove what you do not know."
+)
 
 
 def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: str) -> MailMessage:
@@ -45,9 +57,27 @@ def link_mail(link_id: UUID, purpose: Purpose, link: OpenLink, public_address: s
     paragraphs = [before, url, after]
     if email_key(link.email) != email_key(link.account_email):
         paragraphs.append(_OTHER_ADDRESS.format(account=link.account_email))
+    if link.protection and purpose is Purpose.VERIFY_EMAIL:
+        paragraphs.append(_NOT_ALONE.format(username=link.username))
+    elif link.protection:
+        paragraphs.append(_KEPT.format(protection=_name(link.protection), host=host))
     subject, text = _SUBJECTS[purpose], "\n\n".join(paragraphs)
     html = html_mail(subject, text)
     return MailMessage(id=str(link_id), to=link.email, subject=subject, text=f"{text}\n", html=html)
+
+
+def _name(protection: ProtectionRow) -> str:
+    """Return what an account has beside its password, in words."""
+    counts = {
+        "authenticator app": int(protection.totp_created_at is not None),
+        "recovery code": protection.recovery_codes,
+        "API key": protection.keys,
+    }
+    named = [
+        f"{count} {thing}{'' if count == 1 else 's'}" for thing, count in counts.items() if count
+    ]
+    *others, last = named or ["a second factor"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 async def send_link(context: JobContext, payload: Mapping[str, Any]) -> None:

@@ -9,6 +9,8 @@ the password or the address ends them all.
 
 Who has an access token can change an account's address. So links that reset the password go to a
 new address only once it is verified, and until then to the last verified one, if there was any.
+An account that has more than a password gets none at an address that is not verified: who moves it
+to somebody else's address must not share it with them.
 """
 
 import hashlib
@@ -29,6 +31,7 @@ from service.accounts.models import MailLink
 from service.auth.credentials import NOT_DELETED, has_email
 from service.auth.models import User
 from service.auth.rows import AccountNames, PasswordState
+from service.auth.security import PROTECTION, USES_ANY, ProtectionRow, uses_any
 from service.canonical import email_key
 from service.db.database import execute_count
 from service.errors import BadRequest
@@ -53,11 +56,14 @@ class Purpose(StrEnum):
 LIFE: Final = {Purpose.VERIFY_EMAIL: timedelta(days=3), Purpose.RESET_PASSWORD: timedelta(hours=1)}
 # The reset links of one account in an hour that are asked for by another address than they go to.
 DIVERTED_MAX: Final = 5
-# The account's own address may get its reset links: it is verified, or the one it registered with.
-_UNCHANGED: Final = or_(User.email_verified_at.is_not(None), User.email_changed_at.is_(None))
+# The account's own address may get its reset links: it is verified, or the one that an account with
+# nothing but a password registered with.
+_RESETS_HERE: Final = or_(
+    User.email_verified_at.is_not(None), and_(User.email_changed_at.is_(None), ~USES_ANY)
+)
 # The address of an account's reset links; NULL when there is none.
-_RESET_ADDRESS: Final = case((_UNCHANGED, User.email), else_=User.verified_email)
-RESET_KEY: Final = case((_UNCHANGED, User.email_key), else_=User.verified_email_key)
+_RESET_ADDRESS: Final = case((_RESETS_HERE, User.email), else_=User.verified_email)
+RESET_KEY: Final = case((_RESETS_HERE, User.email_key), else_=User.verified_email_key)
 
 
 class InvalidLink(BadRequest):
@@ -73,6 +79,9 @@ class OpenLink:
     email: str
     token: str
     account_email: str
+    username: str
+    # What the account has beside a password; None when it has nothing.
+    protection: ProtectionRow | None
 
 
 async def mail_link(
@@ -110,7 +119,7 @@ async def answer_reset_request(session: AsyncSession, email: str, link_id: UUID)
     It belongs to its account, and to those whose last verified address it is.
     """
     key = email_key(email)
-    last_verified = and_(User.verified_email_key == key, ~_UNCHANGED)
+    last_verified = and_(User.verified_email_key == key, ~_RESETS_HERE)
     statement = select(User.id, _RESET_ADDRESS.label("address")).where(
         or_(has_email(email), last_verified),
         _RESET_ADDRESS.is_not(None),
@@ -151,10 +160,13 @@ async def open_link(
             *_mailable(purpose),
         )
         .values(token_hash=_hash(token), expires_at=clock.now() + LIFE[purpose])
-        .returning(MailLink.email, User.email.label("account_email"))
+        .returning(MailLink.email, User.email.label("account_email"), User.username, *PROTECTION)
     )
     row = (await session.execute(statement)).one_or_none()
-    return None if row is None else OpenLink(row.email, token, row.account_email)
+    if row is None:
+        return None
+    protection = row if uses_any(row) else None
+    return OpenLink(row.email, token, row.account_email, row.username, protection)
 
 
 async def find_account(session: AsyncSession, purpose: Purpose, token: str) -> AccountNames:
