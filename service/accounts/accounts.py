@@ -60,15 +60,22 @@ class WrongPassword(Forbidden):
 
 
 async def register(
-    session: AsyncSession, registration: Registration, password_hash: str, origin: Origin = INTERNAL
+    session: AsyncSession,
+    registration: Registration,
+    password_hash: str,
+    origin: Origin = INTERNAL,
+    *,
+    verify: bool = True,
 ) -> UserRow:
     """Create an account. Raises EmailTaken or UsernameTaken, also when two requests race.
 
-    Without a username one is made from the email, which never fails.
+    Without a username one is made from the email, which never fails. `verify` mails the link that
+    verifies the address.
     """
     user = await _insert_named(session, registration, password_hash)
     await record_own(session, Kind.ACCOUNT_REGISTERED, user.id, origin)
-    await links.send_verification(session, user)
+    if verify:
+        await links.send_verification(session, user)
     return user
 
 

@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, PlainSerializer
 
 from service.audit.events import Kind
-from service.auth.rows import UserRow
-from service.auth.schemas import USER_EXAMPLE, UserOut, show_user
+from service.auth.schemas import USER_EXAMPLE, UserOut
 from service.db.base import MappedRow
 from service.ids import is_id
 from service.web.fields import Text
@@ -68,10 +67,27 @@ def show_event(event: MappedRow) -> Mapping[str, object]:
     return {name: columns[name] for name in EventOut.model_fields}
 
 
+def _check_flag(value: object) -> object:
+    # Pydantic's booleans also accept "1", "on" and "YES".
+    if value not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return value
+
+
+# In a query, whose link to the next page has it in the same spelling.
+Flag = Annotated[
+    bool, BeforeValidator(_check_flag), PlainSerializer(lambda flag: str(flag).lower())
+]
+
+
 class AccountQuery(CursorQuery):
-    """The accounts with a part in their email or username, in any case, or all."""
+    """The accounts with a part in their email or username, in any case, or all.
+
+    `second_factor` takes those whose second factor is on, or off.
+    """
 
     q: Annotated[Text, Field(max_length=254)] | None = None
+    second_factor: Flag | None = None
 
 
 class AccountChange(PartialModel):
@@ -83,15 +99,19 @@ class AccountChange(PartialModel):
     is_admin: Annotated[bool, Field(strict=True)] = False
 
 
-ACCOUNT_EXAMPLE: Final = {**USER_EXAMPLE, "is_admin": False}
+ACCOUNT_EXAMPLE: Final = {
+    **USER_EXAMPLE, "is_admin": False, "second_factor": True, "has_password": True,
+}  # fmt: skip
 
 
 class AccountOut(UserOut):
-    """An account, as operators see it."""
+    """An account, as operators see it; `second_factor` is whether its second factor is on."""
 
     model_config = example(ACCOUNT_EXAMPLE)
 
     is_admin: bool
+    second_factor: bool
+    has_password: bool
 
 
 class AccountList(BaseModel):
@@ -103,6 +123,7 @@ class AccountList(BaseModel):
     next_cursor: str | None
 
 
-def show_account(user: UserRow) -> Mapping[str, object]:
+def show_account(account: MappedRow) -> Mapping[str, object]:
     """Return an account as operators see it."""
-    return {**show_user(user), "is_admin": user.is_admin}
+    columns = account._mapping
+    return {name: columns[name] for name in AccountOut.model_fields}

@@ -1,13 +1,14 @@
 """The actions of operators on accounts."""
 
 from collections.abc import Iterator
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts.accounts import guard_last_admin
-from service.admin.schemas import AccountChange
+from service.admin.schemas import AccountChange, AccountQuery
 from service.audit.events import Kind, record
 from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED
 from service.auth.models import User
@@ -24,16 +25,24 @@ class AccountNotFound(NotFound):
     default_message = "Account not found"
 
 
-_accounts = select(*COLUMNS).where(NOT_DELETED)
+_SHOWN: Final = (
+    *COLUMNS,
+    User.second_factor_at.is_not(None).label("second_factor"),
+    User.password_hash.is_not(None).label("has_password"),
+)
+_accounts = select(*_SHOWN).where(NOT_DELETED)
 
 
 async def list_accounts(
-    session: AsyncSession, part: str | None, *, limit: int, after: Position | None
+    session: AsyncSession, query: AccountQuery, *, after: Position | None
 ) -> Slice:
-    """Return accounts, newest first, with `part` in their email or username, in any case."""
+    """Return the accounts of a query, newest first."""
+    limit = query.per_page
     statement = _accounts.order_by(*newest_first(User)).limit(limit + 1)
-    if part:
-        statement = statement.where(or_(*_matches(part)))
+    if query.q:
+        statement = statement.where(or_(*_matches(query.q)))
+    if query.second_factor is not None:
+        statement = statement.where(User.second_factor_at.is_not(None) == query.second_factor)
     if after is not None:
         statement = statement.where(follows(User))
     rows = await session.execute(statement, after.values if after else {})
@@ -74,7 +83,7 @@ async def change_account(
     if not kinds:
         return before
     statement = update(User).where(User.id == user_id)
-    statement = statement.values(**values, **NEXT_EPOCH).returning(*COLUMNS)
+    statement = statement.values(**values, **NEXT_EPOCH).returning(*_SHOWN)
     account = (await session.execute(statement)).one()
     for kind in kinds:
         await record(session, kind, user_id=user_id, actor_id=actor_id, origin=origin)

@@ -6,11 +6,14 @@ from typing import ParamSpec, TypeVar
 
 from quart_auth import Unauthorized as NotAuthenticated
 
-from service.auth.errors import AccountDisabled, AdminRequired
+from service.auth.errors import AccountDisabled, AdminRequired, SecondFactorRequired
 from service.auth.principal import caller
+from service.auth.security import SECOND_FACTORS, find_security
 from service.auth.security_schemes import ACCESS_COOKIE, ACCESS_TOKEN, REFRESH_COOKIE, REFRESH_TOKEN
 from service.errors import Unauthorized
+from service.web.db_session import db_session
 from service.web.openapi import secured_by
+from service.web.request_state import request_state
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,12 +38,26 @@ def login_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
 
 
 def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Require an administrator, or respond 403."""
+    """Require an administrator (or 403), with a second factor where the settings say so."""
 
     @wraps(route)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         if not caller().account.is_admin:
             raise AdminRequired
+        if request_state().app.settings.second_factor_required == "admins":
+            await _require_second_factor()
         return await route(*args, **kwargs)
 
-    return secured_by(errors=[AdminRequired])(login_required(guarded))
+    errors = [AdminRequired, SecondFactorRequired]
+    return secured_by(errors=errors)(login_required(guarded))
+
+
+async def _require_second_factor() -> None:
+    """Raise SecondFactorRequired (403) unless the caller's session was opened with a second factor.
+
+    A step-up by one since counts as well.
+    """
+    # Of an API key counts the session that made it: ApiKey.second_factor.
+    security = await find_security(db_session(), caller().claims.session_id)
+    if SECOND_FACTORS.isdisjoint(security.methods):
+        raise SecondFactorRequired

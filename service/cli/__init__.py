@@ -13,7 +13,8 @@ from service.importing.source import SourceError
 from service.settings import SettingsError
 
 NAMES: Final = (
-    "run", "serve", "migrate", "worker", "jobs", "create-admin", "demo", "openapi", "import-flask",
+    "run", "serve", "migrate", "worker", "jobs", "create-admin", "reset-second-factor", "demo",
+    "openapi", "import-flask",
 )  # fmt: skip
 
 

@@ -38,11 +38,13 @@ async def test_create_admin_creates_an_account(
     assert (code, said) == (0, "Made the administrator Root@example.com, with the username Root.\n")
     assert (await client.login("root@example.com")).status == 200
     assert await db.fetchval("SELECT is_admin FROM users")
-    kinds = await db.fetch("SELECT kind, actor_id FROM security_events ORDER BY created_at LIMIT 2")
-    assert [row["kind"] for row in kinds] == ["account.registered", "admin.granted"]
-    assert kinds[1]["actor_id"] is None
-    # It is an account like any other: its address is to be verified.
-    assert await db.fetchval("SELECT count(*) FROM mail_links") == 1
+    kinds = await db.fetch("SELECT kind, actor_id FROM security_events ORDER BY created_at LIMIT 3")
+    expected = ["account.registered", "admin.granted", "email.verified"]
+    assert [row["kind"] for row in kinds] == expected
+    assert (kinds[1]["actor_id"], kinds[2]["actor_id"]) == (None, None)
+    # Who has the terminal vouches for the address.
+    assert client.user["email_verified"] is True
+    assert await db.fetchval("SELECT count(*) FROM mail_links") == 0
 
 
 async def test_byte_order_mark_before_a_piped_password_is_no_part_of_it(
@@ -79,6 +81,8 @@ async def test_create_admin_promotes_an_account(
     assert (code, said) == (0, "ann@example.com is an administrator already.\n")
     granted = "SELECT count(*) FROM security_events WHERE kind = 'admin.granted'"
     assert await db.fetchval(granted) == 1
+    verified = "SELECT count(*) FROM security_events WHERE kind = 'email.verified'"
+    assert await db.fetchval(verified) == 1
     # The password is still the owner's.
     assert (await client.login("ann@example.com")).status == 200
     await db.execute("UPDATE users SET is_active = false")

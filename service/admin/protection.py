@@ -1,0 +1,70 @@
+"""What operators take from accounts: a second factor that its owner has lost, and API keys."""
+
+from uuid import UUID
+
+from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.admin.users import AccountNotFound
+from service.audit.events import Kind, record
+from service.auth.api_keys.models import ApiKey
+from service.auth.models import LoginSession
+from service.auth.owners import notify_owner
+from service.auth.second_factor.factors import forget_factors, lock_account
+from service.auth.sessions import end_sessions
+from service.db.synchronous import require_replication
+from service.notices.notices import Notice
+from service.web.client import Origin
+
+
+async def reset_second_factor(
+    session: AsyncSession, actor_id: UUID | None, user_id: UUID, origin: Origin
+) -> bool:
+    """Turn an account's second factor off and end its sessions; return False if it was off.
+
+    An authenticator app that waits for its first code is gone, too. `actor_id` is the operator,
+    None for the command line. Raises AccountNotFound.
+    """
+    await _lock(session, user_id)
+    if not await forget_factors(session, user_id):
+        return False
+    await record(
+        session, Kind.SECOND_FACTOR_RESET, user_id=user_id, actor_id=actor_id, origin=origin
+    )
+    ended = await end_sessions(session, clock.now(), LoginSession.user_id == user_id)
+    if ended:
+        await record(
+            session,
+            Kind.SESSION_ENDED,
+            user_id=user_id,
+            actor_id=actor_id,
+            origin=origin,
+            detail={"sessions": ended},
+        )
+    await notify_owner(session, user_id, Notice.SECOND_FACTOR_RESET)
+    return True
+
+
+async def revoke_keys(session: AsyncSession, actor_id: UUID, user_id: UUID, origin: Origin) -> None:
+    """Revoke all API keys of an account. Raises AccountNotFound."""
+    await _lock(session, user_id)
+    deletion = delete(ApiKey).where(ApiKey.user_id == user_id).returning(ApiKey.id, ApiKey.name)
+    keys = (await session.execute(deletion)).all()
+    for key in keys:
+        await record(
+            session,
+            Kind.KEY_REVOKED,
+            user_id=user_id,
+            actor_id=actor_id,
+            origin=origin,
+            detail={"key_id": str(key.id)},
+        )
+        await notify_owner(session, user_id, Notice.KEY_REVOKED, name=key.name)
+    if not keys:
+        await require_replication(session)
+
+
+async def _lock(session: AsyncSession, user_id: UUID) -> None:
+    if await lock_account(session, user_id) is None:
+        raise AccountNotFound
