@@ -12,6 +12,8 @@ from service.admin.event_routes import blueprint as admin_events_blueprint
 from service.admin.post_routes import blueprint as admin_posts_blueprint
 from service.admin.user_routes import blueprint as admin_users_blueprint
 from service.auth import principal, sign_in_metrics
+from service.auth.api_keys import principal as key_principal
+from service.auth.api_keys.routes import blueprint as api_keys_blueprint
 from service.auth.encryption import component as encryption
 from service.auth.routes import blueprint as auth_blueprint
 from service.auth.routes import keys_blueprint
@@ -33,7 +35,7 @@ from service.web.server.application import Service
 
 BLUEPRINTS: Final = (
     accounts_blueprint, recovery_blueprint, pages_blueprint, auth_blueprint, keys_blueprint,
-    second_factor_blueprint, second_factor_login_blueprint, step_up_blueprint,
+    second_factor_blueprint, second_factor_login_blueprint, step_up_blueprint, api_keys_blueprint,
     posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
     health_blueprint, metrics_blueprint, docs_blueprint,
 )  # fmt: skip
@@ -67,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Service:
     principal.init_app(app)
     sign_in_metrics.init_app(app)
     encryption.init_app(app)
+    key_principal.init_app(app)
     ratelimit.init_app(app, principal.user_key)
     openapi.init_app(app, settings.public_url)
     for blueprint in BLUEPRINTS:

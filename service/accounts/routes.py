@@ -8,9 +8,10 @@ from service.accounts import accounts
 from service.accounts.accounts import EmailTaken, LastAdmin, UsernameTaken, WrongPassword
 from service.accounts.schemas import AccountDeletion, PasswordChange, ProfileChange, Registration
 from service.auth import credentials
+from service.auth.api_keys.scopes import Scope
 from service.auth.errors import StepUpRequired
 from service.auth.freshness import require_fresh_if_protected
-from service.auth.guards import login_required
+from service.auth.guards import login_required, scope_required
 from service.auth.password_policy import refuse_names
 from service.auth.principal import caller, clear_cookies, passwords
 from service.auth.rows import PasswordRow
@@ -45,7 +46,7 @@ async def register(data: Registration) -> Response:
 
 @blueprint.get("/me")
 @limit(DEFAULT)
-@login_required
+@scope_required(Scope.ACCOUNT_READ)
 @answers(200, UserOut)
 async def read_me() -> Response:
     """Read one's own account."""

@@ -5,7 +5,7 @@ session, raises an error type that keeps its changes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -99,8 +99,33 @@ async def record(
 
     `detail` is JSON and must hold no secret.
     """
-    event = _columns(kind, user_id, actor_id, origin)
-    await session.execute(_insert, {**event, "detail": dict(detail or {})})
+    await record_each(
+        session, kind, [detail or {}], user_id=user_id, actor_id=actor_id, origin=origin
+    )
+
+
+async def record_each(
+    session: AsyncSession,
+    kind: Kind,
+    details: Sequence[Mapping[str, object]],
+    *,
+    user_id: UUID | None,
+    actor_id: UUID | None,
+    origin: Origin,
+) -> None:
+    """Record an event for each detail; parameters as in `record`."""
+    events = [
+        {**_columns(kind, user_id, actor_id, origin), "detail": _with_key(detail, origin)}
+        for detail in details
+    ]
+    if events:
+        await session.execute(_insert, events)
+
+
+def _with_key(detail: Mapping[str, object], origin: Origin) -> dict[str, object]:
+    """Return a detail that names the API key of the request, if one authenticated it."""
+    key = {} if origin.key_id is None else {"key_id": str(origin.key_id)}
+    return {**key, **detail}
 
 
 def _columns(
@@ -131,7 +156,7 @@ def own_event(
     kind: Kind, user_id: UUID, origin: Origin, detail: Mapping[str, object]
 ) -> dict[str, object]:
     """Return the parameters of `recorded` for what a user did to their own account."""
-    return _parameters(_columns(kind, user_id, user_id, origin), detail)
+    return _parameters(_columns(kind, user_id, user_id, origin), _with_key(detail, origin))
 
 
 def _parameters(event: Mapping[str, object], detail: Mapping[str, object]) -> dict[str, object]:
@@ -153,7 +178,7 @@ async def record_alone(
     Parameters as in `record`.
     """
     event = _columns(kind, user_id, actor_id, origin)
-    await db.write(_RECORD, _parameters(event, detail))
+    await db.write(_RECORD, _parameters(event, _with_key(detail, origin)))
 
 
 async def record_own(

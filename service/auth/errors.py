@@ -6,6 +6,7 @@ from typing import ClassVar
 from service.auth.tokens import ENDED, EXPIRED
 from service.errors import (
     BadRequest,
+    Conflict,
     Forbidden,
     NotFound,
     TokenRefused,
@@ -87,6 +88,32 @@ class EmailUnverified(Forbidden):
 
     default_message = "Verify your email address first"
     reason = "email_unverified"
+
+
+class InsufficientScope(Forbidden):
+    """The scopes of the API key do not open this to it (RFC 6750, §3.1)."""
+
+    default_message = "The API key may not do this"
+    reason = "insufficient_scope"
+
+    def __init__(self, scope: str | None = None) -> None:
+        """`scope` is the one that would open the route, or None when there is none."""
+        needed = "" if scope is None else f', scope="{scope}"'
+        challenge = f'Bearer error="insufficient_scope"{needed}'
+        super().__init__(headers={"WWW-Authenticate": challenge})
+
+
+class KeyLimit(Conflict):
+    """The account has as many API keys as it may have."""
+
+    default_message = "There are too many API keys; revoke one first"
+    reason = "key_limit"
+
+
+class KeyNotFound(NotFound):
+    """The caller has no such API key."""
+
+    default_message = "API key not found"
 
 
 class SecondFactorRequired(Forbidden):

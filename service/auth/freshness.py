@@ -5,6 +5,7 @@ nothing fresh.
 """
 
 from service.auth.errors import EmailUnverified, StepUpRequired
+from service.auth.guards import require_session
 from service.auth.principal import caller
 from service.auth.security import SecurityRow, find_security, fresh_until, step_up_methods, uses_any
 from service.web.db_session import db_session
@@ -12,7 +13,11 @@ from service.web.request_state import request_state
 
 
 async def caller_security() -> SecurityRow:
-    """Return what protects the caller's account, and how the caller's session was opened."""
+    """Return what protects the caller's account, and how the caller's session was opened.
+
+    Raises InsufficientScope (403) for an API key, which has no session.
+    """
+    require_session()
     return await find_security(db_session(), caller().claims.session_id)
 
 

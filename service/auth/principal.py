@@ -8,7 +8,7 @@ that may write must also carry the login session's CSRF token.
 """
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Final, cast
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from quart.typing import ResponseTypes
 from quart_auth import AuthUser, QuartAuth, Unauthorized
 
 from service.auth import cookies
+from service.auth.api_keys.lookup import KeyRow
+from service.auth.api_keys.scopes import CLOSED, RouteScopes
 from service.auth.callers import find_caller
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
@@ -48,6 +50,9 @@ MISSING: Final = "Authentication is required"
 
 class Principal(AuthUser):
     """The caller of a request, or the `problem` for which there is none."""
+
+    # The API key that authenticated the caller; None for a caller with a login session.
+    key: KeyRow | None = None
 
     def __init__(
         self, claims: Claims | None = None, problem: str = MISSING, *, by_cookie: bool = False
@@ -96,8 +101,11 @@ class Principal(AuthUser):
             raise Unauthorized
         return self._account
 
-    def check_csrf(self) -> None:
-        """Raise CsrfRefused (403) when a write by cookie has no valid CSRF token."""
+    def check_permission(self, _scopes: RouteScopes = CLOSED) -> None:
+        """Raise CsrfRefused (403) when a write by cookie has no valid CSRF token.
+
+        The scopes are those that open the route to API keys.
+        """
         if self.by_cookie and request.method not in SAFE_METHODS:
             csrf_tokens().check(self.claims.session_id, request.headers.get(CSRF_HEADER, ""))
 
@@ -110,6 +118,11 @@ class TokenAuth(QuartAuth):
     def __init__(self, tokens: Tokens) -> None:
         super().__init__(mode="bearer")
         self.tokens = tokens
+        self._keys: tuple[str, Callable[[str], Principal]] | None = None
+
+    def take_keys(self, start: str, read: Callable[[str], Principal]) -> None:
+        """Take API keys, which begin with `start`, for access tokens; `read` is asked for each."""
+        self._keys = start, read
 
     def resolve_user(self) -> Principal:
         """Return the principal of the access token, without raising: open routes ask, too."""
@@ -123,7 +136,12 @@ class TokenAuth(QuartAuth):
         # A Bearer wins over the cookie, even a bad one. Other schemes are for a proxy.
         if headers and headers[0][:6].lower() == "bearer":
             bearer = _BEARER.fullmatch(headers[0])
-            return self._verify(kind, bearer[1]) if bearer else Principal()
+            if bearer is None:
+                return Principal()
+            keys = self._keys
+            if keys and kind is TokenType.ACCESS and bearer[1].startswith(keys[0]):
+                return keys[1](bearer[1])
+            return self._verify(kind, bearer[1])
         values = cookies.TOKENS[kind].sent()
         if len(values) > 1:
             return Principal(problem=INVALID, by_cookie=True)
@@ -195,7 +213,7 @@ def refresh_caller() -> Principal:
         after_this_request(_clear_refused_cookies)
     if principal.auth_id is None:
         raise Unauthorized
-    principal.check_csrf()
+    principal.check_permission()
     return principal
 
 

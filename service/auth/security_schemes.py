@@ -3,6 +3,7 @@
 from typing import Final
 
 from service.auth import cookies, csrf
+from service.auth.api_keys.scopes import RouteScopes
 from service.auth.errors import CsrfRefused
 from service.auth.tokens import TokenType
 from service.web.openapi import SecurityScheme
@@ -38,3 +39,13 @@ REFRESH_TOKEN: Final = _bearer(
 )
 ACCESS_COOKIE: Final = _cookie("accessCookie", TokenType.ACCESS)
 REFRESH_COOKIE: Final = _cookie("refreshCookie", TokenType.REFRESH)
+_API_KEY: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, made by `POST /auth/keys`, that has the scope named.",
+}
+
+
+def api_key(scopes: RouteScopes) -> SecurityScheme:
+    """Return the scheme of API keys, for operations that these scopes open."""
+    return SecurityScheme("apiKey", _API_KEY, read_role=scopes.read, write_role=scopes.write)

@@ -27,7 +27,8 @@ def create_admin(email: str) -> None:
     """Make the account with this EMAIL an administrator's.
 
     Where there is no such account one is made: its password is asked for, or it is the first line
-    of standard input. The address counts as verified from then on. The schema must be at head (`service migrate`).
+    of standard input. The address counts as verified from then on. The schema must be at head
+    (`service migrate`).
     """
     click.echo(run_with_database(_create_admin, email))
 

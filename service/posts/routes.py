@@ -8,7 +8,8 @@ from uuid import UUID
 from quart import Blueprint, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.auth.guards import login_required
+from service.auth.api_keys.scopes import Scope
+from service.auth.guards import scope_required
 from service.auth.principal import caller
 from service.auth.rows import UserRow
 from service.db.engine import connection_factory
@@ -138,7 +139,7 @@ def _show_list(
 
 @blueprint.post("")
 @limit("CREATE")
-@login_required
+@scope_required(Scope.POSTS_WRITE)
 @validate_request(schemas.NewPost)
 @reads_headers(headers.IDEMPOTENCY_KEY)
 @answers(
@@ -217,7 +218,7 @@ async def read_post(post_id: UUID) -> Response:
 @blueprint.put("/<id:post_id>", endpoint="replace_post")
 @blueprint.patch("/<id:post_id>")
 @limit("WRITE")
-@login_required
+@scope_required(Scope.POSTS_WRITE)
 @validate_request(schemas.PostChange)
 @reads_preconditions
 @answers(200, PostOut, headers=[headers.ETAG], errors=CHANGE_ERRORS)
@@ -229,7 +230,7 @@ async def change_post(post_id: UUID, data: schemas.PostChange) -> Response:
 
 @blueprint.delete("/<id:post_id>")
 @limit("WRITE")
-@login_required
+@scope_required(Scope.POSTS_WRITE)
 @reads_preconditions
 @answers(204, links=[RESTORE], errors=CHANGE_ERRORS)
 async def delete_post(post_id: UUID) -> Response:
@@ -240,7 +241,7 @@ async def delete_post(post_id: UUID) -> Response:
 
 @blueprint.post("/<id:post_id>/restore")
 @limit("WRITE")
-@login_required
+@scope_required(Scope.POSTS_WRITE)
 @answers(200, PostOut, headers=[headers.ETAG], errors=RESTORE_ERRORS)
 async def restore_post(post_id: UUID) -> Response:
     """Restore one's own deleted post."""

@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+from uuid import UUID
 
 from quart import Request, request
 
@@ -17,10 +18,11 @@ USER_AGENT_MAX: Final = 400  # characters; the rest is cut
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The address and the user agent of a client."""
+    """The address and the user agent of a client, and the API key that authenticated it, if any."""
 
     ip: str | None
     user_agent: str | None
+    key_id: UUID | None = None
 
 
 # The origin of jobs and of commands.
@@ -68,4 +70,5 @@ def origin() -> Origin:
     """Return the origin of the current request."""
     # Header values are latin-1, of which PostgreSQL refuses only NUL.
     user_agent = request.headers.get("User-Agent", "").replace("\0", "")[:USER_AGENT_MAX]
-    return Origin(request_state().client_ip, user_agent or None)
+    state = request_state()
+    return Origin(state.client_ip, user_agent or None, state.key_id)

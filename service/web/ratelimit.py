@@ -70,8 +70,9 @@ def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
     app.limiter.register_metrics(app.metrics)
 
     async def count_request() -> None:
-        rule = request_state().request.url_rule
-        if rule is None or request_state().method == "OPTIONS":
+        state = request_state()
+        rule = state.request.url_rule
+        if rule is None or state.method == "OPTIONS":
             return
         route = app.view_functions[rule.endpoint]
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
@@ -79,8 +80,11 @@ def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
             return
         key = (None if name in BY_ADDRESS else user_key()) or client_network()
         if name == DEFAULT:
-            key = f"{request_state().method} {rule.rule} {key}"
+            key = f"{state.method} {rule.rule} {key}"
         await enforce(name, key, strict=name == "LOGIN")
+        # Not before: who guesses is counted, too.
+        if state.identify is not None:
+            await state.identify()
 
     async def add_headers(response: Response) -> Response:
         result = request_state().limit_result

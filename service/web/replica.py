@@ -21,7 +21,11 @@ def replica_session(caller_id: Callable[[], str | None]) -> AsyncSession:
         if replica is None:
             state.session = database.read_session()
         else:
-            reads = ReplicaReads(replica, database, caller_id())
+            caller = caller_id()
+            if state.identify is not None:  # what the caller wrote is not known
+                state.session = database.read_session()
+                return state.session
+            reads = ReplicaReads(replica, database, caller)
             state.session = database.read_session_by(reads.fetch_shared, reads.fetch_by_key)
     return state.session
 

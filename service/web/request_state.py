@@ -1,9 +1,10 @@
 """The state of the current request."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from quart import Request
 
@@ -27,8 +28,9 @@ class RequestState:
     """The state of one request, at a fraction of the cost of Quart's `g`."""
 
     __slots__ = (
-        "abort", "app", "autocommits", "client_ip", "complete", "keep_changes", "limit_result",
-        "method", "principal", "request", "request_id", "seconds", "session", "started", "status",
+        "abort", "app", "autocommits", "client_ip", "complete", "identify", "keep_changes",
+        "key_id", "limit_result", "method", "principal", "request", "request_id", "seconds",
+        "session", "started", "status",
     )  # fmt: skip
 
     def __init__(self, app: "Service", request: Request, abort: Callable[[], None]) -> None:
@@ -41,6 +43,10 @@ class RequestState:
         self.request_id = ""
         self.client_ip: str | None = None
         self.principal: AuthUser | None = None
+        # Looks up who the caller is, when that is not known without.
+        self.identify: Callable[[], Awaitable[None]] | None = None
+        # The API key that the request was allowed by, if it was one.
+        self.key_id: UUID | None = None
         self.session: AsyncSession | None = None
         # Whether single statements may have been committed beside the session.
         self.autocommits = False

@@ -10,6 +10,7 @@ from service.accounts import accounts
 from service.accounts.recovery import emails, links
 from service.audit import events as security_events
 from service.auth import sessions
+from service.auth.api_keys import expiry
 from service.auth.second_factor import locks, login_tokens, setup
 from service.jobs import queue
 from service.jobs.context import Handler
@@ -42,6 +43,9 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "authenticator apps that wait": setup.delete_expired_setups,
         "login tokens": login_tokens.delete_expired_tokens,
         "wrong codes": _older_than(locks.MEMORY, locks.delete_old_locks),
+        "ends of API keys, announced": expiry.warn_of_ends,
+        "ends of API keys": expiry.report_ends,
+        "API keys": _older_than(retention, expiry.delete_ended_keys),
         "mail links": links.delete_expired_links,
         "notice counts": notices.delete_old_counts,
         "job records": queue.delete_old_records,

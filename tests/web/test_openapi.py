@@ -89,9 +89,17 @@ def test_declared_errors_are_in_the_document(described: dict[str, Any]) -> None:
 
 
 def test_authenticated_routes_name_their_security_scheme(described: dict[str, Any]) -> None:
-    assert find(described, "read_me")["security"] == [{"accessToken": []}, {"accessCookie": []}]
+    assert find(described, "read_me")["security"] == [
+        {"accessToken": []},
+        {"accessCookie": []},
+        {"apiKey": ["account:read"]},
+    ]
     confirmed: dict[str, list[str]] = {"accessCookie": [], "csrfToken": []}
-    assert find(described, "create_post")["security"] == [{"accessToken": []}, confirmed]
+    by_key = {"apiKey": ["posts:write"]}
+    assert find(described, "create_post")["security"] == [{"accessToken": []}, confirmed, by_key]
+    assert find(described, "list_users")["security"][-1] == {"apiKey": ["admin:read"]}
+    assert find(described, "change_user")["security"][-1] == {"apiKey": ["admin:write"]}
+    assert find(described, "logout")["security"] == [{"accessToken": []}, confirmed]
     confirmed = {"refreshCookie": [], "csrfToken": []}
     assert find(described, "refresh")["security"] == [{"refreshToken": []}, confirmed]
     assert find(described, "list_posts")["security"] == []
@@ -103,6 +111,7 @@ def test_authenticated_routes_name_their_security_scheme(described: dict[str, An
     } == {
         "accessToken": ("http", "bearer"),
         "refreshToken": ("http", "bearer"),
+        "apiKey": ("http", "bearer"),
         "accessCookie": ("apiKey", ("cookie", "access_token")),
         "refreshCookie": ("apiKey", ("cookie", "refresh_token")),
         "csrfToken": ("apiKey", ("header", "X-CSRF-Token")),

@@ -40,13 +40,16 @@ class SecurityScheme:
     """An OpenAPI Security Scheme Object and its name.
 
     Methods other than GET, HEAD and OPTIONS also require the scheme `confirmed_by`, and fail with
-    `unconfirmed` without it.
+    `unconfirmed` without it. The roles are those that a caller must have for these methods and for
+    the others, where there are any.
     """
 
     name: str
     definition: Mapping[str, Any]
     confirmed_by: "SecurityScheme | None" = None
     unconfirmed: type[ServiceError] | None = None
+    read_role: str | None = None
+    write_role: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ LOCATION: Final = Header(
     "Location", "The URL of the created resource.", {"type": "string", "format": "uri-reference"}
 )
 CHALLENGE: Final = Header("WWW-Authenticate", "How to authenticate (RFC 6750, §3).")
+SCOPE_CHALLENGE: Final = Header(
+    "WWW-Authenticate",
+    "For API keys: the scope that opens the operation, if one does (RFC 6750, §3.1).",
+    required=False,
+)
 _COUNT: Final = {"type": "integer", "minimum": 0}
 RETRY_AFTER: Final = Header("Retry-After", "Seconds until the request may be repeated.", _COUNT)
 ALLOW: Final = Header("Allow", "The methods that the path supports.")

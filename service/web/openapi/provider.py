@@ -104,7 +104,9 @@ class Provider(OpenAPIProvider):
         if spec.security:
             required = [_required_schemes(scheme, method) for scheme in spec.security]
             self._schemes.update({one.name: one for schemes in required for one in schemes})
-            operation["security"] = [{one.name: [] for one in schemes} for schemes in required]
+            operation["security"] = [
+                {one.name: _roles(one, method) for one in schemes} for schemes in required
+            ]
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> Object:
         """Return the parameter of a part of a path; an id is a UUID."""
@@ -208,6 +210,12 @@ def _tag(name: str, blueprint: Blueprint) -> Object:
 
 def _header_parameter(header: Header) -> Object:
     return {"name": header.name, "in": "header", **responses.header_object(header)}
+
+
+def _roles(scheme: SecurityScheme, method: str) -> list[str]:
+    """Return the roles that a scheme's caller must have for a method."""
+    role = scheme.read_role if method.upper() in SAFE_METHODS else scheme.write_role
+    return [] if role is None else [str(role)]
 
 
 def _required_schemes(scheme: SecurityScheme, method: str) -> list[SecurityScheme]:

@@ -30,8 +30,8 @@ COMMON_HEADERS: Final = {
 
 # The headers of every failure with a status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
-    401: [headers.CHALLENGE, headers.SET_COOKIE], 405: [headers.ALLOW],
-    415: [headers.ACCEPT_ENCODING],
+    401: [headers.CHALLENGE, headers.SET_COOKIE], 403: [headers.SCOPE_CHALLENGE],
+    405: [headers.ALLOW], 415: [headers.ACCEPT_ENCODING],
     429: [headers.RETRY_AFTER], 503: [headers.RETRY_AFTER],
 }  # fmt: skip
 

@@ -1,0 +1,208 @@
+"""The API keys of an account: made, listed and revoked."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from hmac import compare_digest
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service import clock
+from service.audit.events import Kind, own_event, record, record_each, record_own, recorded
+from service.auth.api_keys import form
+from service.auth.api_keys.models import ApiKey
+from service.auth.api_keys.schemas import ApiKeyOut
+from service.auth.api_keys.scopes import OF_ADMINS, Scope
+from service.auth.credentials import NOT_DELETED
+from service.auth.errors import (
+    AccountDisabled,
+    AdminRequired,
+    EmailUnverified,
+    KeyLimit,
+    KeyNotFound,
+    SessionGone,
+)
+from service.auth.models import LoginSession, User
+from service.auth.owners import notify_owner
+from service.db.autocommit import Autocommit
+from service.db.base import AnyRow
+from service.db.query import CompiledWrite
+from service.ids import new_id
+from service.notices.notices import Notice
+from service.web.client import Origin
+
+LIVE_MAX: Final = 50  # of an account
+LISTED_MAX: Final = 500
+
+_table: Final = cast(Table, ApiKey.__table__)
+_keys: Final = _table.c
+_SHOWN: Final = [_keys[name] for name in ApiKeyOut.model_fields]
+
+
+class KeyRequest(NamedTuple):
+    """A key that is to be made."""
+
+    name: str
+    scopes: Sequence[Scope]
+    expires_at: datetime | None
+    second_factor: bool
+
+
+def _live(now: datetime) -> ColumnElement[bool]:
+    return or_(_keys.expires_at.is_(None), _keys.expires_at > now)
+
+
+async def create_key(
+    session: AsyncSession,
+    user_id: UUID,
+    session_id: UUID,
+    request: KeyRequest,
+    prefix: str,
+    origin: Origin,
+) -> tuple[AnyRow, str]:
+    """Make a key for the account of a login session; return its row and the key itself.
+
+    Raises AccountDisabled, AdminRequired, EmailUnverified, KeyLimit or SessionGone.
+    """
+    now = clock.now()
+    await _lock_owner(session, user_id, request.scopes)
+    # Only now, because both may have changed while the lock was waited for.
+    live = select(func.count()).where(_keys.user_id == user_id, _live(now)).scalar_subquery()
+    ended = select(LoginSession.ended_at.is_not(None)).where(LoginSession.id == session_id)
+    state = (await session.execute(select(live, ended.scalar_subquery()))).one()
+    if state[1] is not False:
+        raise SessionGone
+    if state[0] >= LIVE_MAX:
+        raise KeyLimit
+    key = form.new_key(prefix)
+    row = (await session.execute(_INSERT, _columns(user_id, request, prefix, key, now))).one()
+    detail = {"key_id": str(row.id), "scopes": list(request.scopes)}
+    await record_own(session, Kind.KEY_CREATED, user_id, origin, detail)
+    await notify_owner(session, user_id, Notice.KEY_MADE, name=row.name, hint=row.hint)
+    return row, key
+
+
+_INSERT: Final = insert(_table).returning(*_SHOWN)
+
+
+def _columns(
+    user_id: UUID, request: KeyRequest, prefix: str, key: str, now: datetime
+) -> Mapping[str, object]:
+    digest = form.digest_of(key)
+    return {
+        "id": new_id(),
+        "user_id": user_id,
+        "name": request.name,
+        "scopes": list(request.scopes),
+        "hint": form.hint_of(prefix, key),
+        "lookup": form.lookup_of(digest),
+        "digest": digest,
+        "second_factor": request.second_factor,
+        "created_at": now,
+        "expires_at": request.expires_at,
+    }
+
+
+async def _lock_owner(session: AsyncSession, user_id: UUID, scopes: Sequence[Scope]) -> None:
+    """Lock an account, and check that it may have a key with these scopes."""
+    columns = (User.is_active, User.is_admin, User.email_verified_at)
+    locked = select(*columns).where(User.id == user_id, NOT_DELETED)
+    owner = (await session.execute(locked.with_for_update(key_share=True))).one_or_none()
+    if owner is None:
+        raise SessionGone
+    if not owner.is_active:
+        raise AccountDisabled
+    if owner.email_verified_at is None:
+        raise EmailUnverified
+    if not owner.is_admin and not OF_ADMINS.isdisjoint(scopes):
+        raise AdminRequired
+
+
+async def list_keys(session: AsyncSession, user_id: UUID, retention: timedelta) -> Sequence[AnyRow]:
+    """Return an account's keys, newest first, expired ones for a while; LISTED_MAX at most."""
+    statement = (
+        select(*_SHOWN)
+        .where(_keys.user_id == user_id, _live(clock.now() - retention))
+        .order_by(_keys.created_at.desc(), _keys.id.desc())
+        .limit(LISTED_MAX)
+    )
+    return (await session.execute(statement)).all()
+
+
+_deleted: Final = (
+    delete(_table)
+    .where(_keys.id == bindparam("key_id"), _keys.user_id == bindparam("user_id"))
+    .returning(_keys.id)
+    .cte("deleted")
+)
+_REVOKE_ONE: Final = CompiledWrite(select(recorded(_deleted).c.id))
+
+
+async def revoke_key(db: Autocommit, user_id: UUID, key_id: UUID, origin: Origin) -> None:
+    """Revoke one of an account's keys, committed at the return. Raises KeyNotFound."""
+    event = own_event(Kind.KEY_REVOKED, user_id, origin, {"key_id": str(key_id)})
+    values = {"key_id": key_id, "user_id": user_id, **event}
+    if await db.write(_REVOKE_ONE, values) is None:
+        raise KeyNotFound
+
+
+async def revoke_keys(
+    session: AsyncSession, user_id: UUID, actor_id: UUID | None, origin: Origin
+) -> int:
+    """Revoke all keys of an account, and return their number."""
+    revoked = await _delete(session, await _lock(session, _keys.user_id == user_id))
+    details = [{"key_id": str(row.id)} for row in revoked]
+    await record_each(
+        session, Kind.KEY_REVOKED, details, user_id=user_id, actor_id=actor_id, origin=origin
+    )
+    return len(revoked)
+
+
+async def revoke_found_keys(
+    session: AsyncSession, found: Sequence[str], prefix: str, origin: Origin
+) -> None:
+    """Revoke the keys among texts that somebody found, and inform their owners."""
+    digests = {
+        form.lookup_of(digest): digest
+        for digest in (form.digest_of(text) for text in found if form.is_key(prefix, text))
+    }
+    if not digests:
+        return
+    locked = [
+        row
+        for row in await _lock(session, _keys.lookup.in_(digests))
+        if compare_digest(row.digest, digests[row.lookup])
+    ]
+    for row in await _delete(session, sorted(locked, key=lambda row: (row.user_id, row.id))):
+        detail = {"key_id": str(row.id), "by": "finder"}
+        # Who holds a key is not known by it.
+        await record(
+            session,
+            Kind.KEY_REVOKED,
+            user_id=row.user_id,
+            actor_id=None,
+            origin=origin,
+            detail=detail,
+        )
+        await notify_owner(session, row.user_id, Notice.KEY_REVOKED, name=row.name, hint=row.hint)
+
+
+async def forget_keys(session: AsyncSession, user_id: UUID) -> None:
+    """Delete the keys of an account that is being deleted."""
+    await _delete(session, await _lock(session, _keys.user_id == user_id))
+
+
+async def _lock(session: AsyncSession, condition: ColumnElement[bool]) -> Sequence[AnyRow]:
+    """Lock the keys that meet a condition, in the order in which all that locks several does."""
+    columns = (_keys.id, _keys.user_id, _keys.name, _keys.hint, _keys.lookup, _keys.digest)
+    statement = select(*columns).where(condition).order_by(_keys.id).with_for_update()
+    return (await session.execute(statement)).all()
+
+
+async def _delete(session: AsyncSession, locked: Sequence[Any]) -> Sequence[Any]:
+    if locked:
+        ids = [row.id for row in locked]
+        await session.execute(delete(_table).where(_keys.id.in_(ids)))
+    return locked

@@ -1,0 +1,143 @@
+"""The caller by an API key, sent as Bearer."""
+
+from collections.abc import AsyncGenerator
+from hmac import compare_digest
+from typing import Final
+from uuid import UUID
+
+from service import clock
+from service.auth.api_keys import form
+from service.auth.api_keys.lookup import BY_LOOKUP, KeyRow
+from service.auth.api_keys.scopes import CLOSED, RouteScopes
+from service.auth.api_keys.seen import SeenKey, SeenKeys
+from service.auth.api_keys.uses import KeyUses
+from service.auth.errors import AccountDisabled, InsufficientScope
+from service.auth.principal import Principal, TokenAuth
+from service.auth.rows import UserRow
+from service.auth.tokens import EXPIRED, INVALID
+from service.errors import Unavailable
+from service.web.db_session import SAFE_METHODS
+from service.web.request_state import request_state
+from service.web.server.application import Service
+from service.web.telemetry import bind_user
+
+
+class ApiKeys:
+    """What one process knows of the API keys that it gets."""
+
+    def __init__(self, app: Service) -> None:
+        self.prefix: Final = app.settings.api_key_prefix
+        self.database: Final = app.database
+        self.seen: Final = SeenKeys()
+        self.uses: Final = KeyUses(app.database.autocommit)
+
+    def read(self, key: str) -> Principal:
+        """Return the principal of a key, without raising."""
+        digest = form.digest_of(key)
+        seen = self.seen.find(digest, clock.now())
+        if seen is None and not form.is_key(self.prefix, key):
+            return Principal(problem=INVALID)
+        return KeyPrincipal(self, digest, seen)
+
+
+class KeyPrincipal(Principal):
+    """The caller by an API key.
+
+    The id of the account is known at once for a key that this process has found good before, as
+    limits and public reads need it. Routes that require a login look the key up.
+    """
+
+    def __init__(self, keys: ApiKeys, digest: bytes, seen: SeenKey | None) -> None:
+        super().__init__(problem=INVALID)
+        self._keys = keys
+        self._digest = digest
+        self._failure: Unavailable | None = None
+        self._looked_up = False
+        state = request_state()
+        if seen is None:
+            state.identify = self._identify
+        else:
+            self._auth_id = seen.owner
+            keys.uses.note(seen.key_id, clock.now(), state.client_ip)
+            bind_user(seen.owner)
+
+    @property
+    async def is_authenticated(self) -> bool:
+        """Whether the key and its account are live. Raises AccountDisabled (403) or Unavailable."""
+        if self._failure is not None:
+            raise self._failure
+        if not self._looked_up:
+            await self._look_up()
+        if self.key is None:
+            return False
+        if not self.key.is_active:
+            raise AccountDisabled
+        return True
+
+    @property
+    def user_id(self) -> UUID:
+        """The caller's id, on routes that require a login."""
+        return self.account.id
+
+    @property
+    def account(self) -> UserRow:
+        """The caller's account when the request came, on routes that require a login."""
+        return super().account if self.key is None else self.key
+
+    def check_permission(self, scopes: RouteScopes = CLOSED) -> None:
+        """Raise InsufficientScope (403) unless the key has the scope that opens the route."""
+        state = request_state()
+        scope = scopes.read if state.method in SAFE_METHODS else scopes.write
+        if scope is None or self.key is None or scope not in self.key.scopes:
+            raise InsufficientScope(scope)
+        state.key_id = self.key.key_id
+
+    async def _identify(self) -> None:
+        """Look the key up for a route that may need no login."""
+        try:
+            await self._look_up()
+        except Unavailable as error:  # public reads go on, for nobody
+            self._failure = error
+
+    async def _look_up(self) -> None:
+        request_state().identify = None
+        row: KeyRow | None = await self._keys.database.autocommit.fetch_by_key(
+            BY_LOOKUP, form.lookup_of(self._digest)
+        )
+        self._looked_up = True
+        if row is None or not compare_digest(row.digest, self._digest) or row.deleted_at:
+            self._refuse(INVALID)
+        elif row.expires_at is not None and row.expires_at <= clock.now():
+            self._refuse(EXPIRED)
+        else:
+            self._accept(row)
+
+    def _refuse(self, problem: str) -> None:
+        self.problem = problem
+        self._auth_id = None
+        self._keys.seen.drop(self._digest)
+
+    def _accept(self, row: KeyRow) -> None:
+        self.key = row
+        if not row.is_active:
+            self._refuse(INVALID)
+        elif self._auth_id is None:
+            self._auth_id = str(row.id)
+            self._keys.seen.add(self._digest, SeenKey(self._auth_id, row.key_id, row.expires_at))
+            self._keys.uses.note(row.key_id, clock.now(), request_state().client_ip)
+            bind_user(self._auth_id)
+
+
+def init_app(app: Service) -> None:
+    """Authenticate callers by API keys, and write when keys are used while the application serves.
+
+    The callers' principals must be installed already.
+    """
+    keys = ApiKeys(app)
+    app.add_component(keys)
+    app.component(TokenAuth).take_keys(form.start_of(keys.prefix), keys.read)
+
+    @app.while_serving
+    async def write_uses() -> AsyncGenerator[None, None]:
+        async with keys.uses.written():
+            yield
