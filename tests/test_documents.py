@@ -1,5 +1,6 @@
-"""The documentation: its links lead somewhere, its paths exist, its words are plain."""
+"""The documentation: its links lead somewhere, its paths and tests exist, its words are plain."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -17,6 +18,8 @@ COMMENTED = [
 ]
 TOP = "alembic|benchmarks|deploy|docs|examples|requirements|service|tests"
 PATH = re.compile(rf"(?<![\w/.@:-])(?:{TOP})/[\w./@-]*\w|(?<![\w/.@:-])(?:{TOP})/(?=[\s`)])")
+# A test, as pytest names it.
+NODE = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 # The field's term says it better; the code's docstrings do without them, too.
 DETOUR = re.compile(r"\b(tell|tells|told|whoever)\b", re.IGNORECASE)
 
@@ -27,6 +30,14 @@ def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def functions(file: str) -> set[str]:
+    """The names of a file's functions; none when there is no such file."""
+    path = PROJECT / file
+    tree = ast.parse(path.read_text() if path.exists() else "")
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {node.name for node in ast.walk(tree) if isinstance(node, functions)}
 
 
 @every
@@ -46,6 +57,21 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_paths_exist(path: Path) -> None:
     text = re.sub(r"\]\([^)]+\)", "]", path.read_text())
     assert [found for found in PATH.findall(text) if not (PROJECT / found).exists()] == []
+
+
+@every
+def test_named_tests_exist(path: Path) -> None:
+    named = NODE.findall(path.read_text())
+    assert [f"{file}::{name}" for file, name in named if name not in functions(file)] == []
+
+
+def test_every_threat_names_a_test() -> None:
+    """Each row of the table in docs/security.md ends with the tests that show its defence."""
+    text = (PROJECT / "docs" / "security.md").read_text()
+    _, _, threats = text.partition("\n## Threats\n")
+    rows = [row for row in threats.partition("\n## ")[0].splitlines() if row.startswith("| ")][1:]
+    assert rows
+    assert [row for row in rows if not NODE.search(row.rsplit("|", 2)[1])] == []
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *COMMENTED], ids=lambda path: path.name)
