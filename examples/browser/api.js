@@ -1,14 +1,25 @@
 // The service as a browser's script sees it: the tokens are in cookies that no script can read.
 
 const SAFE = new Set(["GET", "HEAD"]);
+const BY_COOKIE = { "X-Token-Transport": "cookie" };
 
-// A failure that the service answered with.
+// The address of the service: `?api=…`, or port 8000 of this page's host.
+export function serviceAddress() {
+  const named = new URLSearchParams(location.search).get("api");
+  return named ?? `http://${location.hostname}:8000`;
+}
+
+// A failure that the service answered with. `reason` is its stable word for programs, where one
+// status has several causes; `retryAfter` is in seconds.
 export class ApiError extends Error {
-  constructor(status, body) {
+  constructor(response, body) {
     const fields = Object.entries(body.errors ?? {});
     const details = fields.map(([field, messages]) => `${field}: ${messages.join(", ")}`);
     super([body.message, ...details].join(" – "));
-    this.status = status;
+    this.status = response.status;
+    this.reason = body.reason ?? null;
+    this.body = body;
+    this.retryAfter = Number(response.headers.get("Retry-After")) || null;
   }
 }
 
@@ -23,7 +34,7 @@ export class Api {
   async request(method, path, { body, headers = {} } = {}) {
     let response = await this.#send(method, path, body, headers);
     // The access token has expired: the refresh token is exchanged for another pair, once.
-    if (response.status === 401 && path !== "/auth/login" && this.#csrfToken()) {
+    if (response.status === 401 && !path.startsWith("/auth/login") && this.#csrfToken()) {
       if (await this.#refresh()) {
         response = await this.#send(method, path, body, headers);
       }
@@ -31,10 +42,17 @@ export class Api {
     return this.#read(response);
   }
 
+  // Throws ApiError with the reason "second_factor_required", whose body has the `login_token` for
+  // `finishLogIn`, where the account has a second factor.
   async logIn(email, password) {
-    const headers = { "X-Token-Transport": "cookie" };
-    const answer = await this.request("POST", "/auth/login", { body: { email, password }, headers });
-    return answer.body.user;
+    const options = { body: { email, password }, headers: BY_COOKIE };
+    return (await this.request("POST", "/auth/login", options)).body.user;
+  }
+
+  // `proof` is {code} or {recovery_code}. Returns {user}, and `recovery_codes_left` after the latter.
+  async finishLogIn(loginToken, proof) {
+    const options = { body: { login_token: loginToken, ...proof }, headers: BY_COOKIE };
+    return (await this.request("POST", "/auth/login/second-factor", options)).body;
   }
 
   async logOut() {
@@ -84,7 +102,7 @@ export class Api {
   async #read(response) {
     const text = await response.text();
     const body = text ? JSON.parse(text) : null;
-    if (!response.ok) throw new ApiError(response.status, body);
+    if (!response.ok) throw new ApiError(response, body);
     return { status: response.status, headers: response.headers, body };
   }
 

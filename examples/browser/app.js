@@ -1,7 +1,9 @@
 // The page: signing in, an endless list, writing, editing, and live updates.
 
-import { Api } from "./api.js";
+import { Api, serviceAddress } from "./api.js";
+import { askForProof } from "./proof.js";
 import { follow } from "./stream.js";
+import { explain } from "./words.js";
 
 const PER_PAGE = 20;
 const $ = (id) => document.getElementById(id);
@@ -33,7 +35,7 @@ async function attempt(work) {
     say("");
     await work();
   } catch (error) {
-    say(error instanceof TypeError ? `The service cannot be reached: ${error.message}` : error.message);
+    say(explain(error));
     if (error.status === 401) await showUser(null);
   }
 }
@@ -56,11 +58,33 @@ $("sign-in").addEventListener("submit", (event) => {
     if (event.submitter?.value === "register") {
       await api.request("POST", "/auth/register", { body: { email, password } });
     }
-    await showUser(await api.logIn(email, password));
+    const found = await logIn(email, password);
+    if (!found) return;
+    await showUser(found);
     form.reset();
     $("title").focus();
   });
 });
+
+// Log in, with a code where the account has a second factor; null when the person gives up.
+async function logIn(email, password) {
+  try {
+    return await api.logIn(email, password);
+  } catch (error) {
+    if (error.reason !== "second_factor_required") throw error;
+    const { login_token, factors } = error.body;
+    const answer = await askForProof({
+      title: "Second step",
+      text: "The password is right. This account needs a code, too.",
+      // An authenticator app is called by its kind here, and what it shows is a code.
+      methods: factors.map((factor) => (factor === "totp" ? "code" : factor)),
+      send: (proof) => api.finishLogIn(login_token, proof),
+    });
+    const left = answer?.recovery_codes_left;
+    if (left !== undefined) say(`That recovery code is spent now; ${left} are left.`);
+    return answer?.user ?? null;
+  }
+}
 
 $("log-out").addEventListener("click", () =>
   attempt(async () => {
@@ -253,6 +277,7 @@ addEventListener("pageshow", (event) => {
 
 async function connect(address) {
   api = new Api(address);
+  $("security").href = `security.html?${new URLSearchParams({ api: api.origin })}`;
   await followPosts();
   await reload();
   await showUser(await api.whoAmI());
@@ -263,6 +288,5 @@ $("service").addEventListener("submit", (event) => {
   attempt(() => connect($("api").value));
 });
 
-$("api").value =
-  new URLSearchParams(location.search).get("api") ?? `http://${location.hostname}:8000`;
+$("api").value = serviceAddress();
 attempt(() => connect($("api").value));

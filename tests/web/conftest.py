@@ -42,7 +42,15 @@ async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
 
 
 @pytest.fixture
-async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
+def site_settings() -> dict[str, object]:
+    """Further settings of the site's service; a module may override this fixture."""
+    return {}
+
+
+@pytest.fixture
+async def site(
+    database_url: str, tmp_path: Path, site_settings: dict[str, object]
+) -> AsyncIterator[Site]:
     with serving_files(EXAMPLE) as page_port:
         page = f"http://localhost:{page_port}"
         settings = make_settings(
@@ -50,6 +58,7 @@ async def site(database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
             data_dir=tmp_path,
             service_env=Environment.DEVELOPMENT,
             cors_origins=page,
+            **site_settings,
         )
         app = make_app(settings)
         async with serving(app) as port:
