@@ -15,7 +15,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.errors import field_errors
 from service.settings.database_url import DatabaseAddress, parse_database_url
 from service.settings.env_file import check_env_file
-from service.settings.secret_key import check_production_secret, development_secret
+from service.settings.secret_key import (
+    check_production_key,
+    check_production_secret,
+    development_secret,
+)
 from service.settings.types import (
     MAX_SECONDS,
     DatabaseUrl,
@@ -198,6 +202,8 @@ class Settings(BaseSettings):
         check_production_secret("SECRET_KEY", self.secret_key)
         if self.jwt_secret_key:
             check_production_secret("JWT_SECRET_KEY", self.jwt_secret_key)
+        for key in self.encryption_keys:
+            check_production_key("ENCRYPTION_KEYS", key)
         return self
 
 

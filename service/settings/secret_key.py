@@ -5,6 +5,7 @@ import re
 import secrets
 import tempfile
 import unicodedata
+from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,12 @@ def check_production_secret(name: str, secret: SecretStr) -> None:
     if len(set(value)) < MIN_DIFFERENT_CHARACTERS:
         least = f"at least {MIN_DIFFERENT_CHARACTERS} different characters"
         raise ValueError(f"{name}: must have {least} in production")
+
+
+def check_production_key(name: str, key: SecretStr) -> None:
+    """Raise ValueError for an encryption key, in base64, that cannot be random."""
+    if len(set(b64decode(key.get_secret_value()))) < MIN_DIFFERENT_CHARACTERS:
+        raise ValueError(f"{name}: must be random keys in production: `openssl rand -base64 32`")
 
 
 def _is_published(secret: str) -> bool:

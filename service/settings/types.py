@@ -144,17 +144,21 @@ def _check_schema_name(name: str) -> str:
 def _parse_encryption_keys(text: object) -> object:
     if not isinstance(text, str):
         return text
-    return tuple(SecretStr(_check_encryption_key(part.strip())) for part in text.split(","))
+    parts = [part.strip() for part in text.split(",")]
+    keys = [_read_encryption_key(part) for part in parts]
+    if len(set(keys)) < len(keys):
+        raise ValueError("has the same key twice")
+    return tuple(SecretStr(part) for part in parts)
 
 
-def _check_encryption_key(text: str) -> str:
+def _read_encryption_key(text: str) -> bytes:
     try:
         key = b64decode(text, validate=True)
     except ValueError:
         key = b""
     if len(key) != ENCRYPTION_KEY_BYTES:
         raise ValueError(f"takes keys of {ENCRYPTION_KEY_BYTES} bytes in base64, comma between")
-    return text
+    return key
 
 
 def _check_totp_issuer(text: str) -> str:
