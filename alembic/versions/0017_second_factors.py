@@ -47,6 +47,7 @@ def create_totps() -> None:
         belongs_to_user("totps"),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_totps")),
     )
+    op.create_index("ix_totps_key_id", "totps", [sa.text("substr(secret, 1, 4)")])
     op.create_table(
         "totp_setups",
         sa.Column("user_id", sa.Uuid(), nullable=False),

@@ -40,7 +40,7 @@ async def read_readiness() -> Response:
     """Check that requests can be served.
 
     Ready means that the database answers and takes writes, its schema is current, its events belong
-    to this database cluster, and no shutdown has begun.
+    to this database cluster, the features' own checks pass, and no shutdown has begun.
     """
     shutdown = request_state().app.shutdown_state
     shutdown.note_readiness_check()
@@ -53,11 +53,15 @@ async def read_readiness() -> Response:
 
 
 async def _database_problem() -> str | None:
-    database = request_state().app.database
+    app = request_state().app
+    database = app.database
 
     async def find_problem(connection: AsyncConnection) -> str | None:
         found = await database.find_problem(connection)
-        return found or await connection.run_sync(cluster_mismatch)
+        found = found or await connection.run_sync(cluster_mismatch)
+        for check in app.readiness_checks:
+            found = found or await check(connection)
+        return found
 
     try:
         return await database.probe(find_problem)

@@ -1,6 +1,9 @@
 """The application's encryption."""
 
+from functools import partial
+
 from service.auth.encryption.encryption import Encryption
+from service.auth.encryption.missing_keys import find_missing_keys
 from service.web.request_state import request_state
 from service.web.server.application import Service
 
@@ -11,5 +14,7 @@ def encryption() -> Encryption:
 
 
 def init_app(app: Service) -> None:
-    """Add the encryption of secrets to an application."""
-    app.add_component(Encryption(app.settings))
+    """Add encryption to an application, which is ready only while all secrets have their keys."""
+    made = Encryption(app.settings)
+    app.add_component(made)
+    app.add_readiness_check(partial(find_missing_keys, encryption=made))

@@ -63,11 +63,6 @@ class Encryption:
             raise SecretUnreadable(retry_after=RETRY_AFTER)
         return secret
 
-    def reencrypt(self, purpose: str, user_id: UUID, stored: bytes) -> bytes | None:
-        """Return what to store instead, under the first key, or None when it is unreadable."""
-        secret = self._open(purpose, user_id, stored)
-        return None if secret is None else self.encrypt(purpose, user_id, secret)
-
     def _open(self, purpose: str, user_id: UUID, stored: bytes) -> bytes | None:
         begin = KEY_ID_BYTES + NONCE_BYTES
         key_id, nonce, text = stored[:KEY_ID_BYTES], stored[KEY_ID_BYTES:begin], stored[begin:]

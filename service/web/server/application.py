@@ -3,13 +3,14 @@
 Every override is an extension point of Quart, and saves time on each request.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import CO_COROUTINE
 from typing import Any, Final, TypeVar, cast
 
 from quart import Quart
 from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
+from sqlalchemy.ext.asyncio import AsyncConnection
 from werkzeug.routing import MapAdapter
 
 from service.db.database import Database
@@ -22,6 +23,8 @@ from service.web.server.request import ApiRequest
 from service.web.server.shutdown import Shutdown
 
 T = TypeVar("T")
+# Returns why requests cannot be served, or None.
+ReadinessCheck = Callable[[AsyncConnection], Awaitable[str | None]]
 
 
 class NoCookieSessions(SessionInterface):
@@ -57,6 +60,7 @@ class Service(Quart):
         self.shutdown_state: Final = Shutdown()
         self.limiter: Final = Limiter(settings)
         self._components: dict[type, object] = {}
+        self._readiness_checks: list[ReadinessCheck] = []
 
     def add_component(self, component: object) -> None:
         """Add a feature's part of the application; it replaces an earlier one of its class."""
@@ -65,6 +69,15 @@ class Service(Quart):
     def component(self, kind: type[T]) -> T:
         """Return the component of a class. Raises KeyError when there is none."""
         return cast(T, self._components[kind])
+
+    def add_readiness_check(self, check: ReadinessCheck) -> None:
+        """Add what a feature needs of the database; it is asked at every check of readiness."""
+        self._readiness_checks.append(check)
+
+    @property
+    def readiness_checks(self) -> Sequence[ReadinessCheck]:
+        """The features' checks of readiness."""
+        return self._readiness_checks
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function itself, or one that runs it in a thread if it is synchronous.

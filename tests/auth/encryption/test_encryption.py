@@ -1,7 +1,6 @@
 """Secrets at rest: they open for the account and the purpose they were encrypted for, alone."""
 
 import hashlib
-from base64 import b64encode
 from uuid import UUID
 
 import pytest
@@ -11,17 +10,10 @@ from service.auth.encryption.encryption import Encryption, SecretUnreadable
 from service.auth.encryption.encryption_keys import derived_key
 from service.ids import new_id
 from service.testing.application import make_settings
+from tests.support.stored_secrets import NEW, OLD, encryption
 
-OLD, NEW = bytes(range(32)), bytes(range(32, 64))
 SECRET = b"twenty bytes, secret"
 ACCOUNT = new_id()
-
-
-def encryption(*keys: bytes, **settings: object) -> Encryption:
-    """Encryption with these keys."""
-    if keys:
-        settings["encryption_keys"] = ",".join(b64encode(key).decode() for key in keys)
-    return Encryption(make_settings(**settings))
 
 
 def refused(by: Encryption, stored: bytes, user_id: UUID = ACCOUNT, purpose: str = "totp") -> None:
