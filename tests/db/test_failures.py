@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "migrate": ("migrate",),
     "jobs": ("jobs",),
     "create-admin": ("create-admin", "root@example.com"),
+    "reencrypt": ("reencrypt",),
     "import-flask": ("import-flask", "sqlite:////nowhere"),
 }
 
