@@ -1,7 +1,9 @@
 """A second factor for tests: an authenticator app that is set up for a client's account."""
 
 from base64 import b32decode
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import update
@@ -9,8 +11,14 @@ from sqlalchemy import update
 from service import clock
 from service.auth.models import User
 from service.auth.second_factor.totp import make_code, step_of
-from service.testing.application import in_this_loop
-from service.testing.client import Client
+from service.settings import Settings
+from service.testing.application import in_this_loop, make_settings, running
+from service.testing.client import Answer, Client
+from service.web.server.application import Service
+
+CONFIRM = "/auth/totp/confirm"
+
+AnyClient = TypeVar("AnyClient", bound=Client)
 
 
 @dataclass
@@ -50,9 +58,9 @@ async def confirm(client: Client, authenticator: Authenticator) -> None:
 
     It takes the code of the step before, so that the present one is not spent.
     """
-    answer = await client.post("/auth/totp/confirm", {"code": authenticator.code(-1)})
+    answer = await client.post(CONFIRM, {"code": authenticator.code(-1)})
     if answer.status == 400:  # the step ended meanwhile
-        answer = await client.post("/auth/totp/confirm", {"code": authenticator.code(-1)})
+        answer = await client.post(CONFIRM, {"code": authenticator.code(-1)})
     assert answer.status == 200, answer.body
     authenticator.recovery_codes = answer.json["recovery_codes"]
 
@@ -67,3 +75,33 @@ async def turn_on(client: Client) -> Authenticator:
     authenticator = await begin(client)
     await confirm(client, authenticator)
     return authenticator
+
+
+async def owner_of(client: AnyClient) -> AnyClient:
+    """A client of its own, signed in to a new account whose address is verified."""
+    one = await client.sign_up()
+    await verify_email(one)
+    return one
+
+
+async def another_session(one: AnyClient) -> AnyClient:
+    """A client of its own, signed in to the same account, whose second factor is off."""
+    other = type(one)(one.app)
+    assert (await other.login(one.user["email"])).status == 200
+    return other
+
+
+async def try_code(one: Client, code: object) -> Answer:
+    """Confirm a set-up by a code."""
+    return await one.post(CONFIRM, {"code": code})
+
+
+async def is_on(one: Client) -> bool:
+    """Whether the second factor of the client's account is on."""
+    value: bool = (await one.get("/auth/security")).json["second_factor"]
+    return value
+
+
+def beside(settings: Settings, **changes: object) -> AbstractAsyncContextManager[Service]:
+    """Another process of the service, on the same database."""
+    return running(make_settings(database_url=settings.database_url, **changes))
