@@ -3,8 +3,9 @@
 import asyncio
 from base64 import b32decode
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from hashlib import sha256
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from service.settings import Settings
 from service.testing.application import make_settings
 from service.testing.client import PASSWORD, Answer
-from tests.support.client import Client
+from tests.support.client import Client, refused
+from tests.support.polling import until
 from tests.support.second_factor import (
     Authenticator,
     begin,
@@ -134,3 +136,40 @@ async def test_new_recovery_codes_at_once_leave_ten_of_one_answer(
         for answer in answers
     ]
     assert stored in sets
+
+
+async def while_it_waits(
+    db: "asyncpg.Connection", request: Coroutine[Any, Any, Answer], change: str
+) -> Answer:
+    """Change the only account, whose lock a request waits for, after it was let in."""
+    blocked = "pg_backend_pid() = ANY (pg_blocking_pids(pid)) AND NOT granted"
+    async with db.transaction():
+        await db.execute("SELECT FROM users FOR UPDATE")
+        answer = asyncio.create_task(request)
+        await until(lambda: db.fetchval(f"SELECT EXISTS (SELECT FROM pg_locks WHERE {blocked})"))
+        await db.execute(change)
+    return await answer
+
+
+async def test_address_that_changes_while_a_setup_begins_leaves_none(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await owner_of(client)
+    change = "UPDATE users SET email_verified_at = NULL, sign_in_epoch = sign_in_epoch + 1"
+    answer = await while_it_waits(db, one.post("/auth/totp"), change)
+    assert (answer.status, answer.json["reason"]) == (403, "email_unverified")
+    assert await db.fetchval("SELECT count(*) FROM totp_setups") == 0
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE sessions SET ended_at = now()", "UPDATE users SET deleted_at = now()"]
+)
+async def test_session_that_ends_while_it_confirms_turns_nothing_on(
+    client: Client, db: "asyncpg.Connection", change: str
+) -> None:
+    one = await owner_of(client)
+    authenticator = await begin(one)
+    answer = await while_it_waits(db, try_code(one, authenticator.code()), change)
+    refused(answer, 401, "The session has ended")
+    assert await db.fetchval("SELECT count(*) FROM totps") == 0
+    assert await db.fetchval("SELECT second_factor_at FROM users") is None
