@@ -11,8 +11,12 @@ from service.settings import Settings
 from service.testing.application import make_app
 from service.testing.client import PASSWORD
 from service.testing.server import serving
+from service.web.server.application import Service
 from tests.support.client import Client
+from tests.support.second_factor import turn_on
 from tests.support.server import exchange, head
+
+CREDENTIALS = {"email": "ada@example.com", "password": PASSWORD}
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
@@ -43,9 +47,33 @@ async def test_user_of_the_docs_page_logs_in_and_writes_a_post(
     assert not [text for text in errors if "Deprecated:" not in text]
 
 
+async def test_docs_page_asks_for_the_code_of_a_second_factor(
+    app: Service, browser: BrowserContext
+) -> None:
+    client = Client(app)
+    page = await browser.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(f"error: {error.message}"))
+    async with serving(app) as port:
+        ada = await client.sign_up("ada@example.com", username="ada")
+        authenticator = await turn_on(ada)
+        await page.goto(f"http://127.0.0.1:{port}/docs")
+        form, state = page.locator("#second-factor"), page.locator("#signed-in")
+        await expect(form).to_be_hidden()
+        await _try(page, "auth-login", CREDENTIALS, status=403)
+        await form.get_by_label("Code").fill(authenticator.wrong_code())
+        await form.get_by_role("button", name="Sign in").click()
+        await expect(state).to_have_text("The code is wrong or has been used")
+        await form.get_by_label("Code").fill(authenticator.recovery_codes[0])
+        await form.get_by_role("button", name="Sign in").click()
+        await expect(state).to_have_text("You are signed in.")
+        await expect(form).to_be_hidden()
+        await _try(page, "accounts-read_me", None, status=200)
+    assert complaints == []
+
+
 async def _sign_in_and_write(page: Page) -> None:
-    credentials = {"email": "ada@example.com", "password": PASSWORD}
-    await _try(page, "auth-login", credentials, status=200)
+    await _try(page, "auth-login", CREDENTIALS, status=200)
     await expect(page.locator("#signed-in")).to_have_text("You are signed in.")
     post = {"title": "From the page", "content": "Written by trying it."}
     await _try(page, "posts-create_post", post, status=201)

@@ -261,6 +261,8 @@ LINKS = {
     ("register", "Login"): "login",
     ("login", "Refresh"): "refresh",
     ("login", "ReadMe"): "read_me",
+    ("show_second_factor", "Refresh"): "refresh",
+    ("show_second_factor", "ReadMe"): "read_me",
     ("refresh", "Refresh"): "refresh",
     ("list_posts", "NextPage"): "list_posts",
     ("list_users", "NextPage"): "list_users",
@@ -343,19 +345,59 @@ def test_every_schema_has_a_valid_example(described: dict[str, Any]) -> None:
             validator.validate(example)
 
 
-def test_every_failure_s_example_is_an_error_body(described: dict[str, Any]) -> None:
-    error = OAS31Validator(described["components"]["schemas"]["Error"])
+def test_every_failure_s_example_is_of_its_schema(described: dict[str, Any]) -> None:
+    resource = DRAFT202012.create_resource(described)
+    registry: Registry[Any] = Registry().with_resource("urn:document", resource)
     failures = [
-        (status, told)
-        for _, _, operation in operations(described)
+        (f"/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}", status, told)
+        for path, method, operation in operations(described)
         for status, told in operation["responses"].items()
         if "application/json" in told.get("content", {}) and status >= "400"
     ]
     assert failures
-    for status, told in failures:
+    for place, status, told in failures:
+        pointer = f"{place}/responses/{status}/content/application~1json/schema"
+        schema = OAS31Validator({"$ref": f"urn:document#{pointer}"}, registry=registry)
         for example in told["content"]["application/json"]["examples"].values():
-            error.validate(example["value"])
+            schema.validate(example["value"])
             assert str(example["value"]["code"]) == status
+
+
+def test_login_s_403_is_an_error_or_one_with_a_login_token(described: dict[str, Any]) -> None:
+    told = find(described, "login")["responses"]["403"]
+    content = told["content"]["application/json"]
+    assert content["schema"] == {
+        "oneOf": [
+            {"$ref": "#/components/schemas/Error"},
+            {"$ref": "#/components/schemas/LoginIncomplete"},
+        ]
+    }
+    schema = described["components"]["schemas"]["LoginIncomplete"]
+    assert set(schema["required"]) == {
+        "error", "message", "code", "request_id", "reason", "login_token", "expires_in", "factors"
+    }  # fmt: skip
+    assert schema["additionalProperties"] is False
+    error = described["components"]["schemas"]["Error"]
+    assert "login_token" not in error["properties"]
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "status", "reasons"),
+    [
+        ("login", "403", {"second_factor_required"}),
+        ("show_second_factor", "401", {"second_factor_failed", "login_expired"}),
+        ("show_second_factor", "429", {"second_factor_locked"}),
+        ("step_up_session", "403", {"second_factor_failed", "second_factor_required"}),
+        ("step_up_session", "429", {"second_factor_locked"}),
+    ],
+)
+def test_operations_say_which_reasons_they_give(
+    described: dict[str, Any], operation_id: str, status: str, reasons: set[str]
+) -> None:
+    told = find(described, operation_id)["responses"][status]
+    assert set(re.findall("Reason: `([a-z_]+)`", told["description"])) == reasons
+    examples = told["content"]["application/json"]["examples"].values()
+    assert {one["value"]["reason"] for one in examples if "reason" in one["value"]} == reasons
 
 
 def test_tags_are_documented_in_order(described: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ _OPEN: Final = CompiledWrite(
 
 
 async def open_waiting_login(db: Autocommit, user: SignInState) -> WaitingLogin | None:
-    """Let a login wait for its second factor, committed at the return.
+    """Open a login that waits for its second factor, committed at the return.
 
     `user` is the account as it was when its password was right. Returns None when its password,
     email, factors or state changed since.

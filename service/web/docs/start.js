@@ -1,5 +1,9 @@
 "use strict";
 
+const signedIn = document.getElementById("signed-in");
+const secondFactor = document.getElementById("second-factor");
+let loginToken = "";
+
 // The service that shows this page is called, whatever address the document has for others.
 function callThisHost(response) {
   if (new URL(response.url).pathname === "/openapi.json" && response.ok) {
@@ -11,18 +15,69 @@ function callThisHost(response) {
 }
 
 // The tokens of a successful login authenticate all later calls.
-function keepTokens(response) {
-  const tokens = response.ok && response.obj;
-  if (tokens && tokens.access_token) {
-    ui.preauthorizeApiKey("accessToken", tokens.access_token);
-    if (tokens.refresh_token) {
-      ui.preauthorizeApiKey("refreshToken", tokens.refresh_token);
-    }
-    ui.authActions.persistAuthorizationIfNeeded();
-    document.getElementById("signed-in").textContent = "You are signed in.";
+function keepTokens(tokens) {
+  if (!tokens || !tokens.access_token) {
+    return;
+  }
+  ui.preauthorizeApiKey("accessToken", tokens.access_token);
+  if (tokens.refresh_token) {
+    ui.preauthorizeApiKey("refreshToken", tokens.refresh_token);
+  }
+  ui.authActions.persistAuthorizationIfNeeded();
+  endLogin();
+  signedIn.textContent = "You are signed in.";
+}
+
+function endLogin() {
+  loginToken = "";
+  secondFactor.hidden = true;
+  secondFactor.reset();
+}
+
+// A login to an account with a second factor waits for a code.
+function askForCode(token) {
+  loginToken = token;
+  signedIn.textContent = "Type the code of your authenticator app, or a recovery code.";
+  secondFactor.hidden = false;
+  secondFactor.elements.code.focus();
+}
+
+function readLogin(response) {
+  const body = response.obj;
+  if (response.ok) {
+    keepTokens(body);
+  } else if (body && body.reason === "second_factor_required" && body.login_token) {
+    askForCode(body.login_token);
   }
   return response;
 }
+
+async function showCode() {
+  const typed = secondFactor.elements.code.value;
+  const isCode = /^[0-9]{6}$/.test(typed.replace(/\s/g, ""));
+  const proof = isCode ? { code: typed } : { recovery_code: typed };
+  const response = await fetch("/auth/login/second-factor", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ login_token: loginToken, ...proof }),
+  });
+  const body = await response.json();
+  if (response.ok) {
+    keepTokens(body);
+    return;
+  }
+  if (body.reason === "login_expired") {
+    endLogin();
+  }
+  signedIn.textContent = body.message;
+}
+
+secondFactor.addEventListener("submit", (event) => {
+  event.preventDefault();
+  showCode().catch(() => {
+    signedIn.textContent = "The service does not answer; try again.";
+  });
+});
 
 const ui = SwaggerUIBundle({
   dom_id: "#swagger-ui",
@@ -31,6 +86,6 @@ const ui = SwaggerUIBundle({
   displayRequestDuration: true,
   persistAuthorization: true,
   tryItOutEnabled: true,
-  responseInterceptor: (response) => keepTokens(callThisHost(response)),
+  responseInterceptor: (response) => readLogin(callThisHost(response)),
   validatorUrl: null,
 });
