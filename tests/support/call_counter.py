@@ -14,6 +14,8 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from service.asgi import app
 from tests.support.asgi import http_scope
 
@@ -96,7 +98,19 @@ async def main() -> dict[str, int]:
         "list, 32 at once": await client.cost("GET", "/api/posts", at_once=32),
         "login": await client.cost("POST", "/auth/login", account),
         "refresh": await client.refresh_cost(tokens["refresh_token"]),
+        "me by key": await _cost_by_key(client, tokens["access_token"]),
     }
+
+
+async def _cost_by_key(client: Client, token: str) -> int:
+    """The calls of one request by an API key."""
+    client.headers[-1] = (b"authorization", f"Bearer {token}".encode())
+    async with app.database.transaction() as session:
+        await session.execute(text("UPDATE users SET email_verified_at = now()"))
+    new = {"name": "a program", "scopes": ["account:read"]}
+    key = (await client.ask("POST", "/auth/keys", new))["key"]
+    client.headers[-1] = (b"authorization", f"Bearer {key}".encode())
+    return await client.cost("GET", "/auth/me")
 
 
 async def serve() -> None:
