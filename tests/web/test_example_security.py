@@ -73,6 +73,7 @@ def button(tab: Page, name: str) -> Locator:
 async def prove(tab: Page, method: str, value: str) -> Locator:
     """Fill in the dialog that asks for a proof; returns it."""
     dialog = tab.get_by_role("dialog")
+    await expect(dialog).to_be_visible()
     choice = dialog.get_by_role("radio", name=method)
     if await choice.is_visible():
         await choice.check()
@@ -88,6 +89,14 @@ async def set_up(tab: Page) -> Authenticator:
     shown = await tab.locator("#secret").text_content()
     assert shown
     return Authenticator(b32decode(shown.replace(" ", "")))
+
+
+async def confirm(tab: Page, authenticator: Authenticator) -> list[str]:
+    """Confirm the set-up; returns the recovery codes that are shown."""
+    await tab.fill("#code", authenticator.code())
+    await button(tab, "Confirm").click()
+    await expect(tab.locator("#codes-title")).to_be_focused()
+    return (await tab.locator("#code-list").inner_text()).split()
 
 
 async def verify_by_mail(site: Site, browser: BrowserContext, mail: EmailMessage) -> None:
@@ -130,11 +139,7 @@ async def test_person_sets_up_a_second_factor_and_logs_in_with_its_code(
     await button(tab, "Confirm").click()
     await expect(tab.locator("#code-failure")).to_contain_text("not the code")
     await expect(tab.locator("#code")).to_be_focused()
-    await tab.fill("#code", authenticator.code())
-    await button(tab, "Confirm").click()
-
-    await expect(tab.locator("#codes-title")).to_be_focused()
-    codes = (await tab.locator("#code-list").inner_text()).split()
+    codes = await confirm(tab, authenticator)
     assert len(set(codes)) == 10
     await button(tab, "Copy the codes").click()
     await expect(tab.get_by_role("status")).to_have_text("Copied.")
@@ -205,9 +210,7 @@ async def test_change_of_the_second_factor_asks_for_a_code_after_a_while(
     agreeing(tab)
     await open_security(tab)
     authenticator = await set_up(tab)
-    await tab.fill("#code", authenticator.code())
-    await button(tab, "Confirm").click()
-    old = (await tab.locator("#code-list").inner_text()).split()
+    old = await confirm(tab, authenticator)
     await button(tab, "I have kept them").click()
 
     clock.advance(STALE)
@@ -237,9 +240,7 @@ async def test_wrong_codes_lock_the_page_s_codes_but_no_recovery_code(
     agreeing(tab)
     await open_security(tab)
     authenticator = await set_up(tab)
-    await tab.fill("#code", authenticator.code())
-    await button(tab, "Confirm").click()
-    codes = (await tab.locator("#code-list").inner_text()).split()
+    codes = await confirm(tab, authenticator)
     clock.advance(STALE)
     await button(tab, "Turn off").click()
     for _ in range(5):
