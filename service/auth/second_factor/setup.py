@@ -113,7 +113,8 @@ async def confirm_setup(
     if step is None:
         await _count_failure(session, account.id, waiting.failures + 1)
         raise WrongCode
-    await _put_in_use(session, account.id, waiting.secret, step)
+    # Anew, because a re-encryption that saw the set-up may be past the authenticator apps.
+    await _put_in_use(session, account.id, encryption.encrypt(PURPOSE, account.id, secret), step)
     await _step_up(session, owner.session_id)
     if account.second_factor_at is None:
         return await enable(session, account.id, origin, keep=owner.session_id)
