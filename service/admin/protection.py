@@ -2,13 +2,12 @@
 
 from uuid import UUID
 
-from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.admin.users import AccountNotFound
 from service.audit.events import Kind, record
-from service.auth.api_keys.models import ApiKey
+from service.auth.api_keys import keys
 from service.auth.models import LoginSession
 from service.auth.owners import notify_owner
 from service.auth.second_factor.factors import forget_factors, lock_account
@@ -49,19 +48,10 @@ async def reset_second_factor(
 async def revoke_keys(session: AsyncSession, actor_id: UUID, user_id: UUID, origin: Origin) -> None:
     """Revoke all API keys of an account. Raises AccountNotFound."""
     await _lock(session, user_id)
-    deletion = delete(ApiKey).where(ApiKey.user_id == user_id).returning(ApiKey.id, ApiKey.name)
-    keys = (await session.execute(deletion)).all()
-    for key in keys:
-        await record(
-            session,
-            Kind.KEY_REVOKED,
-            user_id=user_id,
-            actor_id=actor_id,
-            origin=origin,
-            detail={"key_id": str(key.id)},
-        )
-        await notify_owner(session, user_id, Notice.KEY_REVOKED, name=key.name)
-    if not keys:
+    revoked = await keys.revoke_keys(session, user_id, actor_id, origin)
+    if revoked:
+        await notify_owner(session, user_id, Notice.KEYS_REVOKED, count=str(revoked))
+    else:
         await require_replication(session)
 
 

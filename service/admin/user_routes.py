@@ -11,7 +11,7 @@ from service.admin.schemas import AccountChange, AccountList, AccountOut, Accoun
 from service.admin.users import AccountNotFound
 from service.auth.errors import StepUpRequired
 from service.auth.freshness import require_fresh_if_protected
-from service.auth.guards import admin_required
+from service.auth.guards import admin_required, admin_session_required, require_session
 from service.auth.principal import caller
 from service.web.client import origin
 from service.web.db_session import db_session
@@ -61,6 +61,7 @@ async def change_user(user_id: UUID, data: AccountChange) -> Response:
     An operator with a second factor or a key needs a fresh session to grant administration.
     """
     if data.given().get("is_admin"):
+        require_session()
         await users.read_account(db_session(), user_id)
         await require_fresh_if_protected()
     account = await users.change_account(db_session(), caller().user_id, user_id, data, origin())
@@ -69,7 +70,7 @@ async def change_user(user_id: UUID, data: AccountChange) -> Response:
 
 @blueprint.delete("/<id:user_id>/second-factor")
 @limit("ADMIN")
-@admin_required
+@admin_session_required
 @answers(204, errors=[AccountNotFound, StepUpRequired])
 async def reset_second_factor(user_id: UUID) -> Response:
     """Turn an account's second factor off, for an owner who has lost it, and end its sessions.
@@ -84,7 +85,7 @@ async def reset_second_factor(user_id: UUID) -> Response:
 
 @blueprint.delete("/<id:user_id>/keys")
 @limit("ADMIN")
-@admin_required
+@admin_session_required
 @answers(204, errors=[AccountNotFound, StepUpRequired])
 async def revoke_user_keys(user_id: UUID) -> Response:
     """Revoke all API keys of an account, whose owner is informed by mail.

@@ -82,7 +82,17 @@ def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
 
     Of an API key, the scope for the method as well.
     """
+    return _administered(route, ADMIN)
 
+
+def admin_session_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Require what `admin_required` does, and refuse API keys (403)."""
+    return _administered(route, CLOSED)
+
+
+def _administered(
+    route: Callable[P, Awaitable[T]], scopes: RouteScopes
+) -> Callable[P, Awaitable[T]]:
     @wraps(route)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         if not caller().account.is_admin:
@@ -92,7 +102,7 @@ def admin_required(route: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]
         return await route(*args, **kwargs)
 
     errors = [AdminRequired, SecondFactorRequired]
-    return secured_by(errors=errors)(_guarded(guarded, ADMIN))
+    return secured_by(errors=errors)(_guarded(guarded, scopes))
 
 
 async def _require_second_factor() -> None:

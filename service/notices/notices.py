@@ -44,6 +44,7 @@ class Notice(StrEnum):
     KEY_ENDS_SOON = "key ends soon"
     KEY_ENDED = "key ended"
     KEY_REVOKED = "key revoked"
+    KEYS_REVOKED = "keys revoked"
 
 
 # What operators do.

@@ -11,11 +11,6 @@ _INTRUDER: Final = (
     "for a new password by mail at once, which ends all sessions; if that does not help, ask those "
     "who run {host}."
 )
-_KEY: Final = (
-    "If it was not you, somebody uses your account. Revoke the key, and ask at {host} for a new "
-    "password by mail: that ends all sessions, but no key."
-)
-
 # The subject, then the paragraphs.
 _TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
     Notice.EMAIL_CHANGED: (
@@ -76,27 +71,34 @@ _TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
     ),
     Notice.KEY_MADE: (
         "An API key was made",
-        'an API key "{name}" was made for your account at {host} at {time}.',
-        _KEY,
+        'the API key "{name}" ({hint}) was made for your account at {host} at {time}.',
+        "If it was not you, somebody uses your account. Revoke the key, and ask at {host} for a "
+        "new password by mail: that ends all sessions, but no key.",
     ),
     Notice.KEY_ENDS_SOON: (
-        "An API key ends in 7 days",
-        'the API key "{name}" of your account at {host} ends in 7 days. Programs that '
-        "use it need another one.",
+        "An API key ends soon",
+        'the API key "{name}" ({hint}) of your account at {host} ends at {end}. Programs that use '
+        "it need another one.",
         "If you do not know this key, revoke it.",
     ),
     Notice.KEY_ENDED: (
         "An API key has ended",
-        'the API key "{name}" of your account at {host} has ended: programs that use '
-        "it are refused.",
+        'the API key "{name}" ({hint}) of your account at {host} has ended: programs that use it '
+        "are refused.",
         "If you still need it, make another one.",
     ),
     Notice.KEY_REVOKED: (
-        "An API key was revoked",
-        'the API key "{name}" of your account at {host} was revoked at {time}, by '
-        "somebody who found it or by an operator: programs that use it are refused.",
-        "It may have been read by others. Look at where it was kept, and make another one if you "
+        "An API key was found and revoked",
+        'somebody found the API key "{name}" ({hint}) of your account at {host}, and revoked it at '
+        "{time}: programs that use it are refused.",
+        "Others may have read it, too. Look at where it was kept, and make another one if you "
         "still need it.",
+    ),
+    Notice.KEYS_REVOKED: (
+        "An operator revoked your API keys",
+        "an operator revoked the API keys of your account at {host} at {time}, {count} in number: "
+        "programs that use them are refused.",
+        "If you did not ask for it, ask those who run {host} what happened.",
     ),
 }
 

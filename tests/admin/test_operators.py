@@ -88,7 +88,12 @@ async def test_accounts_are_found_by_a_part_of_a_name(
 async def test_a_deleted_account_is_not_shown(operator: Client, ada: Client) -> None:
     path = f"/admin/users/{ada.user['id']}"
     shown = await operator.get(path)
-    assert shown.json == {**ada.user, "is_admin": False}
+    assert shown.json == {
+        **ada.user,
+        "is_admin": False,
+        "second_factor": False,
+        "has_password": True,
+    }
     assert (await ada.delete("/auth/me", {"password": PASSWORD})).status == 204
     assert (await operator.get(path)).status == 404
     assert (await operator.patch(path, {"is_active": False})).status == 404

@@ -31,6 +31,9 @@ DETAIL = {
     "new": "eve@example.net",
     "left": "7",
     "name": "backup \N{EM DASH} nightly",
+    "hint": "svc_\N{HORIZONTAL ELLIPSIS}abcd",
+    "end": "2026-12-31T00:00:00Z",
+    "count": "3",
 }
 
 
@@ -99,7 +102,7 @@ async def test_name_that_the_owner_did_not_choose_cannot_make_a_link(
     settings: Settings, database: Database, smtp: SmtpServer
 ) -> None:
     context = JobContext(settings, database, make_mailer(settings))
-    detail = {"name": "x\n\nhttps://evil.example/\n\n{host}<b>"}
+    detail = DETAIL | {"name": "x\n\nhttps://evil.example/\n\n{host}<b>"}
     payload = notice_payload("ann@example.com", Notice.KEY_MADE, service_clock.now(), detail)
     await HANDLERS["notice"](context, payload)
     [mail] = await smtp.wait_for(1)
