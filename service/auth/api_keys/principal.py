@@ -1,8 +1,9 @@
 """The caller by an API key, sent as Bearer."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from hmac import compare_digest
-from typing import Final
+from typing import Final, cast
 from uuid import UUID
 
 from service import clock
@@ -13,7 +14,6 @@ from service.auth.api_keys.seen import SeenKey, SeenKeys
 from service.auth.api_keys.uses import KeyUses
 from service.auth.errors import AccountDisabled, InsufficientScope
 from service.auth.principal import Principal, TokenAuth
-from service.auth.rows import UserRow
 from service.auth.tokens import EXPIRED, INVALID
 from service.errors import Unavailable
 from service.web.db_session import SAFE_METHODS
@@ -33,11 +33,11 @@ class ApiKeys:
 
     def read(self, key: str) -> Principal:
         """Return the principal of a key, without raising."""
-        digest = form.digest_of(key)
-        seen = self.seen.find(digest, clock.now())
+        digest, now = form.digest_of(key), clock.now()
+        seen = self.seen.find(digest, now)
         if seen is None and not form.is_key(self.prefix, key):
             return Principal(problem=INVALID)
-        return KeyPrincipal(self, digest, seen)
+        return KeyPrincipal(self, digest, seen, now)
 
 
 class KeyPrincipal(Principal):
@@ -47,18 +47,22 @@ class KeyPrincipal(Principal):
     limits and public reads need it. Routes that require a login look the key up.
     """
 
-    def __init__(self, keys: ApiKeys, digest: bytes, seen: SeenKey | None) -> None:
+    def __init__(self, keys: ApiKeys, digest: bytes, seen: SeenKey | None, now: datetime) -> None:
         super().__init__(problem=INVALID)
         self._keys = keys
         self._digest = digest
+        self._now = now
         self._failure: Unavailable | None = None
         self._looked_up = False
+        self._disabled = False
+        self._scopes: Sequence[str] = ()
+        self._key_id: UUID | None = None
         state = request_state()
         if seen is None:
             state.identify = self._identify
         else:
             self._auth_id = seen.owner
-            keys.uses.note(seen.key_id, clock.now(), state.client_ip)
+            keys.uses.note(seen.key_id, now, state.client_ip)
             bind_user(seen.owner)
 
     @property
@@ -68,29 +72,22 @@ class KeyPrincipal(Principal):
             raise self._failure
         if not self._looked_up:
             await self._look_up()
-        if self.key is None:
-            return False
-        if not self.key.is_active:
+        if self._disabled:
             raise AccountDisabled
-        return True
+        return self.key is not None
 
     @property
     def user_id(self) -> UUID:
         """The caller's id, on routes that require a login."""
         return self.account.id
 
-    @property
-    def account(self) -> UserRow:
-        """The caller's account when the request came, on routes that require a login."""
-        return super().account if self.key is None else self.key
-
     def check_permission(self, scopes: RouteScopes = CLOSED) -> None:
         """Raise InsufficientScope (403) unless the key has the scope that opens the route."""
         state = request_state()
         scope = scopes.read if state.method in SAFE_METHODS else scopes.write
-        if scope is None or self.key is None or scope not in self.key.scopes:
+        if scope is None or scope not in self._scopes:
             raise InsufficientScope(scope)
-        state.key_id = self.key.key_id
+        state.key_id = self._key_id
 
     async def _identify(self) -> None:
         """Look the key up for a route that may need no login."""
@@ -100,32 +97,36 @@ class KeyPrincipal(Principal):
             self._failure = error
 
     async def _look_up(self) -> None:
-        request_state().identify = None
-        row: KeyRow | None = await self._keys.database.autocommit.fetch_by_key(
-            BY_LOOKUP, form.lookup_of(self._digest)
-        )
+        state = request_state()
+        state.identify = None
+        lookup = form.lookup_of(self._digest)
+        # Columns by their names in brackets: as attributes each would cost a call.
+        row = await self._keys.database.autocommit.fetch_by_key(BY_LOOKUP, lookup)
         self._looked_up = True
-        if row is None or not compare_digest(row.digest, self._digest) or row.deleted_at:
+        if row is None or not compare_digest(row["digest"], self._digest) or row["deleted_at"]:
             self._refuse(INVALID)
-        elif row.expires_at is not None and row.expires_at <= clock.now():
+            return
+        expires_at = row["expires_at"]
+        if expires_at is not None and expires_at <= self._now:
             self._refuse(EXPIRED)
-        else:
-            self._accept(row)
+            return
+        self._disabled = not row["is_active"]
+        if self._disabled:
+            self._refuse(INVALID)
+            return
+        self.key = self._account = cast(KeyRow, row)
+        self._scopes, key_id = row["scopes"], row["key_id"]
+        self._key_id = key_id
+        if self._auth_id is None:
+            self._auth_id = str(row["id"])
+            self._keys.seen.add(self._digest, SeenKey(self._auth_id, key_id, expires_at))
+            self._keys.uses.note(key_id, self._now, state.client_ip)
+            bind_user(self._auth_id)
 
     def _refuse(self, problem: str) -> None:
         self.problem = problem
         self._auth_id = None
         self._keys.seen.drop(self._digest)
-
-    def _accept(self, row: KeyRow) -> None:
-        self.key = row
-        if not row.is_active:
-            self._refuse(INVALID)
-        elif self._auth_id is None:
-            self._auth_id = str(row.id)
-            self._keys.seen.add(self._digest, SeenKey(self._auth_id, row.key_id, row.expires_at))
-            self._keys.uses.note(row.key_id, clock.now(), request_state().client_ip)
-            bind_user(self._auth_id)
 
 
 def init_app(app: Service) -> None:

@@ -258,10 +258,11 @@ async def test_events_of_a_key_s_requests_name_the_key(
     assert (await boss.post(f"/admin/posts/{post['id']}/restore")).status == 200
     query = "SELECT actor_id, detail->>'key_id' AS key, detail->>'post_id' AS post "
     query += "FROM security_events WHERE kind = $1"
-    removed = await db.fetchrow(query, "post.removed")
+    [removed] = await db.fetch(query, "post.removed")
     assert str(removed["actor_id"]) == boss.user["id"]
     assert (removed["key"], removed["post"]) == (made["id"], post["id"])
-    assert (await db.fetchrow(query, "post.restored"))["key"] is None
+    [restored] = await db.fetch(query, "post.restored")
+    assert restored["key"] is None
 
 
 @pytest.fixture
