@@ -264,6 +264,7 @@ LINKS = {
     ("show_second_factor", "Refresh"): "refresh",
     ("show_second_factor", "ReadMe"): "read_me",
     ("refresh", "Refresh"): "refresh",
+    ("create_api_key", "RevokeApiKey"): "revoke_api_key",
     ("list_posts", "NextPage"): "list_posts",
     ("list_users", "NextPage"): "list_users",
     ("list_events", "NextPage"): "list_events",

@@ -52,7 +52,7 @@ class KeyPrincipal(Principal):
         self._keys = keys
         self._digest = digest
         self._now = now
-        self._failure: Unavailable | None = None
+        self._failure: str | None = None
         self._looked_up = False
         self._disabled = False
         self._scopes: Sequence[str] = ()
@@ -69,7 +69,7 @@ class KeyPrincipal(Principal):
     async def is_authenticated(self) -> bool:
         """Whether the key and its account are live. Raises AccountDisabled (403) or Unavailable."""
         if self._failure is not None:
-            raise self._failure
+            raise Unavailable(self._failure)
         if not self._looked_up:
             await self._look_up()
         if self._disabled:
@@ -94,7 +94,7 @@ class KeyPrincipal(Principal):
         try:
             await self._look_up()
         except Unavailable as error:  # public reads go on, for nobody
-            self._failure = error
+            self._failure = error.message  # the error itself leads here, which were a cycle
 
     async def _look_up(self) -> None:
         state = request_state()
