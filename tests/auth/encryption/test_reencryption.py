@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from uuid import UUID
 
 import asyncpg
@@ -12,6 +13,7 @@ from service.auth.encryption.encryption import Encryption
 from service.auth.encryption.reencryption import TABLES, Batch, reencrypt_table
 from service.auth.second_factor.models import Totp
 from service.db.database import Database
+from service.testing.application import make_settings
 from tests.support.stored_secrets import (
     NEW,
     OLD,
@@ -20,6 +22,7 @@ from tests.support.stored_secrets import (
     add_setups,
     add_totps,
     encryption,
+    encryption_keys,
     secrets_of,
 )
 
@@ -89,6 +92,34 @@ async def test_row_that_is_being_changed_is_passed_over_and_keeps_the_change(
     assert sum(batch.rewritten for batch in await reencrypt(database, encryption(NEW, OLD))) == 1
     expected = unchanged(accounts) | {accounts[1]: b"another app"}
     assert await secrets_of(db, encryption(NEW)) == expected
+
+
+class Overtaken(Encryption):
+    """Encryption during which another process replaces the secret of an account."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(make_settings(encryption_keys=encryption_keys(NEW, OLD)))
+        self.url = url
+        self.replacing: list[Future[dict[UUID, bytes]]] = []
+        self.thread = ThreadPoolExecutor(1)
+
+    def decrypt(self, purpose: str, user_id: UUID, stored: bytes) -> bytes:
+        replacing = replace_secrets(self.url, [user_id], encryption(NEW, OLD))
+        self.replacing.append(self.thread.submit(asyncio.run, replacing))
+        # Time enough for it, unless it waits for the row.
+        wait(self.replacing, 0.3)
+        return super().decrypt(purpose, user_id, stored)
+
+
+async def test_secret_that_is_replaced_between_the_read_and_the_write_is_the_new_one(
+    database: Database, database_url: str, db: "asyncpg.Connection"
+) -> None:
+    await add_totps(db, encryption(OLD), await add_accounts(db, 1))
+    by = Overtaken(database_url)
+    await reencrypt(database, by)
+    (replaced,) = [await asyncio.wrap_future(each) for each in by.replacing]
+    by.thread.shutdown()
+    assert await secrets_of(db, encryption(NEW)) == replaced
 
 
 async def replace_secrets(url: str, accounts: list[UUID], by: Encryption) -> dict[UUID, bytes]:
