@@ -40,7 +40,7 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "posts to hide": _older_than(hidden_authors.JOB_TIME, hidden_authors.hide_left_over),
         "posts": _older_than(retention, posts.delete_retired_posts),
         "sessions": sessions.delete_expired_sessions,
-        "authenticator apps that wait": setup.delete_expired_setups,
+        "authenticator set-ups": setup.delete_expired_setups,
         "login tokens": login_tokens.delete_expired_tokens,
         "wrong codes": _older_than(locks.MEMORY, locks.delete_old_locks),
         "ends of API keys, announced": expiry.warn_of_ends,

@@ -8,7 +8,7 @@ from quart import Blueprint, Response
 
 from service.auth.encryption.component import encryption
 from service.auth.errors import EmailUnverified, StepUpRequired
-from service.auth.freshness import caller_security, require_fresh, require_verified_email
+from service.auth.freshness import caller_security, require_fresh
 from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.auth.second_factor import changes, schemas, setup, totp
@@ -58,7 +58,6 @@ async def begin_totp() -> Response:
     verified address (`email_unverified`).
     """
     await require_fresh()
-    require_verified_email()
     waiting = await setup.begin_setup(db_session(), encryption(), caller().claims)
     uri = totp.provisioning_uri(waiting.secret, issuer(), waiting.email)
     return json_response(

@@ -76,9 +76,10 @@ class SetupRow(Protocol):
 async def begin_setup(session: AsyncSession, encryption: Encryption, owner: Claims) -> WaitingSetup:
     """Make a secret that waits for the session's confirmation, in the place of one that waited.
 
-    Raises EmailUnverified, also when the address changed since the request came.
+    Raises EmailUnverified: who registers somebody else's address must leave no factor behind.
     """
     account = await require_account(session, owner.user_id)
+    # Now that it is locked: the address may have changed since the request came.
     if account.email_verified_at is None:
         raise EmailUnverified
     secret, expires_at = new_secret(), clock.now() + LIFE
