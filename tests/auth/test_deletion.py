@@ -11,7 +11,9 @@ TABLES = ("totps", "totp_setups", "recovery_codes", "code_locks", "login_tokens"
 
 
 async def add_waiting_login_and_key(db: "asyncpg.Connection", user_id: str) -> None:
-    await db.execute("INSERT INTO code_locks (user_id, failures) VALUES ($1, 1)", user_id)
+    await db.execute(
+        "INSERT INTO code_locks (user_id, failures, locked_until) VALUES ($1, 1, now())", user_id
+    )
     await db.execute(
         "INSERT INTO login_tokens (digest, user_id, methods, sign_in_epoch, expires_at) "
         "VALUES (uuid_send($1::uuid), $1, '{password}', 0, now())",

@@ -148,7 +148,9 @@ async def test_second_factor_is_turned_off_with_all_that_belongs_to_it(
     old = await turn_on(one)
     await begin(one)
     before = await epoch(db)
-    await db.execute("INSERT INTO code_locks (user_id, failures) SELECT id, 3 FROM users")
+    await db.execute(
+        "INSERT INTO code_locks (user_id, failures, locked_until) SELECT id, 3, now() FROM users"
+    )
     for _ in range(2):
         answer = await one.delete(path)
         assert (answer.status, answer.body) == (204, b"")
