@@ -11,7 +11,6 @@ from service.settings import Settings
 from service.testing.application import make_app
 from service.testing.client import PASSWORD
 from service.testing.server import serving
-from service.web.server.application import Service
 from tests.support.client import Client
 from tests.support.second_factor import turn_on
 from tests.support.server import exchange, head
@@ -48,13 +47,15 @@ async def test_user_of_the_docs_page_logs_in_and_writes_a_post(
 
 
 async def test_docs_page_asks_for_the_code_of_a_second_factor(
-    app: Service, browser: BrowserContext
+    settings: Settings, browser: BrowserContext
 ) -> None:
+    app = make_app(settings)
     client = Client(app)
     page = await browser.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(f"error: {error.message}"))
     async with serving(app) as port:
+        await exchange(port, head("GET", "/health/live"))  # it has started
         ada = await client.sign_up("ada@example.com", username="ada")
         authenticator = await turn_on(ada)
         await page.goto(f"http://127.0.0.1:{port}/docs")
