@@ -17,8 +17,8 @@ Accounts, sessions and posts.
 
 Bodies are JSON objects in UTF-8; unknown members are ignored. Ids are UUIDs, times are RFC 3339 in
 UTC with microseconds. Every failure has the shape of the schema `Error`, including that of an
-unknown path (404) and of a method that a path does not support (405, with `Allow`). Every path
-with GET supports HEAD, and every path OPTIONS.
+unknown path (404) and of a method that a path does not support (405, with `Allow`); one has more
+members where its operation names them. Every path with GET supports HEAD, and every path OPTIONS.
 """
 
 

@@ -40,7 +40,7 @@ _EXAMPLE_ID: Final = "01989f2e-8f4b-7c57-9d3c-2b6f0a4c8e11"
 
 ERROR: Final[Object] = {
     "title": ERROR_NAME,
-    "description": "A failure. Every failure has this shape, whatever caused it.",
+    "description": "A failure. Every failure has this shape, and more members only where named.",
     "type": "object",
     "properties": {
         "error": {"type": "string", "description": "The phrase of the status."},
