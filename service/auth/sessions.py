@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, func, or_, select, update
+from sqlalchemy import Table, any_, bindparam, case, delete, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -93,6 +93,24 @@ async def end_sessions(session: AsyncSession, now: datetime, *where: ColumnEleme
     """End the login sessions that meet conditions, and return their number."""
     statement = update(_table).where(*where, _sessions.ended_at.is_(None)).values(ended_at=now)
     return await execute_count(session, statement)
+
+
+async def make_fresh(
+    session: AsyncSession, user_id: UUID, session_id: UUID, method: str
+) -> datetime:
+    """Note that a live session's user has just proved by a method who they are; return since when.
+
+    Raises SessionGone.
+    """
+    now, methods = clock.now(), _sessions.methods
+    known = literal(method) == any_(methods)
+    own = _sessions.id == session_id, _sessions.user_id == user_id
+    live = _sessions.ended_at.is_(None), _sessions.expires_at > now
+    shown = case((known, methods), else_=func.array_append(methods, method))
+    statement = update(_table).where(*own, *live)
+    if not await execute_count(session, statement.values(authenticated_at=now, methods=shown)):
+        raise errors.SessionGone
+    return now
 
 
 async def delete_expired_sessions(session: AsyncSession, now: datetime) -> int:

@@ -4,10 +4,9 @@ from datetime import datetime
 from typing import Final, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import Table, any_, bindparam, case, func, literal, select, update
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service import clock
 from service.audit.events import Kind, record_own
 from service.auth.credentials import NOT_DELETED
 from service.auth.errors import (
@@ -17,11 +16,11 @@ from service.auth.errors import (
     SecondFactorRequired,
     SessionGone,
 )
-from service.auth.models import LoginSession, User
+from service.auth.models import User
 from service.auth.second_factor.verification import Claimant, Refused, Verifier
+from service.auth.sessions import make_fresh
 from service.db.autocommit import Autocommit
 from service.db.base import Id
-from service.db.database import execute_count
 from service.db.query import CompiledQuery
 from service.web.client import Origin
 
@@ -86,7 +85,7 @@ async def step_up_by_password(
     require_password_enough(locked)
     if locked.password_changed_at != state.password_changed_at:
         raise PasswordRefused
-    return await _make_fresh(session, state.id, session_id, PASSWORD, origin)
+    return await _step_up(session, state.id, session_id, PASSWORD, origin)
 
 
 async def step_up_by_code(
@@ -102,7 +101,7 @@ async def step_up_by_code(
     proven = await verifier.verify(Claimant(user_id, user_id, origin), *proof)
     if isinstance(proven, Refused):
         raise CodeRefused
-    return await _make_fresh(verifier.session, user_id, session_id, proven.method, origin)
+    return await _step_up(verifier.session, user_id, session_id, proven.method, origin)
 
 
 async def _lock(session: AsyncSession, user_id: UUID) -> OwnState:
@@ -114,26 +113,10 @@ async def _lock(session: AsyncSession, user_id: UUID) -> OwnState:
     return locked
 
 
-async def _make_fresh(
+async def _step_up(
     session: AsyncSession, user_id: UUID, session_id: UUID, method: str, origin: Origin
 ) -> datetime:
-    now, methods = clock.now(), LoginSession.methods
-    known = literal(method) == any_(methods)
-    statement = (
-        update(LoginSession)
-        .where(
-            LoginSession.id == session_id,
-            LoginSession.user_id == user_id,
-            LoginSession.ended_at.is_(None),
-            LoginSession.expires_at > now,
-        )
-        .values(
-            authenticated_at=now,
-            methods=case((known, methods), else_=func.array_append(methods, method)),
-        )
-    )
-    if not await execute_count(session, statement):
-        raise SessionGone
+    since = await make_fresh(session, user_id, session_id, method)
     detail = {"session_id": str(session_id), "method": method}
     await record_own(session, Kind.SESSION_STEPPED_UP, user_id, origin, detail)
-    return now
+    return since

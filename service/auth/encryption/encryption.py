@@ -19,6 +19,8 @@ from service.auth.encryption.encryption_keys import (
 from service.errors import Unavailable
 from service.settings import Settings
 
+# The purpose of the secrets of authenticator apps, in use or waiting.
+TOTP_SECRET: Final = "totp"  # noqa: S105
 NONCE_BYTES: Final = 12
 # Seconds: an operator has to give the key back first.
 RETRY_AFTER: Final = 60

@@ -16,13 +16,12 @@ from sqlalchemy import ColumnElement, Select, func, literal_column, select, upda
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
-from service.auth.encryption.encryption import Encryption, SecretUnreadable
+from service.auth.encryption.encryption import TOTP_SECRET, Encryption, SecretUnreadable
 from service.auth.second_factor.models import KEY_ID, Totp, TotpSetup
 from service.db.database import Database
 
 # Rows that are looked at in a transaction.
 BATCH: Final = 500
-PURPOSE: Final = "totp"
 # A setup becomes an enabled app when it is confirmed, never the other way round.
 TABLES: Final = (TotpSetup, Totp)
 
@@ -88,8 +87,8 @@ async def _reencrypt(
     rows = []
     for user_id, stored in locked:
         with suppress(SecretUnreadable):  # it was logged
-            secret = encryption.decrypt(PURPOSE, user_id, stored)
-            new = encryption.encrypt(PURPOSE, user_id, secret)
+            secret = encryption.decrypt(TOTP_SECRET, user_id, stored)
+            new = encryption.encrypt(TOTP_SECRET, user_id, secret)
             rows.append({"user_id": user_id, "secret": new})
     if rows:
         await session.execute(update(table), rows)

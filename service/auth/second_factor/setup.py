@@ -6,15 +6,14 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import any_, case, delete, func, literal, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record_own
-from service.auth.encryption.encryption import Encryption
-from service.auth.errors import EmailUnverified, SessionGone
-from service.auth.models import LoginSession
+from service.auth.encryption.encryption import TOTP_SECRET, Encryption
+from service.auth.errors import EmailUnverified
 from service.auth.owners import notify_owner
 from service.auth.second_factor.changes import enable
 from service.auth.second_factor.factors import (
@@ -25,15 +24,14 @@ from service.auth.second_factor.factors import (
 )
 from service.auth.second_factor.models import Totp, TotpSetup
 from service.auth.second_factor.totp import find_step, new_secret
+from service.auth.second_factor.verification import TOTP
+from service.auth.sessions import make_fresh
 from service.auth.tokens import Claims
 from service.db.database import execute_count
 from service.errors import BadRequest
 from service.notices.notices import Notice
 from service.web.client import Origin
 
-# What encrypted secrets are bound to, beside the account: alike for those that wait and those in
-# use, so that a confirmation copies them.
-PURPOSE: Final = "totp"
 LIFE: Final = timedelta(minutes=10)
 FAILURES_MAX: Final = 5
 CLEANUP_BATCH: Final = 1_000
@@ -85,7 +83,7 @@ async def begin_setup(session: AsyncSession, encryption: Encryption, owner: Clai
     secret, expires_at = new_secret(), clock.now() + LIFE
     values: Mapping[str, object] = {
         "session_id": owner.session_id,
-        "secret": encryption.encrypt(PURPOSE, account.id, secret),
+        "secret": encryption.encrypt(TOTP_SECRET, account.id, secret),
         "sign_in_epoch": account.sign_in_epoch,
         "expires_at": expires_at,
         "failures": 0,
@@ -103,20 +101,22 @@ async def confirm_setup(
     """Take the authenticator app that waits into use, and return new recovery codes, if any.
 
     There are new ones when it turns the second factor on, which ends all other sessions. Raises
-    NoSetup, WrongCode, and SecretUnreadable.
+    NoSetup, WrongCode, SecretUnreadable, and SessionGone when the session ended.
     """
     account = await require_account(session, owner.user_id)
     waiting = await _find_setup(session, account, owner.session_id)
     if waiting is None:
         raise NoSetup
-    secret = encryption.decrypt(PURPOSE, account.id, waiting.secret)
+    secret = encryption.decrypt(TOTP_SECRET, account.id, waiting.secret)
     step = find_step(secret, code, clock.now())
     if step is None:
         await _count_failure(session, account.id, waiting.failures + 1)
         raise WrongCode
     # Anew, because a re-encryption that saw the set-up may be past the authenticator apps.
-    await _put_in_use(session, account.id, encryption.encrypt(PURPOSE, account.id, secret), step)
-    await _step_up(session, owner.session_id)
+    await _put_in_use(
+        session, account.id, encryption.encrypt(TOTP_SECRET, account.id, secret), step
+    )
+    await make_fresh(session, account.id, owner.session_id, TOTP)
     if account.second_factor_at is None:
         return await enable(session, account.id, origin, keep=owner.session_id)
     await change_factors(session, account.id)
@@ -169,19 +169,3 @@ async def _put_in_use(session: AsyncSession, user_id: UUID, secret: bytes, step:
     )
     await session.execute(delete(TotpSetup).where(TotpSetup.user_id == user_id))
     await forget_failures(session, user_id)
-
-
-async def _step_up(session: AsyncSession, session_id: UUID) -> None:
-    """Note that a session's user has just shown a code. Raises SessionGone when it ended."""
-    methods = LoginSession.methods
-    known = literal("totp") == any_(methods)
-    stepped_up = (
-        update(LoginSession)
-        .where(LoginSession.id == session_id, LoginSession.ended_at.is_(None))
-        .values(
-            authenticated_at=clock.now(),
-            methods=case((known, methods), else_=func.array_append(methods, "totp")),
-        )
-    )
-    if not await execute_count(session, stepped_up):
-        raise SessionGone

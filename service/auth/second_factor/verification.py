@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record
-from service.auth.encryption.encryption import Encryption
+from service.auth.encryption.encryption import TOTP_SECRET, Encryption
 from service.auth.owners import notify_owner
 from service.auth.second_factor import locks
 from service.auth.second_factor.factors import forget_failures
@@ -25,7 +25,6 @@ TOTP: Final = "totp"
 RECOVERY_CODE: Final = "recovery_code"
 # The method of a session by the member that shows it.
 METHODS: Final = {"code": TOTP, "recovery_code": RECOVERY_CODE}
-PURPOSE: Final = "totp"
 
 
 class Refused(Enum):
@@ -76,7 +75,7 @@ class Verifier:
         totp = (await self.session.execute(statement)).one_or_none()
         step = None
         if totp is not None:
-            secret = self.encryption.decrypt(PURPOSE, user_id, totp.secret)
+            secret = self.encryption.decrypt(TOTP_SECRET, user_id, totp.secret)
             step = find_step(secret, code, now)
         if totp is None or step is None:
             return await self._count_wrong_code(claimant)
