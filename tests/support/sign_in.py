@@ -1,9 +1,11 @@
 """Signing in to an account whose second factor is on."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from service.testing.client import PASSWORD, Answer
 from tests.support.client import Client
+from tests.support.second_factor import Authenticator
 
 ROUTE = "/auth/login/second-factor"
 
@@ -40,3 +42,20 @@ def as_client(client: Client, answer: Answer) -> Client:
     other = Client(client.app, answer.json["access_token"])
     other.user, other.refresh_token = answer.json["user"], answer.json["refresh_token"]
     return other
+
+
+@dataclass
+class Owner:
+    """Somebody whose account has a second factor, in the session that turned it on."""
+
+    client: Client
+    app: Authenticator
+
+    @property
+    def email(self) -> str:
+        email: str = self.client.user["email"]
+        return email
+
+    async def begin(self) -> str:
+        """Show the password, and return the login token."""
+        return await begin_login(self.client, self.email)

@@ -10,7 +10,6 @@ from time import monotonic
 import asyncpg
 import pytest
 from argon2 import PasswordHasher
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,42 +23,10 @@ from service.web.server.application import Service
 from tests.support.client import Client
 from tests.support.polling import until
 from tests.support.processes import Connection, ask
+from tests.support.scrape import Scrape, scrape
 from tests.support.server import exchange, head
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
-
-
-class Scrape:
-    """The samples of one scrape."""
-
-    def __init__(self, body: bytes) -> None:
-        self.text = body.decode()
-        self.samples = [
-            sample
-            for family in text_string_to_metric_families(self.text)
-            for sample in family.samples
-        ]
-
-    def value(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels."""
-        found = [
-            sample.value
-            for sample in self.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        ]
-        assert name.startswith("http_") or found, f"there is no {name}"
-        return sum(found)
-
-    def labels(self, name: str) -> set[str]:
-        """All values of a label."""
-        return {sample.labels[name] for sample in self.samples if name in sample.labels}
-
-
-async def scrape(client: Client) -> Scrape:
-    answer = await client.get("/metrics")
-    assert answer.status == 200
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return Scrape(answer.body)
 
 
 async def test_requests_are_counted_by_route_and_status(client: Client) -> None:

@@ -388,7 +388,11 @@ def test_login_s_403_is_an_error_or_one_with_a_login_token(described: dict[str, 
         ("login", "403", {"second_factor_required"}),
         ("show_second_factor", "401", {"second_factor_failed", "login_expired"}),
         ("show_second_factor", "429", {"second_factor_locked"}),
-        ("step_up_session", "403", {"second_factor_failed", "second_factor_required"}),
+        (
+            "step_up_session",
+            "403",
+            {"second_factor_failed", "second_factor_required", "insufficient_scope"},
+        ),
         ("step_up_session", "429", {"second_factor_locked"}),
     ],
 )

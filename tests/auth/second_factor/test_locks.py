@@ -13,10 +13,9 @@ from service.mail import LogMailer
 from service.settings import Settings
 from service.testing.clock import Clock
 from service.worker import cleanup
-from tests.auth.second_factor.conftest import Owner
 from tests.support.client import Client
-from tests.support.sign_in import refused_for, show, sign_in
-from tests.web.test_metrics import scrape
+from tests.support.scrape import scrape
+from tests.support.sign_in import Owner, refused_for, show, sign_in
 
 EVENTS = "SELECT count(*) FROM security_events WHERE kind = $1"
 

@@ -11,10 +11,9 @@ import pytest
 from service.auth.passwords import Match, Passwords
 from service.testing.client import PASSWORD
 from service.testing.clock import Clock
-from tests.auth.second_factor.conftest import Owner
 from tests.support.client import Client, faults, refused
 from tests.support.second_factor import begin, turn_on
-from tests.support.sign_in import as_client, begin_login, refused_for, show, sign_in
+from tests.support.sign_in import Owner, as_client, begin_login, refused_for, show, sign_in
 
 LIVE = "SELECT count(*) FROM sessions WHERE ended_at IS NULL"
 

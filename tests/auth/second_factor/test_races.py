@@ -12,10 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from service.db.pool import BoundedPool
 from service.settings import Settings
 from service.testing.application import make_settings, running
-from tests.auth.second_factor.conftest import Owner
 from tests.support.client import Client
 from tests.support.polling import until
-from tests.support.sign_in import as_client, show
+from tests.support.sign_in import Owner, as_client, show
 
 LIVE = "SELECT count(*) FROM sessions WHERE ended_at IS NULL"
 FAILURES = "SELECT coalesce(max(failures), 0) FROM code_locks"
