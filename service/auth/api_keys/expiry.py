@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from sqlalchemy import Select, Table, delete, select, update
+from sqlalchemy import ColumnElement, Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.events import Kind, record
@@ -26,10 +26,15 @@ _table: Final = cast(Table, ApiKey.__table__)
 _keys: Final = _table.c
 
 
-def _take(*conditions: Any) -> Select[*tuple[Any, ...]]:
-    """Return a query of keys that no other worker has taken."""
+async def _take(
+    session: AsyncSession, *conditions: ColumnElement[bool], **mark: datetime
+) -> Sequence[AnyRow]:
+    """Return keys that meet conditions and that no other worker has taken, marked.
+
+    In the order of their owners, so that two workers inform the same ones in the same order.
+    """
     columns = (_keys.id, _keys.user_id, _keys.name, _keys.hint, _keys.expires_at)
-    return (
+    chosen = (
         select(*columns)
         .join_from(_table, User.__table__, User.id == _keys.user_id)
         .where(NOT_DELETED, *conditions)
@@ -37,12 +42,11 @@ def _take(*conditions: Any) -> Select[*tuple[Any, ...]]:
         .limit(BATCH)
         .with_for_update(of=_table, skip_locked=True)
     )
-
-
-async def _mark(session: AsyncSession, taken: Sequence[AnyRow], **values: datetime) -> None:
+    taken = (await session.execute(chosen)).all()
     if taken:
         ids = [key.id for key in taken]
-        await session.execute(update(_table).where(_keys.id.in_(ids)).values(**values))
+        await session.execute(update(_table).where(_keys.id.in_(ids)).values(**mark))
+    return sorted(taken, key=lambda key: (key.user_id, key.expires_at))
 
 
 async def warn_of_ends(session: AsyncSession, now: datetime) -> int:
@@ -52,8 +56,7 @@ async def warn_of_ends(session: AsyncSession, now: datetime) -> int:
     """
     near = (_keys.expires_at > now, _keys.expires_at <= now + WARNING)
     unwarned = (_keys.warned_at.is_(None), _keys.created_at < _keys.expires_at - WARNING)
-    taken = (await session.execute(_take(*near, *unwarned))).all()
-    await _mark(session, taken, warned_at=now)
+    taken = await _take(session, *near, *unwarned, warned_at=now)
     for key in taken:
         end = rfc3339(key.expires_at)
         await notify_owner(
@@ -64,9 +67,8 @@ async def warn_of_ends(session: AsyncSession, now: datetime) -> int:
 
 async def report_ends(session: AsyncSession, now: datetime) -> int:
     """Record that keys ended and inform their owners, BATCH at most, and return their number."""
-    unreported = _keys.ended_at.is_(None)
-    taken = (await session.execute(_take(_keys.expires_at <= now, unreported))).all()
-    await _mark(session, taken, ended_at=now)
+    ended = (_keys.expires_at <= now, _keys.ended_at.is_(None))
+    taken = await _take(session, *ended, ended_at=now)
     for key in taken:
         await record(
             session,

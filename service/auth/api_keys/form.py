@@ -1,6 +1,6 @@
 """The form of API keys: a prefix, random characters, and a checksum of these.
 
-Scanners for leaked secrets find it by the prefix, and tell it from other text by the checksum.
+Scanners for leaked secrets find a key by the prefix, and know by the checksum that it is one.
 """
 
 import hashlib

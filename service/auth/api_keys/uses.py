@@ -17,6 +17,7 @@ from service.db.base import UtcDateTime
 from service.db.query import CompiledWrite, sent_as_text
 
 INTERVAL: Final = 60.0  # seconds
+CLOSING: Final = 2.0  # seconds for the last write
 NOTED_MAX: Final = 10_000  # keys; about 4 MB
 
 log: Final = structlog.get_logger(__name__)
@@ -98,8 +99,12 @@ class KeyUses:
             yield
         finally:
             task.cancel()
-            await asyncio.wait([task])
-            await self.write()
+            await asyncio.wait([task], timeout=CLOSING)
+            # Waited for but not awaited: a frozen server would hold up its cancellation, too.
+            last = asyncio.create_task(self.write())
+            done, _ = await asyncio.wait([last], timeout=CLOSING)
+            if not done:
+                last.cancel()
 
     async def _write_regularly(self) -> None:
         while True:

@@ -133,6 +133,7 @@ async def test_admin_scope_ends_with_the_owner_s_administration(
 async def test_reading_posts_needs_no_scope(client: Client) -> None:
     by_key = await program(await owner(client), "account:read")
     assert (await by_key.get("/api/posts")).status == 200
+    assert (await by_key.request("HEAD", "/api/posts/stream")).status == 200
     for key in (form.new_key("svc"), "svc_wrong"):
         assert (await client.get("/api/posts", token=key)).status == 200
 

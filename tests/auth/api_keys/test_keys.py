@@ -237,8 +237,8 @@ async def test_account_has_50_live_keys_at_most_whatever_comes_at_once(
         await make_key(ada, expires_at=in_days(1))
     answers = await asyncio.gather(*(ada.post("/auth/keys", NEW) for _ in range(5)))
     assert sorted(answer.status for answer in answers) == [201, 201, 409, 409, 409]
-    told = next(answer for answer in answers if answer.status == 409).json
-    assert told["reason"] == "key_limit"
+    over = next(answer for answer in answers if answer.status == 409).json
+    assert over["reason"] == "key_limit"
     assert await db.fetchval("SELECT count(*) FROM api_keys") == 50
     await make_key(bob)
     keys = (await ada.get("/auth/keys")).json["keys"]
@@ -311,7 +311,7 @@ async def test_all_keys_are_revoked_at_once(client: Client, db: asyncpg.Connecti
     assert (await ada.delete("/auth/keys")).status == 204
 
 
-async def test_whoever_finds_keys_revokes_them_and_their_owners_are_informed(
+async def test_finder_of_keys_revokes_them_and_their_owners_are_informed(
     client: Client, db: asyncpg.Connection, notices: list[Any]
 ) -> None:
     ada, bob = await owner(client), await owner(client)

@@ -96,6 +96,20 @@ async def test_last_uses_are_written_at_the_shutdown(
     assert await db.fetchval("SELECT last_used_at FROM api_keys") is not None
 
 
+async def test_shutdown_does_not_wait_for_a_database_that_is_silent(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = (await make_key(await owner(client), "account:read"))["key"]
+    monkeypatch.setattr(uses, "CLOSING", 0.01)
+
+    async def silence(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10), running(settings) as app:
+        assert (await Client(app, key).get("/auth/me")).status == 200
+        monkeypatch.setattr(app.database.autocommit, "write", silence)
+
+
 async def test_later_use_by_another_process_stays(
     client: Client, settings: Settings, db: asyncpg.Connection, clock: Clock
 ) -> None:
