@@ -393,6 +393,8 @@ def test_login_s_403_is_an_error_or_one_with_a_login_token(described: dict[str, 
             "403",
             {"second_factor_failed", "second_factor_required", "insufficient_scope"},
         ),
+        ("create_api_key", "409", {"key_limit"}),
+        ("create_api_key", "403", {"step_up_required", "email_unverified", "insufficient_scope"}),
         ("step_up_session", "429", {"second_factor_locked"}),
     ],
 )
