@@ -16,7 +16,6 @@ from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
-from service.auth.api_keys.keys import forget_keys
 from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED, key_columns
 from service.auth.deletion import forget_sign_in
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
@@ -220,7 +219,6 @@ async def delete_account(session: AsyncSession, account: PasswordState, origin: 
     deletion = update(User).where(User.id == account.id).values(deleted_at=now, **NEXT_EPOCH)
     await session.execute(deletion)
     await sessions.revoke_sessions(session, account.id, origin)
-    await forget_keys(session, account.id)
     await hidden_authors.hide_author(session, account.id, now)
     await links.void_links(session, account.id)
     await record_own(session, Kind.ACCOUNT_DELETED, account.id, origin)
