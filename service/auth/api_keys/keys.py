@@ -29,6 +29,7 @@ from service.auth.owners import notify_owner
 from service.db.autocommit import Autocommit
 from service.db.base import AnyRow
 from service.db.query import CompiledWrite
+from service.db.synchronous import require_replication
 from service.ids import new_id
 from service.notices.notices import Notice
 from service.web.client import Origin
@@ -151,8 +152,10 @@ async def revoke_key(db: Autocommit, user_id: UUID, key_id: UUID, origin: Origin
 async def revoke_keys(
     session: AsyncSession, user_id: UUID, actor_id: UUID | None, origin: Origin
 ) -> int:
-    """Revoke all keys of an account, and return their number."""
-    revoked = await _delete(session, await _lock(session, _keys.user_id == user_id))
+    """Revoke all keys of an account, and return how many of them had not ended."""
+    now = clock.now()
+    deleted = await _delete(session, await _lock(session, _keys.user_id == user_id))
+    revoked = [row for row in deleted if row.expires_at is None or row.expires_at > now]
     details = [{"key_id": str(row.id)} for row in revoked]
     await record_each(
         session, Kind.KEY_REVOKED, details, user_id=user_id, actor_id=actor_id, origin=origin
@@ -175,6 +178,8 @@ async def revoke_found_keys(
         for row in await _lock(session, _keys.lookup.in_(digests))
         if compare_digest(row.digest, digests[row.lookup])
     ]
+    if not locked:  # another request may have revoked them
+        await require_replication(session)
     for row in await _delete(session, sorted(locked, key=lambda row: (row.user_id, row.id))):
         detail = {"key_id": str(row.id), "by": "finder"}
         # Who holds a key is not known by it.
@@ -196,8 +201,13 @@ async def forget_keys(session: AsyncSession, user_id: UUID) -> None:
 
 async def _lock(session: AsyncSession, condition: ColumnElement[bool]) -> Sequence[AnyRow]:
     """Lock the keys that meet a condition, in the order in which all that locks several does."""
-    columns = (_keys.id, _keys.user_id, _keys.name, _keys.hint, _keys.lookup, _keys.digest)
-    statement = select(*columns).where(condition).order_by(_keys.id).with_for_update()
+    names = ("id", "user_id", "name", "hint", "lookup", "digest", "expires_at")
+    statement = (
+        select(*(_keys[name] for name in names))
+        .where(condition)
+        .order_by(_keys.id)
+        .with_for_update()
+    )
     return (await session.execute(statement)).all()
 
 

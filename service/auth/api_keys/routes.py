@@ -20,6 +20,7 @@ from service.auth.freshness import require_fresh, require_verified_email
 from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.auth.security import SECOND_FACTORS
+from service.db.synchronous import require_replication
 from service.web.client import origin
 from service.web.db_session import autocommit, db_session
 from service.web.limiter import DEFAULT
@@ -93,7 +94,9 @@ async def revoke_api_key(key_id: UUID) -> Response:
 async def revoke_api_keys() -> Response:
     """Revoke all of one's own API keys."""
     user_id = caller().user_id
-    await keys.revoke_keys(db_session(), user_id, user_id, origin())
+    revoked = await keys.revoke_keys(db_session(), user_id, user_id, origin())
+    if not revoked:  # another request may have revoked them
+        await require_replication(db_session())
     return no_content()
 
 

@@ -311,6 +311,20 @@ async def test_all_keys_are_revoked_at_once(client: Client, db: asyncpg.Connecti
     assert (await ada.delete("/auth/keys")).status == 204
 
 
+async def test_ended_keys_leave_the_list_with_all_others_and_are_not_recorded_as_revoked(
+    client: Client, db: asyncpg.Connection, clock: Clock
+) -> None:
+    ada = await owner(client)
+    await make_key(ada, expires_at=in_days(1))
+    live = await make_key(ada)
+    clock.advance(2 * DAY)
+    await ada.login(ada.user["email"])
+    assert (await ada.delete("/auth/keys")).status == 204
+    assert (await ada.get("/auth/keys")).json == {"keys": []}
+    revoked = [key for kind, key in await events(db, ada.user["id"]) if kind == "key.revoked"]
+    assert revoked == [live["id"]]
+
+
 async def test_finder_of_keys_revokes_them_and_their_owners_are_informed(
     client: Client, db: asyncpg.Connection, notices: list[Any]
 ) -> None:
