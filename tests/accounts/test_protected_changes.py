@@ -12,6 +12,7 @@ from service.testing.client import PASSWORD
 from service.testing.clock import Clock
 from tests.support.client import Client
 from tests.support.protection import freshen, give_key
+from tests.support.round_trips import Trips
 from tests.support.second_factor import turn_on
 
 NEW_PASSWORD = "a quite different passphrase"
@@ -137,3 +138,10 @@ async def test_changed_password_leaves_the_second_factor_on(
     body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
     assert (await ann.put("/auth/password", body)).status == 204
     assert (await ann.get("/auth/security")).json["second_factor"] is True
+
+
+async def test_new_username_asks_nothing_about_what_protects_the_account(
+    ann: Client, trips: Trips
+) -> None:
+    sent = await trips.during(ann.patch("/auth/me", {"username": "anna"}))
+    assert sent == ["BEGIN", "COMMIT", "SELECT", "UPDATE"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -16,12 +17,15 @@ from service.jobs.context import JobContext
 from service.mail import make_mailer
 from service.notices.notices import DAILY_MAX, Notice, notice_payload
 from service.settings import Settings
-from service.testing.application import working
+from service.testing.application import running, working
 from service.testing.clock import Clock
 from service.testing.mails import part
 from service.worker import cleanup
 from service.worker.handlers import HANDLERS
 from tests.support.client import Client
+from tests.support.polling import until
+from tests.support.protection import make_key
+from tests.support.second_factor import turn_on
 from tests.support.smtp import SmtpServer
 
 QUEUED = "SELECT convert_from(payload, 'UTF8') FROM pgqueuer WHERE entrypoint = 'notice'"
@@ -111,24 +115,68 @@ async def test_name_that_the_owner_did_not_choose_cannot_make_a_link(
     assert "{host}&lt;b&gt;" in html
 
 
-async def test_of_thirty_notices_at_once_twenty_are_sent(
-    settings: Settings, database: Database, ann: UUID, smtp: SmtpServer, db: asyncpg.Connection
+async def test_of_thirty_notices_at_once_by_two_processes_twenty_are_sent_on_a_day(
+    settings: Settings, client: Client, smtp: SmtpServer, db: asyncpg.Connection
 ) -> None:
-    other = Database(settings)  # as of another process
-    await asyncio.gather(
-        *(
-            notify(one, ann, Notice.RECOVERY_CODES_MADE)
-            for one in (database, other)
-            for _ in range(15)
+    ann = await client.sign_up("ann@example.com")
+    await turn_on(ann)  # the first notice of the day
+    async with running(settings) as other:
+        elsewhere = Client(other, ann.token)
+        answers = await asyncio.gather(
+            *(
+                one.post("/auth/second-factor/recovery-codes")
+                for one in (ann, elsewhere)
+                for _ in range(15)
+            )
         )
-    )
-    await other.close()
+    assert Counter(answer.status for answer in answers) == {201: 30}
     assert DAILY_MAX == 20
     assert len(await queued(db)) == 20
     async with working(settings):
         mails = await smtp.wait_for(1 + 20)
     subjects = Counter(mail["Subject"] for mail in mails)
-    assert subjects["New recovery codes were made"] == 20
+    assert subjects["New recovery codes were made"] == 19
+
+
+async def test_every_change_of_what_protects_an_account_is_mailed(
+    settings: Settings,
+    database: Database,
+    client: Client,
+    smtp: SmtpServer,
+    db: asyncpg.Connection,
+    clock: Clock,
+) -> None:
+    ann, operator = await client.sign_up("ann@example.com"), await client.as_admin()
+    app = await turn_on(ann)
+    for _ in range(5):
+        assert (await ann.post("/auth/step-up", {"code": app.wrong_code()})).status == 403
+    proof = {"recovery_code": app.recovery_codes[0]}
+    assert (await ann.post("/auth/step-up", proof)).status == 200
+    assert (await ann.post("/auth/second-factor/recovery-codes")).status == 201
+    found = await make_key(ann, "account:read")
+    assert (await client.post("/auth/keys/revoke", {"keys": [found]})).status == 204
+    ending = clock.now() + timedelta(days=8)
+    key = {"name": "nightly", "scopes": ["account:read"], "expires_at": ending.isoformat()}
+    assert (await ann.post("/auth/keys", key)).status == 201
+    assert (await ann.delete("/auth/second-factor")).status == 204
+    await turn_on(ann)
+    path = f"/admin/users/{ann.user['id']}"
+    assert (await operator.delete(f"{path}/second-factor")).status == 204
+    context = JobContext(settings, database, make_mailer(settings))
+    for days in (2, 7):
+        clock.advance(days * 86_400)
+        await cleanup.clean_up(context)
+    clock.advance(-9 * 86_400)
+    assert (await operator.delete(f"{path}/keys")).status == 204
+    assert (await ann.login("ann@example.com")).status == 200
+    assert (await ann.patch("/auth/me", {"email": "eve@example.net"})).status == 200
+    sent = [Notice(str(job["notice"])) for job in await queued(db)]
+    assert set(sent) == set(Notice)
+    async with working(settings):
+        await until(lambda: db.fetchval("SELECT NOT EXISTS (SELECT FROM pgqueuer)"))
+    notices = [mail for mail in smtp.mails if "token=" not in part(mail, "plain")]
+    assert len({mail["Message-ID"] for mail in notices}) == len(sent)
+    assert {mail["To"] for mail in notices} == {"ann@example.com"}
 
 
 async def test_full_day_holds_up_neither_another_account_nor_an_operator_s_reset_nor_the_next_day(
