@@ -56,6 +56,34 @@ SELECT author_id, gen_random_uuid(), sha256(id::text::bytea), 201,
     convert_to((SELECT shown FROM post_as_json(posts) AS shown), 'UTF8'), now()
 FROM posts LIMIT $1""",
     "hidden_authors": "INSERT INTO hidden_authors SELECT id, now() FROM users LIMIT $1",
+    # An encrypted secret has 52 bytes.
+    "totps": """
+INSERT INTO totps (user_id, secret, created_at, last_used_at, last_step)
+SELECT id, sha256(id::text::bytea) || substr(sha256(id::text::bytea), 1, 20), now(), now(), 59666412
+FROM users LIMIT $1""",
+    "totp_setups": """
+INSERT INTO totp_setups (user_id, session_id, secret, sign_in_epoch, expires_at)
+SELECT id, gen_random_uuid(), sha256(id::text::bytea) || substr(sha256(id::text::bytea), 1, 20), 0,
+    now()
+FROM users LIMIT $1""",
+    "recovery_codes": f"""
+INSERT INTO recovery_codes (user_id, digest, created_at)
+SELECT {ONE}, sha256(n::text::bytea), now() FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
+    "code_locks": """
+INSERT INTO code_locks (user_id, failures, locked_until) SELECT id, 5, now() FROM users LIMIT $1""",
+    "login_tokens": f"""
+INSERT INTO login_tokens (digest, user_id, methods, sign_in_epoch, expires_at)
+SELECT sha256(n::text::bytea), {ONE}, '{{password}}', 0, now() + n * interval '1 s'
+FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
+    "notice_counts": """
+INSERT INTO notice_counts (user_id, day, notices) SELECT id, now(), 1 FROM users LIMIT $1""",
+    "api_keys": f"""
+INSERT INTO api_keys (id, user_id, name, scopes, hint, lookup, digest, created_at, expires_at,
+    last_used_at, last_used_ip)
+SELECT gen_random_uuid(), {ONE}, 'Backup of the office', '{{posts:write,account:read}}',
+    'svc_…a1B2', gen_random_uuid(), sha256(n::text::bytea), now(), now() + n * interval '1 s',
+    now(), '203.0.113.' || n % 256
+FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
     "pgqueuer": """
 INSERT INTO pgqueuer (priority, entrypoint, payload, headers, status)
 SELECT 0, 'mail link', convert_to('{"link": "' || gen_random_uuid()
