@@ -26,9 +26,13 @@ class Scrape:
         assert name.startswith("http_") or found, f"there is no {name}"
         return sum(found)
 
-    def labels(self, name: str) -> set[str]:
-        """All values of a label."""
-        return {sample.labels[name] for sample in self.samples if name in sample.labels}
+    def labels(self, name: str, of: str = "") -> set[str]:
+        """All values of a label, of the metrics whose names begin so."""
+        return {
+            sample.labels[name]
+            for sample in self.samples
+            if name in sample.labels and sample.name.startswith(of)
+        }
 
 
 async def scrape(client: Client) -> Scrape:
