@@ -29,7 +29,7 @@ def refused(answer: Answer, status: int, message: str | None = None) -> dict[str
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
     members = {"error", "message", "code", "request_id"}
-    assert members <= set(answer.json) <= members | {"errors"}
+    assert members <= set(answer.json) <= members | {"errors", "reason"}
     for messages in answer.json.get("errors", {}).values():
         assert messages
         assert all(message.startswith("This field ") for message in messages)

@@ -35,7 +35,7 @@ from service.notices.notices import Notice
 from service.web.client import Origin
 
 LIVE_MAX: Final = 50  # of an account
-LISTED_MAX: Final = 500
+EXPIRED_LISTED_MAX: Final = 500
 
 _table: Final = cast(Table, ApiKey.__table__)
 _keys: Final = _table.c
@@ -122,14 +122,19 @@ async def _lock_owner(session: AsyncSession, user_id: UUID, scopes: Sequence[Sco
 
 
 async def list_keys(session: AsyncSession, user_id: UUID, retention: timedelta) -> Sequence[AnyRow]:
-    """Return an account's keys, newest first, expired ones for a while; LISTED_MAX at most."""
-    statement = (
-        select(*_SHOWN)
-        .where(_keys.user_id == user_id, _live(clock.now() - retention))
-        .order_by(_keys.created_at.desc(), _keys.id.desc())
-        .limit(LISTED_MAX)
+    """Return an account's keys, newest first, expired ones for a while.
+
+    All live ones, and EXPIRED_LISTED_MAX expired ones: many of these must not hide a live one.
+    """
+    now, newest_first = clock.now(), (_keys.created_at.desc(), _keys.id.desc())
+    expired = select(_keys.id).where(
+        _keys.user_id == user_id, _keys.expires_at <= now, _keys.expires_at > now - retention
     )
-    return (await session.execute(statement)).all()
+    listed = expired.order_by(*newest_first).limit(EXPIRED_LISTED_MAX)
+    statement = select(*_SHOWN).where(
+        _keys.user_id == user_id, or_(_live(now), _keys.id.in_(listed))
+    )
+    return (await session.execute(statement.order_by(*newest_first))).all()
 
 
 _deleted: Final = (

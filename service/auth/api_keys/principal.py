@@ -10,7 +10,7 @@ from service import clock
 from service.auth.api_keys import form
 from service.auth.api_keys.lookup import BY_LOOKUP, KeyRow
 from service.auth.api_keys.scopes import CLOSED, RouteScopes
-from service.auth.api_keys.seen import SeenKey, SeenKeys
+from service.auth.api_keys.seen import LOOKED_UP_EVERY, SeenKey, SeenKeys
 from service.auth.api_keys.uses import KeyUses
 from service.auth.errors import AccountDisabled, InsufficientScope
 from service.auth.principal import Principal, TokenAuth
@@ -58,9 +58,10 @@ class KeyPrincipal(Principal):
         self._scopes: Sequence[str] = ()
         self._key_id: UUID | None = None
         state = request_state()
-        if seen is None:
+        self._remember = seen is None or now - seen.looked_up_at >= LOOKED_UP_EVERY
+        if self._remember:
             state.identify = self._identify
-        else:
+        if seen is not None:
             self._auth_id = seen.owner
             keys.uses.note(seen.key_id, now, state.client_ip)
             bind_user(seen.owner)
@@ -117,9 +118,11 @@ class KeyPrincipal(Principal):
         self.key = self._account = cast(KeyRow, row)
         self._scopes, key_id = row["scopes"], row["key_id"]
         self._key_id = key_id
+        if self._remember:
+            owner = str(row["id"])
+            self._keys.seen.add(self._digest, SeenKey(owner, key_id, expires_at, self._now))
         if self._auth_id is None:
-            self._auth_id = str(row["id"])
-            self._keys.seen.add(self._digest, SeenKey(self._auth_id, key_id, expires_at))
+            self._auth_id = owner
             self._keys.uses.note(key_id, self._now, state.client_ip)
             bind_user(self._auth_id)
 

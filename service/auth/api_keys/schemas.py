@@ -13,7 +13,7 @@ from service.auth.api_keys.models import NAME_MAX
 from service.auth.api_keys.scopes import Scope
 from service.db.base import MappedRow
 from service.errors import BadRequest
-from service.web.fields import NonBlank
+from service.web.fields import NonBlank, Text
 from service.web.openapi import example
 
 DEFAULT_LIFE: Final = timedelta(days=90)
@@ -24,7 +24,7 @@ _TIME: Final = re.compile(
 
 
 def _read_time(value: object) -> object:
-    """Return a time of RFC 3339, §5.6, in UTC; None as it is. Raises ValueError."""
+    """Return a time to come, of RFC 3339, §5.6, in UTC; None as it is. Raises ValueError."""
     if value is None:
         return None
     if not isinstance(value, str) or _TIME.fullmatch(value) is None:
@@ -32,10 +32,14 @@ def _read_time(value: object) -> object:
     try:
         moment = datetime.fromisoformat(value.upper())
         if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
+            moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be a time as in RFC 3339") from None
-    raise ValueError("must have a time zone")
+    if moment.tzinfo is None:
+        raise ValueError("must have a time zone")
+    if moment <= clock.now():
+        raise ValueError("must be in the future")
+    return moment
 
 
 def _unique(scopes: Sequence[Scope]) -> list[Scope]:
@@ -66,8 +70,6 @@ class NewKey(BaseModel):
         if self.expires_at is None:
             if latest is not None:
                 raise BadRequest(errors={"expires_at": ["must not be null"]})
-        elif self.expires_at <= now:
-            raise BadRequest(errors={"expires_at": ["must be in the future"]})
         elif latest is not None and self.expires_at > latest:
             limit = f"must be at most {max_age:,} seconds ahead"
             raise BadRequest(errors={"expires_at": [limit]})
@@ -120,12 +122,15 @@ class ApiKeysOut(BaseModel):
     keys: list[ApiKeyOut]
 
 
+FoundKey = Annotated[Text, Field(max_length=1024)]
+
+
 class FoundKeys(BaseModel):
     """API keys that somebody found; what is none is ignored."""
 
     model_config = example({"keys": ["svc_0aB1cD2eF3gH4iJ5kL6mN7oP8qR9sT3XbW0f"]})
 
-    keys: Annotated[list[str], Field(min_length=1, max_length=FOUND_MAX)]
+    keys: Annotated[list[FoundKey], Field(max_length=FOUND_MAX)]
 
 
 def show_key(row: MappedRow) -> Mapping[str, object]:

@@ -1,11 +1,14 @@
 """The API keys that this process has found good, by which limits know their owners at once."""
 
 from collections import OrderedDict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
 SEEN_MAX: Final = 10_000  # about 4 MB
+# How long a key that was found good counts for its owner where no login is required, until it is
+# looked up again: a revoked one must not use up its owner's limits.
+LOOKED_UP_EVERY: Final = timedelta(seconds=60)
 
 
 class SeenKey(NamedTuple):
@@ -14,6 +17,7 @@ class SeenKey(NamedTuple):
     owner: str
     key_id: UUID
     expires_at: datetime | None
+    looked_up_at: datetime
 
 
 class SeenKeys:

@@ -30,8 +30,8 @@ COMMON_HEADERS: Final = {
 
 # The headers of every failure with a status.
 _FAILURE_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
-    401: [headers.CHALLENGE, headers.SET_COOKIE], 403: [headers.SCOPE_CHALLENGE],
-    405: [headers.ALLOW], 415: [headers.ACCEPT_ENCODING],
+    401: [headers.CHALLENGE, headers.SET_COOKIE], 405: [headers.ALLOW],
+    415: [headers.ACCEPT_ENCODING],
     429: [headers.RETRY_AFTER], 503: [headers.RETRY_AFTER],
 }  # fmt: skip
 
@@ -151,11 +151,16 @@ def failure(status: int, kinds: Sequence[type[ServiceError]]) -> Object:
     schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
     return {
         "description": " ".join(dict.fromkeys(lines)),
-        "headers": _headers(*_FAILURE_HEADERS.get(status, ())),
+        "headers": _headers(*_FAILURE_HEADERS.get(status, ()), *_scope_challenge(kinds)),
         "content": {
             JSON: {"schema": schema, "examples": {kind.__name__: _show(kind) for kind in kinds}}
         },
     }
+
+
+def _scope_challenge(kinds: Sequence[type[ServiceError]]) -> Sequence[Header]:
+    closed = any(kind.reason == "insufficient_scope" for kind in kinds)
+    return [headers.SCOPE_CHALLENGE] if closed else []
 
 
 def _line_of(kind: type[ServiceError]) -> str:

@@ -317,9 +317,24 @@ async def test_revoked_key_is_counted_by_address_once_it_was_refused(limited: Cl
     assert await remaining(by_key) == "3"
 
 
+async def test_revoked_key_counts_for_its_owner_for_a_minute_at_most(
+    limited: Client, clock: Clock
+) -> None:
+    ada = await owner(limited)
+    made = await make_key(ada, "account:read")
+    by_key = Client(limited.app, made["key"])
+    assert (await by_key.get("/auth/me")).status == 200
+    assert (await ada.delete(f"/auth/keys/{made['id']}")).status == 204
+    clock.advance(60)
+    assert await remaining(by_key) == "4"  # looked up again by this
+    for number in range(5):
+        assert await remaining(by_key) == str(4 - number)
+    assert await remaining(ada) == "3"
+
+
 def test_keys_found_good_are_remembered_up_to_a_maximum() -> None:
     seen, now = SeenKeys(maximum=2), datetime.now(UTC)
-    key = SeenKey("owner", new_id(), None)
+    key = SeenKey("owner", new_id(), None, now)
     for digest in (b"a", b"b"):
         seen.add(digest, key)
     assert seen.find(b"a", now) == key
