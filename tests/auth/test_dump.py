@@ -1,4 +1,4 @@
-"""A stolen dump of the database opens nothing."""
+"""A stolen dump of the database opens nothing, and neither does the log."""
 
 import re
 from base64 import b32encode, b64encode, urlsafe_b64encode
@@ -69,8 +69,12 @@ async def make_key(client: Client, name: str) -> tuple[str, str]:
     return answer.json["id"], answer.json["key"]
 
 
-async def test_dump_of_the_database_holds_no_secret_in_clear(
-    client: Client, db: asyncpg.Connection, smtp: SmtpServer, settings: Settings
+async def test_neither_the_database_nor_the_log_holds_a_secret_in_clear(
+    client: Client,
+    db: asyncpg.Connection,
+    smtp: SmtpServer,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ann = await client.sign_up(EMAIL)
     assert ann.token
@@ -98,6 +102,9 @@ async def test_dump_of_the_database_holds_no_secret_in_clear(
         assert await db.fetchval(f"SELECT count(*) FROM {table}") > 0, table
     everything = await read_everything(db)
     assert EMAIL.encode() in everything
+    log = capsys.readouterr().out.encode()
+    assert b"/auth/login/second-factor" in log
+    everything += log
 
     for key in (kept[1], revoked[1]):
         # Its hint alone is kept, with four of its characters.
