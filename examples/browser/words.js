@@ -17,7 +17,7 @@ export function explain(error) {
   }
   if (error.reason in REASONS) return REASONS[error.reason];
   if (error.status === 429) return `Too many tries. Try again ${inTime(error.retryAfter)}.`;
-  if (error.status === 503) return `The service is busy. Try again ${inTime(error.retryAfter)}.`;
+  if (error.status === 503) return `${error.message}. Try again ${inTime(error.retryAfter)}.`;
   return error.message;
 }
 

@@ -2,6 +2,7 @@
 
 from base64 import b32decode
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,9 @@ async def prove(tab: Page, method: str, value: str) -> Locator:
     return dialog
 
 
-async def set_up(tab: Page) -> Authenticator:
+async def set_up(tab: Page, name: str = "Set up an authenticator app") -> Authenticator:
     """Begin the set-up of an authenticator app, and type the secret that is shown into one."""
-    await button(tab, "Set up an authenticator app").click()
+    await button(tab, name).click()
     await expect(tab.locator("#code")).to_be_focused()
     shown = await tab.locator("#secret").text_content()
     assert shown
@@ -215,6 +216,7 @@ async def test_change_of_the_second_factor_asks_for_a_code_after_a_while(
 
     clock.advance(STALE)
     await button(tab, "Make new recovery codes").click()
+    await expect(tab.locator("#proof-value")).to_be_focused()
     dialog = await prove(tab, "Authenticator app", authenticator.wrong_code())
     await expect(dialog.get_by_role("alert")).to_contain_text("wrong, or was used before")
     await dialog.get_by_role("button", name="Cancel").click()
@@ -231,6 +233,27 @@ async def test_change_of_the_second_factor_asks_for_a_code_after_a_while(
     await button(tab, "Turn off").click()
     await expect(tab.locator("#factor-state")).to_contain_text("Off.")
     await expect(tab.locator("#codes")).to_be_hidden()
+
+
+async def test_replaced_authenticator_app_leaves_the_recovery_codes(
+    site: Site, browser: BrowserContext, ada: Client, clock: Clock, complaints: list[str]
+) -> None:
+    tab = await site.open(browser)
+    await open_security(tab)
+    await confirm(tab, await set_up(tab))
+    await button(tab, "I have kept them").click()
+    replacement = await set_up(tab, "Replace the authenticator app")
+    await tab.fill("#code", replacement.code())
+    await tab.keyboard.press("Enter")
+    await expect(tab.locator("#factor-title")).to_be_focused()
+    await expect(tab.get_by_role("status")).to_have_text("The authenticator app is set up.")
+    await expect(tab.locator("#codes")).to_be_hidden()
+    await expect(tab.locator("#factor-state")).to_contain_text("Recovery codes left: 10.")
+    clock.advance(STALE)
+    agreeing(tab)
+    await button(tab, "Turn off").click()
+    await prove(tab, "Authenticator app", replacement.code())
+    await expect(tab.locator("#factor-state")).to_contain_text("Off.")
 
 
 async def test_wrong_codes_lock_the_page_s_codes_but_no_recovery_code(
@@ -265,6 +288,8 @@ async def test_person_makes_uses_and_revokes_an_api_key(
     await button(tab, "Make the key").click()
     await expect(tab.get_by_role("alert")).to_have_text("Choose what the key may do.")
     await tab.get_by_label("read your account").check()
+    last_day = clock.now().date() + timedelta(days=30)
+    await tab.get_by_label("Last day").fill(last_day.isoformat())
     await button(tab, "Make the key").click()
     dialog = await prove(tab, "Password", "not the password")
     await expect(dialog.get_by_role("alert")).to_have_text("That password is wrong.")
@@ -279,6 +304,9 @@ async def test_person_makes_uses_and_revokes_an_api_key(
     row = tab.get_by_role("row", name="backup <b>")
     await expect(row).to_contain_text("account:read")
     await expect(row).to_contain_text(key[-4:])
+    [listed] = (await ada.get("/auth/keys")).json["keys"]
+    # The end of that day, where the browser is.
+    assert abs(datetime.fromisoformat(listed["expires_at"]).date() - last_day) <= timedelta(days=1)
     await row.get_by_role("button").click()
     await expect(tab.get_by_role("status")).to_have_text("backup <b> is revoked.")
     await expect(row).to_have_count(0)
