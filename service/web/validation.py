@@ -12,17 +12,24 @@ from pydantic import BaseModel, ValidationError
 from quart import Response, request
 from quart_schema import RequestSchemaValidationError, document_querystring, document_request
 
+from service.web.openapi.models import has_required
+
 Model = TypeVar("Model", bound=BaseModel)
 Route = Callable[..., Awaitable[Response]]
 
 
 def validate_request(model: type[BaseModel]) -> Callable[[Route], Route]:
-    """Pass the JSON body to the route as `data`, and document it; an invalid one is 400."""
+    """Pass the JSON body to the route as `data`, and document it; an invalid one is 400.
+
+    Where no member is required, no body is as good as an empty object.
+    """
+    may_be_absent = not has_required(model)
 
     def decorate(route: Route) -> Route:
         @wraps(document_request(model)(route))
         async def validating(*args: Any, **kwargs: Any) -> Response:
-            data = _validate(model, await request.get_json())
+            absent = may_be_absent and not request.mimetype and not await request.get_data()
+            data = _validate(model, {} if absent else await request.get_json())
             return await route(*args, data=data, **kwargs)
 
         return validating

@@ -55,6 +55,12 @@ class PartialModel(BaseModel):
         return schema
 
 
+def has_required(model: type[BaseModel]) -> bool:
+    """Whether a body must be sent: one with a required member, or of a partial change."""
+    required = any(field.is_required() for field in model.model_fields.values())
+    return required or issubclass(model, PartialModel)
+
+
 class _Generator(GenerateJsonSchema):
     """A generator of schemas without titles that only repeat a member's name.
 

@@ -34,7 +34,7 @@ from service.web.openapi.declarations import (
     route_spec,
 )
 from service.web.openapi.headers import SENT_REQUEST_ID
-from service.web.openapi.models import Mode, Object, Schemas
+from service.web.openapi.models import Mode, Object, Schemas, has_required
 
 View = Callable[..., Any]
 
@@ -135,10 +135,10 @@ class Provider(OpenAPIProvider):
         return parameter
 
     def build_request_body(self, model: Any, source: DataSource) -> tuple[Object, Object]:
-        """Return the request body, which is always required."""
+        """Return the request body, which is required where a member of it is."""
         schema = self._schemas.ref(model, "validation")
         media_type = JSON if source == DataSource.JSON else FORM
-        return {"required": True, "content": {media_type: {"schema": schema}}}, {}
+        return {"required": has_required(model), "content": {media_type: {"schema": schema}}}, {}
 
     def _contact_and_license(self) -> Object:
         info = self._extension.info
