@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.errors import field_errors
 from service.settings.database_url import DatabaseAddress, parse_database_url
 from service.settings.env_file import check_env_file
+from service.settings.relying_party import RelyingParty, find_relying_party
 from service.settings.secret_key import (
     check_production_key,
     check_production_secret,
@@ -32,11 +33,13 @@ from service.settings.types import (
     Origins,
     PublicUrl,
     RedisUrl,
+    RelyingPartyId,
     ReplicaUrl,
     SchemaName,
     Seconds,
     SmtpUrl,
     TotpIssuer,
+    WebauthnOrigins,
 )
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -94,6 +97,8 @@ class Settings(BaseSettings):
     session_max_age: Seconds = 7_776_000
     encryption_keys: EncryptionKeys = ()
     totp_issuer: TotpIssuer | None = None
+    webauthn_rp_id: RelyingPartyId | None = None
+    webauthn_origins: WebauthnOrigins = ()
     step_up_max_age: Seconds = 900
     second_factor_required: Literal["none", "admins"] = "none"
     api_key_prefix: KeyPrefix = "svc"
@@ -119,6 +124,7 @@ class Settings(BaseSettings):
     ratelimit_mail: Limits = "5/hour"
     ratelimit_admin: Limits = "120/minute"
     ratelimit_second_factor: Limits = "10/minute"
+    ratelimit_begin: Limits = "60/minute"
     ratelimit_keys: Limits = "20/hour"
     ratelimit_revoke: Limits = "30/minute"
     ratelimit_default: Limits = "50/hour;200/day"
@@ -163,6 +169,20 @@ class Settings(BaseSettings):
         return self.public_url or local_url(self.host, self.port)
 
     @property
+    def relying_party(self) -> RelyingParty | None:
+        """The relying party of passkeys, or None where there can be none (off).
+
+        Raises ValueError, which names the setting.
+        """
+        return find_relying_party(
+            self.webauthn_rp_id,
+            self.webauthn_origins,
+            # Browsers know no passkeys under an IP address, at which development listens.
+            self.public_url or f"http://localhost:{self.port}",
+            self.cors_origins,
+        )
+
+    @property
     def database_dsn(self) -> str:
         """DATABASE_URL as libpq and asyncpg read it. Raises SettingsError when it is unset."""
         if self.database_url is None:
@@ -204,6 +224,11 @@ class Settings(BaseSettings):
             check_production_secret("JWT_SECRET_KEY", self.jwt_secret_key)
         for key in self.encryption_keys:
             check_production_key("ENCRYPTION_KEYS", key)
+        return self
+
+    @model_validator(mode="after")
+    def _check_relying_party(self) -> Self:
+        _ = self.relying_party
         return self
 
 

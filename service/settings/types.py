@@ -33,6 +33,9 @@ _HOST: Final = r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
 _ORIGIN: Final = re.compile(
     rf"(?P<scheme>https?)://(?P<host>{_HOST})(:(?P<port>[1-9][0-9]{{0,4}}))?"
 )
+_LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN: Final = re.compile(rf"({_LABEL}\.)*{_LABEL}")
+_ANDROID_APP: Final = re.compile(r"android:apk-key-hash:[A-Za-z0-9_-]{43}")
 _ZERO_TIME: Final = re.compile(r"(/|per)\s*0+\s*[a-z]", re.IGNORECASE)
 
 
@@ -118,6 +121,31 @@ def _is_origin(text: str) -> bool:
     return port <= 65535 and port != DEFAULT_PORTS[match["scheme"]]
 
 
+def _parse_webauthn_origins(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    origins = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(_is_origin(origin) or _ANDROID_APP.fullmatch(origin) for origin in origins):
+        raise ValueError(
+            "takes origins, comma between: https://app.example.com in lower case, without path, "
+            "slash at the end or the scheme's own port, and of Android apps "
+            "android:apk-key-hash:… with 43 characters of base64url"
+        )
+    return tuple(origins)
+
+
+def _check_rp_id(text: str) -> str:
+    if not _DOMAIN.fullmatch(text) or len(text) > 253 or is_ip_address(text):
+        raise ValueError("takes a domain in lower case, such as example.com")
+    return text
+
+
+def is_ip_address(host: str) -> bool:
+    """Whether a host is an IP address and no domain."""
+    # A last label of digits makes an address, in whatever form (URL Standard, §3.5).
+    return ":" in host or host.rpartition(".")[2].isdigit()
+
+
 def _expand_home(path: Path) -> Path:
     try:
         return path.expanduser()
@@ -201,6 +229,10 @@ MailFrom = Annotated[str, AfterValidator(_check_mail_from)]
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 # Origins as browsers send them (RFC 6454, §6.2), separated by commas.
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)]
+# The same, and Android apps by the hashes of their keys.
+WebauthnOrigins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_webauthn_origins)]
+# The domain that passkeys are bound to (WebAuthn, §5.1.2).
+RelyingPartyId = Annotated[str, AfterValidator(_check_rp_id)]
 # A path, in which ~ stands for the home of the user that runs the service.
 HomePath = Annotated[Path, AfterValidator(_expand_home)]
 # A folder that exists.

@@ -20,7 +20,7 @@ from service.web.server.application import Service
 
 UNLIMITED: Final = ""
 # Limits of routes that authenticate the caller, and therefore count by address.
-BY_ADDRESS: Final = frozenset({"REGISTER", "LOGIN", "REFRESH", "SECOND_FACTOR", "REVOKE"})
+BY_ADDRESS: Final = frozenset({"REGISTER", "LOGIN", "REFRESH", "SECOND_FACTOR", "BEGIN", "REVOKE"})
 
 Route = TypeVar("Route", bound=Callable[..., object])
 
