@@ -13,6 +13,7 @@ import service.accounts.models
 import service.audit.models
 import service.auth.api_keys.models
 import service.auth.models
+import service.auth.passkeys.models
 import service.auth.second_factor.models
 import service.notices.models
 import service.posts.models

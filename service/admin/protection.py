@@ -10,6 +10,7 @@ from service.audit.events import Kind, record
 from service.auth.api_keys import keys
 from service.auth.models import LoginSession
 from service.auth.owners import notify_owner
+from service.auth.passkeys.queries import forget_passkeys
 from service.auth.second_factor.factors import forget_factors, lock_account
 from service.auth.sessions import end_sessions
 from service.db.synchronous import require_replication
@@ -20,13 +21,14 @@ from service.web.client import Origin
 async def reset_second_factor(
     session: AsyncSession, actor_id: UUID | None, user_id: UUID, origin: Origin
 ) -> bool:
-    """Turn an account's second factor off and end its sessions; return False if it was off.
+    """Take an account's factors away and end its sessions; return False if it had none.
 
-    An authenticator app that waits for its first code is gone, too. `actor_id` is the operator,
-    None for the command line. Raises AccountNotFound.
+    An authenticator app that waits for its first code is gone, too, and so are all passkeys.
+    `actor_id` is the operator, None for the command line. Raises AccountNotFound.
     """
     await _lock(session, user_id)
-    if not await forget_factors(session, user_id):
+    passkeys = await forget_passkeys(session, user_id)
+    if not await forget_factors(session, user_id) and not passkeys:
         return False
     await record(
         session, Kind.SECOND_FACTOR_RESET, user_id=user_id, actor_id=actor_id, origin=origin

@@ -75,7 +75,8 @@ async def change_user(user_id: UUID, data: AccountChange) -> Response:
 async def reset_second_factor(user_id: UUID) -> Response:
     """Turn an account's second factor off, for an owner who has lost it, and end its sessions.
 
-    The owner is informed by mail. An operator with a second factor or a key needs a fresh session.
+    Its authenticator app, passkeys and recovery codes are gone. The owner is informed by mail. An
+    operator with a second factor or a key needs a fresh session.
     """
     await users.read_account(db_session(), user_id)
     await require_fresh_if_protected()

@@ -161,7 +161,7 @@ class CodeRefused(Forbidden):
 
 
 class SecondFactorFailed(Unauthorized):
-    """The code is wrong or spent."""
+    """The code is wrong or spent, or the passkey is not accepted."""
 
     default_message = "The code is wrong or has been used"
     reason = "second_factor_failed"

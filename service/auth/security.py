@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.auth.api_keys.models import ApiKey
 from service.auth.models import LoginSession, User
+from service.auth.passkeys.models import Passkey
 from service.auth.second_factor.models import RecoveryCode, Totp
 from service.auth.sessions import AUTHENTICATED_AT
 from service.db.base import UtcDateTime
@@ -34,6 +35,8 @@ class ProtectionRow(Protocol):
     @property
     def totp_created_at(self) -> datetime | None: ...
     @property
+    def passkeys(self) -> int: ...
+    @property
     def recovery_codes(self) -> int: ...
     @property
     def keys(self) -> int: ...
@@ -54,15 +57,16 @@ class SecurityRow(ProtectionRow, Protocol):
     def totp_used_at(self) -> datetime | None: ...
 
 
-def _count(table: type[RecoveryCode] | type[ApiKey], *live: Any) -> Any:
+def _count(table: type[Passkey] | type[RecoveryCode] | type[ApiKey], *live: Any) -> Any:
     rows = select(func.count()).where(table.user_id == _users.id, *live)
     return rows.correlate(User.__table__).scalar_subquery()
 
 
-def _exists(table: type[Totp] | type[ApiKey], *live: Any) -> ColumnElement[bool]:
+def _exists(table: type[Totp] | type[Passkey] | type[ApiKey], *live: Any) -> ColumnElement[bool]:
     return exists().where(table.user_id == _users.id, *live).correlate(User.__table__)
 
 
+_PASSKEYS: Final = _count(Passkey).label("passkeys")
 _RECOVERY_CODES: Final = _count(RecoveryCode).label("recovery_codes")
 _KEYS: Final = _count(ApiKey, _LIVE_KEY).label("keys")
 # The columns of a ProtectionRow, in a statement that has the account.
@@ -73,12 +77,16 @@ PROTECTION: Final = (
     .correlate(User.__table__)
     .scalar_subquery()
     .label("totp_created_at"),
+    _PASSKEYS,
     _RECOVERY_CODES,
     _KEYS,
 )
 # The condition that `uses_any` holds, in a statement that has the account.
 USES_ANY: Final = or_(
-    _users.second_factor_at.is_not(None), _exists(Totp), _exists(ApiKey, _LIVE_KEY)
+    _users.second_factor_at.is_not(None),
+    _exists(Totp),
+    _exists(Passkey),
+    _exists(ApiKey, _LIVE_KEY),
 )
 
 _SECURITY: Final[Select[*tuple[Any, ...]]] = (
@@ -90,6 +98,7 @@ _SECURITY: Final[Select[*tuple[Any, ...]]] = (
         AUTHENTICATED_AT,
         _totps.created_at.label("totp_created_at"),
         _totps.last_used_at.label("totp_used_at"),
+        _PASSKEYS,
         _RECOVERY_CODES,
         _KEYS,
     )
@@ -107,16 +116,18 @@ async def find_security(session: AsyncSession, session_id: UUID) -> SecurityRow:
 
 
 def uses_any(security: ProtectionRow) -> bool:
-    """Whether an account has a second factor or a key, so that changes of it need freshness."""
-    return bool(security.second_factor_at or security.totp_created_at or security.keys)
+    """Whether an account has a factor or a key, so that changes of it need freshness."""
+    factors = security.second_factor_at or security.totp_created_at or security.passkeys
+    return bool(factors or security.keys)
 
 
 def step_up_methods(security: SecurityRow) -> list[str]:
     """Return by what the account's sessions step up."""
+    passkey = ["passkey"] if security.passkeys else []
     if security.second_factor_at is None:
-        return ["password"]
+        return ["password", *passkey]
     codes = ["code"] if security.totp_created_at else []
-    return [*codes, *(["recovery_code"] if security.recovery_codes else [])]
+    return [*codes, *passkey, *(["recovery_code"] if security.recovery_codes else [])]
 
 
 def fresh_until(security: SecurityRow, max_age: float) -> datetime | None:

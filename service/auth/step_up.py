@@ -17,7 +17,11 @@ from service.auth.errors import (
     SessionGone,
 )
 from service.auth.models import User
-from service.auth.second_factor.verification import Claimant, Refused, Verifier
+from service.auth.passkeys.assertions import Ceremony
+from service.auth.passkeys.challenges import Purpose, session_binding
+from service.auth.passkeys.errors import PasskeyRefused
+from service.auth.second_factor.proofs import ShownProof
+from service.auth.second_factor.verification import PASSKEY, Claimant, Refused, Verifier
 from service.auth.sessions import make_fresh
 from service.db.autocommit import Autocommit
 from service.db.base import Id
@@ -34,6 +38,7 @@ _STATE: Final = select(
     _users.password_hash,
     _users.password_changed_at,
     _users.second_factor_at,
+    _users.sign_in_epoch,
 ).where(_users.id == bindparam("user_id", type_=Id), NOT_DELETED)
 _FIND: Final = CompiledQuery(_STATE)
 # Posts of the account may be written meanwhile.
@@ -55,6 +60,8 @@ class OwnState(Protocol):
     def password_changed_at(self) -> datetime: ...
     @property
     def second_factor_at(self) -> datetime | None: ...
+    @property
+    def sign_in_epoch(self) -> int: ...
 
 
 async def find_state(db: Autocommit, user_id: UUID) -> OwnState:
@@ -88,19 +95,23 @@ async def step_up_by_password(
     return await _step_up(session, state.id, session_id, PASSWORD, origin)
 
 
-async def step_up_by_code(
-    verifier: Verifier, user_id: UUID, session_id: UUID, proof: tuple[str, str], origin: Origin
+async def step_up_by_factor(
+    verifier: Verifier, user_id: UUID, session_id: UUID, proof: ShownProof, origin: Origin
 ) -> datetime:
-    """Make a session fresh by a code or a recovery code, and return since when.
+    """Make a session fresh by a second factor, and return since when.
 
-    Raises CodeRefused (403), which keeps what was counted, or SecondFactorLocked (429).
+    A passkey is good while the second factor is off, too. Raises CodeRefused or PasskeyRefused
+    (403), which keep what was counted, or SecondFactorLocked (429).
     """
     locked = await _lock(verifier.session, user_id)
-    if locked.second_factor_at is None:
+    refusal = PasskeyRefused if proof[0] == PASSKEY else CodeRefused
+    if locked.second_factor_at is None and refusal is CodeRefused:
         raise CodeRefused
-    proven = await verifier.verify(Claimant(user_id, user_id, origin), *proof)
+    binding = session_binding(session_id, locked.sign_in_epoch)
+    ceremony = Ceremony(Purpose.STEP_UP, binding, verified_user=True)
+    proven = await verifier.verify(Claimant(user_id, user_id, origin, ceremony), *proof)
     if isinstance(proven, Refused):
-        raise CodeRefused
+        raise refusal
     return await _step_up(verifier.session, user_id, session_id, proven.method, origin)
 
 

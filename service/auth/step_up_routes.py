@@ -13,6 +13,7 @@ from service.auth.errors import (
     SecondFactorRequired,
 )
 from service.auth.guards import login_required
+from service.auth.passkeys.errors import PasskeyRefused
 from service.auth.principal import caller, passwords
 from service.auth.second_factor.component import verifier
 from service.auth.second_factor.proofs import SteppedUp, StepUpProof
@@ -33,7 +34,9 @@ blueprint: Final = Blueprint("step_up", __name__, url_prefix="/auth")
 @login_required
 @validate_request(StepUpProof)
 @answers(
-    200, SteppedUp, errors=[PasswordRefused, CodeRefused, SecondFactorRequired, SecondFactorLocked]
+    200,
+    SteppedUp,
+    errors=[PasswordRefused, CodeRefused, PasskeyRefused, SecondFactorRequired, SecondFactorLocked],
 )
 async def step_up_session(data: StepUpProof) -> Response:
     """Make the session of the access token fresh, and no other one.
@@ -41,11 +44,11 @@ async def step_up_session(data: StepUpProof) -> Response:
     The password is enough only while the second factor is off.
     """
     name, value = data.proof()
-    if name == step_up.PASSWORD:
+    if name == step_up.PASSWORD and isinstance(value, str):
         since = await _by_password(value)
     else:
         claims = caller().claims
-        since = await step_up.step_up_by_code(
+        since = await step_up.step_up_by_factor(
             verifier(), claims.user_id, claims.session_id, (name, value), origin()
         )
     max_age = timedelta(seconds=request_state().app.settings.step_up_max_age)

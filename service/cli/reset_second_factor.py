@@ -15,8 +15,8 @@ from service.web.client import INTERNAL
 def reset_second_factor(email: str) -> None:
     """Turn off the second factor of the account with this EMAIL, whose owner has lost it.
 
-    The authenticator app and the recovery codes are of no more use, all sessions of the account
-    end, and its owner is informed by mail.
+    The authenticator app, the passkeys and the recovery codes are of no more use, all sessions of
+    the account end, and its owner is informed by mail.
     """
     click.echo(run_with_database(_reset_second_factor, email))
 
@@ -33,5 +33,5 @@ async def _reset_second_factor(settings: Settings, email: str) -> str:
     finally:
         await database.close()
     if not was_on:
-        return f"The second factor of {account.email} is off already."
+        return f"{account.email} has no second factor and no passkey."
     return f"Turned the second factor of {account.email} off, and ended all its sessions."

@@ -45,11 +45,15 @@ def run(reload: bool) -> None:
 
 
 def _announcement(listener: socket.socket, target: DatabaseTarget) -> Callable[[], None]:
-    address = local_url(*listener.getsockname()[:2])
+    host, port = listener.getsockname()[:2]
+    address = local_url(host, port)
+    by_name = local_url("localhost", port)
 
     def announce() -> None:
         click.echo(f"Serving on {address}")
         click.echo(f"  API docs  {address}/docs")
+        if by_name != address:
+            click.echo(f"  By name   {by_name} (browsers have no passkeys under an IP address)")
         click.echo(f"  Data      {target.description}")
         click.echo("Ctrl-C stops it.")
 

@@ -41,9 +41,10 @@ _TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
     ),
     Notice.SECOND_FACTOR_RESET: (
         "An operator turned the second factor off",
-        "an operator turned the second factor of your account at {host} off at {time}: the "
-        "authenticator app and the recovery codes are of no more use, all sessions have ended, "
-        "and the password alone is enough for a login. Sign in, and turn a second factor on again.",
+        "an operator turned the second factor of your account at {host} off at {time}: its "
+        "authenticator app, passkeys and recovery codes are of no more use, all sessions have "
+        "ended, and the password alone is enough for a login. Sign in, and turn a second factor on "
+        "again.",
         "If you did not ask for it, ask at {host} for a new password by mail at once, and ask "
         "those who run {host} what happened.",
     ),
@@ -68,6 +69,25 @@ _TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
         "If it was not you, somebody has your recovery codes, and your password or one of your "
         "sessions. Ask at {host} for a new password by mail at once, which ends all sessions; then "
         "sign in and make new recovery codes.",
+    ),
+    Notice.PASSKEY_ADDED: (
+        "A passkey was added",
+        'a passkey "{name}" was added to your account at {host} at {time}.',
+        "If it was not you, somebody uses your account. Remove the passkey, and ask at {host} for "
+        "a new password by mail: that ends all sessions, but removes no passkey.",
+    ),
+    Notice.PASSKEY_REMOVED: (
+        "A passkey was removed",
+        'the passkey "{name}" of your account at {host} was removed at {time}: it is of no more '
+        "use there.",
+        _INTRUDER,
+    ),
+    Notice.PASSKEY_CLONED: (
+        "A passkey may have been copied",
+        'the passkey "{name}" of your account at {host} was refused at {time}, because its '
+        "counter went back: there may be a copy of it.",
+        "Remove it, and add another one. If you do not know why it was copied, look through the "
+        "sessions of your account, too.",
     ),
     Notice.KEY_MADE: (
         "An API key was made",

@@ -11,6 +11,7 @@ from service.accounts.recovery import emails, links
 from service.audit import events as security_events
 from service.auth import sessions
 from service.auth.api_keys import expiry
+from service.auth.passkeys import assertions
 from service.auth.second_factor import locks, login_tokens, setup
 from service.jobs import queue
 from service.jobs.context import Handler
@@ -41,6 +42,7 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "posts": _older_than(retention, posts.delete_retired_posts),
         "sessions": sessions.delete_expired_sessions,
         "authenticator set-ups": setup.delete_expired_setups,
+        "spent challenges": assertions.delete_expired_challenges,
         "login tokens": login_tokens.delete_expired_tokens,
         "wrong codes": _older_than(locks.MEMORY, locks.delete_old_locks),
         "ends of API keys, announced": expiry.warn_of_ends,

@@ -70,6 +70,7 @@ def _name(protection: ProtectionRow) -> str:
     """Return what an account has beside its password, in words."""
     counts = {
         "authenticator app": int(protection.totp_created_at is not None),
+        "passkey": protection.passkeys,
         "recovery code": protection.recovery_codes,
         "API key": protection.keys,
     }

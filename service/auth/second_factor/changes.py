@@ -7,7 +7,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.events import Kind, record_own
 from service.auth.owners import notify_owner
-from service.auth.second_factor.factors import forget_factors, require_account, turn_on
+from service.auth.passkeys.queries import has_passkey
+from service.auth.second_factor.factors import (
+    change_factors,
+    forget_factors,
+    forget_failures,
+    require_account,
+    turn_on,
+)
 from service.auth.second_factor.models import Totp, TotpSetup
 from service.auth.second_factor.recovery_codes import replace_codes
 from service.auth.sessions import revoke_sessions
@@ -20,7 +27,7 @@ from service.web.client import Origin
 class NoFactor(Conflict):
     """There is nothing that could be the account's second factor."""
 
-    default_message = "Set up an authenticator app first"
+    default_message = "Set up an authenticator app or a passkey first"
 
 
 class SecondFactorOff(Conflict):
@@ -54,7 +61,8 @@ async def enable_again(
         await require_replication(session)
         return []
     app = select(Totp.user_id).where(Totp.user_id == user_id)
-    if (await session.execute(app)).one_or_none() is None:
+    has_app = (await session.execute(app)).one_or_none() is not None
+    if not has_app and not await has_passkey(session, user_id):
         raise NoFactor
     return await enable(session, user_id, origin, keep=keep)
 
@@ -66,13 +74,13 @@ async def disable(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
         await require_replication(session)
         return
     await forget_factors(session, user_id)
-    await _report_off(session, user_id, origin)
+    await report_off(session, user_id, origin)
 
 
 async def remove_totp(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
     """Remove the authenticator app, one that waits for its first code, too.
 
-    It is the last factor, so that the second factor is off from then on.
+    Without a passkey it is the last factor, so that the second factor is off from then on.
     """
     account = await require_account(session, user_id)
     waiting = delete(TotpSetup).where(TotpSetup.user_id == user_id).returning(TotpSetup.user_id)
@@ -81,9 +89,13 @@ async def remove_totp(session: AsyncSession, user_id: UUID, origin: Origin) -> N
     if (await session.execute(app)).one_or_none() is None:
         await require_replication(session)
         return
+    if await has_passkey(session, user_id):
+        await forget_failures(session, user_id)
+        await change_factors(session, user_id)
+        return
     await forget_factors(session, user_id)
     if account.second_factor_at is not None:
-        await _report_off(session, user_id, origin)
+        await report_off(session, user_id, origin)
 
 
 async def renew_recovery_codes(session: AsyncSession, user_id: UUID, origin: Origin) -> list[str]:
@@ -97,6 +109,7 @@ async def renew_recovery_codes(session: AsyncSession, user_id: UUID, origin: Ori
     return codes
 
 
-async def _report_off(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+async def report_off(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+    """Record that the second factor is off, and inform the account's owner."""
     await record_own(session, Kind.SECOND_FACTOR_DISABLED, user_id, origin)
     await notify_owner(session, user_id, Notice.SECOND_FACTOR_OFF)

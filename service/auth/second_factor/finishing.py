@@ -14,14 +14,18 @@ from service.auth.errors import LoginDisabled, LoginExpired, SecondFactorFailed
 from service.auth.login import DISABLED
 from service.auth.models import User
 from service.auth.opening import open_session
+from service.auth.passkeys.assertions import Ceremony
+from service.auth.passkeys.challenges import Purpose
 from service.auth.refresh_tokens import RefreshToken, SessionPolicy
 from service.auth.rows import SignInState, UserRow
 from service.auth.second_factor import login_tokens
 from service.auth.second_factor.models import LoginToken
-from service.auth.second_factor.verification import Claimant, Proven, Refused, Verifier
+from service.auth.second_factor.proofs import ShownProof
+from service.auth.second_factor.verification import PASSKEY, Claimant, Proven, Refused, Verifier
 from service.web.client import Origin
 
 SECOND_FACTOR: Final = "second factor"
+PASSKEY_REFUSED: Final = "The passkey was not accepted; try again"
 
 
 class WaitingAccount(UserRow, SignInState, Protocol):
@@ -53,11 +57,7 @@ class Finished(NamedTuple):
 
 
 async def finish_login(
-    verifier: Verifier,
-    login_token: str,
-    proof: tuple[str, str],
-    policy: SessionPolicy,
-    origin: Origin,
+    verifier: Verifier, login_token: str, proof: ShownProof, policy: SessionPolicy, origin: Origin
 ) -> Finished:
     """Open the session that a login token and a proof open together, all in one transaction.
 
@@ -74,12 +74,13 @@ async def finish_login(
         raise LoginDisabled
     if token.sign_in_epoch != user.sign_in_epoch:
         raise LoginExpired
-    proven = await verifier.verify(Claimant(user.id, None, origin), *proof)
+    ceremony = Ceremony(Purpose.SECOND_FACTOR, digest, verified_user=False)
+    proven = await verifier.verify(Claimant(user.id, None, origin, ceremony), *proof)
     if isinstance(proven, Refused):
         if proven is Refused.WRONG:
             await login_tokens.count_failure(session, digest)
         await _record_failure(session, user, origin, SECOND_FACTOR)
-        raise SecondFactorFailed
+        raise SecondFactorFailed(PASSKEY_REFUSED if proof[0] == PASSKEY else None)
     methods = list(dict.fromkeys([*token.methods, proven.method]))
     opened = await open_session(session, user, policy, origin, methods=methods)
     if opened is None or not await login_tokens.spend(session, digest):

@@ -46,7 +46,7 @@ blueprint: Final = Blueprint("second_factor_login", __name__, url_prefix="/auth/
     errors=[SecondFactorFailed, LoginExpired, AccountDisabled, SecondFactorLocked],
 )
 async def show_second_factor(data: LoginProof) -> Response:
-    """Open the session of a login token with a code or a recovery code."""
+    """Open the session of a login token with a second factor."""
     by_cookie, proof = wants_cookies(), data.proof()
     with LoginCount(sign_in_counters(), METHODS[proof[0]]):
         done = await finish_login(verifier(), data.login_token, proof, session_policy(), origin())

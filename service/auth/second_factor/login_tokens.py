@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.auth.opening import PASSWORD_ALONE, UNCHANGED, state_parameters
+from service.auth.passkeys.models import Passkey
 from service.auth.rows import SignInState
 from service.auth.second_factor.models import LoginToken, RecoveryCode, Totp
 from service.db.autocommit import Autocommit
@@ -61,14 +62,16 @@ _waiting: Final = (
 )
 
 
-def _has(table: type[Totp] | type[RecoveryCode]) -> Any:
+def _has(table: type[Totp] | type[Passkey] | type[RecoveryCode]) -> Any:
     return exists().where(table.user_id == _waiting.c.user_id)
 
 
 _OPEN: Final = CompiledWrite(
-    select(_has(Totp).label("totp"), _has(RecoveryCode).label("recovery_code")).select_from(
-        _waiting
-    )
+    select(
+        _has(Totp).label("totp"),
+        _has(Passkey).label("passkey"),
+        _has(RecoveryCode).label("recovery_code"),
+    ).select_from(_waiting)
 )
 
 

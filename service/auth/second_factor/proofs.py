@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, RootModel
 
+from service.auth.passkeys.credentials import AssertionCredential, ShownPasskey
 from service.auth.schemas import (
     CARRIED_EXAMPLE,
     TOKENS_EXAMPLE,
@@ -34,12 +35,18 @@ RecoveryCodeText = Annotated[
 ]
 
 
+# The name of a proof, and what was shown.
+ShownProof = tuple[str, str | AssertionCredential]
+# The value of a passkey that is not shown, which is never used.
+_ABSENT: Final[Any] = Field(default_factory=lambda: None)
+
+
 class Proof(PartialModel):
     """A proof of who somebody is: exactly one of the members that a body may show it by."""
 
-    def proof(self) -> tuple[str, str]:
+    def proof(self) -> ShownProof:
         """Return the name and the value of the proof. Raises BadRequest unless there is one."""
-        given = {name: value for name, value in self.given().items() if name in self.proofs()}
+        given = {name: getattr(self, name) for name in self.proofs() if name in self.given()}
         if len(given) == 1:
             return next(iter(given.items()))
         names = ", ".join(self.proofs())
@@ -61,11 +68,12 @@ def _one_of(*names: str, **values: str) -> ConfigDict:
 
 
 class LoginProof(Proof):
-    """The token of a login that waits, and a code or a recovery code."""
+    """The token of a login that waits, and a code, a recovery code or a passkey."""
 
     model_config = _one_of(
         "code",
         "recovery_code",
+        "passkey",
         login_token="q7vAqkTl3T5mYb0yqk6Hc1t4nKf8Ww2sJ9dXzRvLpUE",  # noqa: S106
         code="287082",
     )
@@ -73,16 +81,18 @@ class LoginProof(Proof):
     login_token: Annotated[Text, Field(min_length=1, max_length=1024)]
     code: Code = ""
     recovery_code: RecoveryCodeText = ""
+    passkey: ShownPasskey = _ABSENT
 
 
 class StepUpProof(Proof):
-    """The password, or with the second factor on a code or a recovery code."""
+    """The password while the second factor is off, else a code or a recovery code; or a passkey."""
 
-    model_config = _one_of("password", "code", "recovery_code", code="287082")
+    model_config = _one_of("password", "code", "recovery_code", "passkey", code="287082")
 
     password: Annotated[Text, Field(min_length=1, max_length=1024)] = ""
     code: Code = ""
     recovery_code: RecoveryCodeText = ""
+    passkey: ShownPasskey = _ABSENT
 
 
 class SteppedUp(BaseModel):

@@ -39,7 +39,7 @@ async def read_security() -> Response:
             "second_factor": security.second_factor_at is not None,
             "totp": app if security.totp_created_at else None,
             "recovery_codes": security.recovery_codes,
-            "passkeys": 0,
+            "passkeys": security.passkeys,
             "identities": 0,
             "keys": security.keys,
             "fresh_until": fresh_until(security, request_state().app.settings.step_up_max_age),

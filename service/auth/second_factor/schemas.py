@@ -51,7 +51,7 @@ class SecurityOut(BaseModel):
     second_factor: bool
     totp: TotpOut | None
     recovery_codes: int
-    passkeys: Literal[0]
+    passkeys: int
     identities: Literal[0]
     keys: int
     fresh_until: datetime | None

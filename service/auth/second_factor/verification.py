@@ -1,6 +1,6 @@
-"""The judgement of a code or a recovery code, in the transaction of what it is shown for."""
+"""The judgement of a second factor, in the transaction of what it is shown for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -12,6 +12,10 @@ from service import clock
 from service.audit.events import Kind, record
 from service.auth.encryption.encryption import TOTP_SECRET, Encryption
 from service.auth.owners import notify_owner
+from service.auth.passkeys.assertions import Ceremony, PasskeyCloned, report_clone, use_own_passkey
+from service.auth.passkeys.challenges import Challenges
+from service.auth.passkeys.credentials import AssertionCredential
+from service.auth.passkeys.verification import CredentialRefused
 from service.auth.second_factor import locks
 from service.auth.second_factor.factors import forget_failures
 from service.auth.second_factor.models import Totp
@@ -19,12 +23,14 @@ from service.auth.second_factor.recovery_codes import spend_code
 from service.auth.second_factor.totp import find_step
 from service.auth.sign_in_metrics import SignInCounters
 from service.notices.notices import Notice
+from service.settings.relying_party import RelyingParty
 from service.web.client import Origin
 
 TOTP: Final = "totp"
 RECOVERY_CODE: Final = "recovery_code"
+PASSKEY: Final = "passkey"
 # The method of a session by the member that shows it.
-METHODS: Final = {"code": TOTP, "recovery_code": RECOVERY_CODE}
+METHODS: Final = {"code": TOTP, "recovery_code": RECOVERY_CODE, "passkey": PASSKEY}
 
 
 class Refused(Enum):
@@ -48,22 +54,29 @@ class Claimant:
     user_id: UUID
     actor_id: UUID | None
     origin: Origin
+    ceremony: Ceremony
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Judges codes in a transaction that has locked the account, and counts the wrong ones."""
+    """Judges proofs in a transaction that has locked the account, and counts the wrong codes."""
 
     session: AsyncSession
     encryption: Encryption
+    challenges: Challenges
+    relying_party: RelyingParty | None
     counters: SignInCounters
 
-    async def verify(self, claimant: Claimant, name: str, value: str) -> Proven | Refused:
+    async def verify(
+        self, claimant: Claimant, name: str, value: str | AssertionCredential
+    ) -> Proven | Refused:
         """Return what a proof proved, or why it is refused; what is right is spent.
 
         Raises SecondFactorLocked (429) for a code while codes are locked, whatever it is, and
         SecretUnreadable (503).
         """
+        if isinstance(value, AssertionCredential):
+            return await self._verify_passkey(claimant, value)
         if name == RECOVERY_CODE:
             return await self._verify_recovery_code(claimant, value)
         await locks.require_unlocked(self.session, claimant.user_id)
@@ -102,11 +115,30 @@ class Verifier:
         if left is None:
             await self._record_wrong(claimant, RECOVERY_CODE)
             return Refused.WRONG
-        known = Claimant(claimant.user_id, claimant.user_id, claimant.origin)
+        known = replace(claimant, actor_id=claimant.user_id)
         await self._record(known, Kind.RECOVERY_CODES_USED, left=left)
         notice = Notice.RECOVERY_CODE_USED
         await notify_owner(self.session, claimant.user_id, notice, left=str(left))
         return Proven(RECOVERY_CODE, left)
+
+    async def _verify_passkey(
+        self, claimant: Claimant, credential: AssertionCredential
+    ) -> Proven | Refused:
+        try:
+            passkey = await use_own_passkey(
+                self.session,
+                self.challenges,
+                self.relying_party,
+                claimant.user_id,
+                credential,
+                claimant.ceremony,
+            )
+        except CredentialRefused as refused:
+            if isinstance(refused, PasskeyCloned):
+                await report_clone(self.session, refused.passkey, claimant.origin)
+            await self._record(claimant, Kind.SECOND_FACTOR_FAILED, method=PASSKEY)
+            return Refused.WRONG
+        return Proven(passkey.kind)
 
     async def _record_wrong(self, claimant: Claimant, method: str) -> None:
         self.counters.wrong_codes[(method,)] += 1

@@ -1,0 +1,109 @@
+"""The credentials of WebAuthn's JSON (level 3, §5.1), as clients send them."""
+
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, StringConstraints
+
+from service.auth.passkeys.base64url import from_base64url, to_base64url
+from service.web.openapi import example
+
+CREDENTIAL_MAX: Final = 16_384  # bytes of JSON
+KIB: Final = 1024
+
+_ID_EXAMPLE: Final = "KEDetxZcUfinhVi6Za5nZQ"
+_CLIENT_DATA: Final = (
+    b'{"type":"webauthn.%s","challenge":"0f1e2d3c","origin":"https://app.example.com"}'
+)
+REGISTRATION_EXAMPLE: Final = {
+    "id": _ID_EXAMPLE, "rawId": _ID_EXAMPLE, "type": "public-key",
+    "response": {
+        "clientDataJSON": to_base64url(_CLIENT_DATA % b"create"), "attestationObject": "o2NmbXRk",
+    },
+}  # fmt: skip
+ASSERTION_EXAMPLE: Final = {
+    "id": _ID_EXAMPLE, "rawId": _ID_EXAMPLE, "type": "public-key",
+    "response": {
+        "clientDataJSON": to_base64url(_CLIENT_DATA % b"get"), "authenticatorData": "SZYN5YgO",
+        "signature": "MEUCIQDg", "userHandle": "AZqy9G0cfz6KUgydTnsfYA",
+    },
+}  # fmt: skip
+
+
+def _check_length(text: str) -> str:
+    if len(text) % 4 == 1:
+        raise ValueError("must be base64url")
+    return text
+
+
+def _check_size(value: object) -> object:
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if len(text.encode(errors="surrogatepass")) > CREDENTIAL_MAX:
+        raise ValueError(f"must have at most {CREDENTIAL_MAX // KIB} KiB")
+    return value
+
+
+Base64Url = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=CREDENTIAL_MAX),
+    AfterValidator(_check_length),
+]  # fmt: skip
+
+
+class AttestationResponse(BaseModel):
+    """What an authenticator says of a new credential; its attestation is not looked at."""
+
+    model_config = example(REGISTRATION_EXAMPLE["response"])  # type: ignore[arg-type]
+
+    clientDataJSON: Base64Url  # noqa: N815 - WebAuthn's name
+    attestationObject: Base64Url  # noqa: N815
+
+
+class RegistrationCredential(BaseModel):
+    """A new credential: `toJSON()` of what `navigator.credentials.create()` returns."""
+
+    model_config = example(REGISTRATION_EXAMPLE)
+
+    id: Base64Url
+    rawId: Base64Url  # noqa: N815
+    type: Literal["public-key"]
+    response: AttestationResponse
+
+
+class AssertionResponse(BaseModel):
+    """What an authenticator signs to show that it holds a credential."""
+
+    model_config = example(ASSERTION_EXAMPLE["response"])  # type: ignore[arg-type]
+
+    clientDataJSON: Base64Url  # noqa: N815
+    authenticatorData: Base64Url  # noqa: N815
+    signature: Base64Url
+    userHandle: Base64Url | None = None  # noqa: N815
+
+
+class AssertionCredential(BaseModel):
+    """A credential that is shown: `toJSON()` of what `navigator.credentials.get()` returns."""
+
+    model_config = example(ASSERTION_EXAMPLE)
+
+    id: Base64Url
+    rawId: Base64Url  # noqa: N815
+    type: Literal["public-key"]
+    response: AssertionResponse
+
+    @property
+    def credential_id(self) -> bytes:
+        """The bytes by which the credential is known."""
+        return from_base64url(self.rawId)
+
+    @property
+    def user_handle(self) -> bytes | None:
+        """The account that the credential is for, as the authenticator says; U2F keys do not."""
+        handle = self.response.userHandle
+        return None if handle is None else from_base64url(handle)
+
+
+NewPasskey = Annotated[RegistrationCredential, BeforeValidator(_check_size)]
+ShownPasskey = Annotated[AssertionCredential, BeforeValidator(_check_size)]
