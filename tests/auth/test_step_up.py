@@ -175,7 +175,7 @@ async def test_secret_that_cannot_be_decrypted_steps_nothing_up(
 
 
 FORMS: list[tuple[Any, set[str]]] = [
-    ({}, {"password", "code", "recovery_code"}),
+    ({}, {"password", "code", "recovery_code", "passkey"}),
     ({"password": PASSWORD, "code": "123456"}, {"password", "code"}),
     ({"code": "123456", "recovery_code": "0" * 16}, {"code", "recovery_code"}),
     ({"password": ""}, {"password"}),

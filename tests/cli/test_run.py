@@ -103,6 +103,7 @@ async def test_run_stops_at_once_whatever_its_clients_do(
 def test_run_prints_its_addresses_and_nothing_more(server: Process, database_url: str) -> None:
     address = server.until("Serving on ")
     assert server.until("API docs") == f"{address}/docs"
+    assert server.until("By name").startswith(address.replace("127.0.0.1", "localhost"))
     assert server.until("Data").startswith("the database at /")
     server.until("Ctrl-C stops it.")
     assert fetch(f"{address}/health/live")

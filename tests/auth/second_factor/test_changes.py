@@ -195,7 +195,7 @@ async def test_turning_on_needs_a_factor_that_is_there(
 ) -> None:
     one = await owner_of(client)
     await begin(one)
-    message = "Set up an authenticator app first"
+    message = "Set up an authenticator app or a passkey first"
     refused(await one.put("/auth/second-factor"), 409, message)
     await turn_on(one)
     await db.execute("UPDATE users SET second_factor_at = NULL")

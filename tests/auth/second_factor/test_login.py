@@ -137,8 +137,9 @@ async def test_disabled_account_with_a_second_factor_gets_no_login_token(
 
 
 FORMS: list[tuple[dict[str, Any], set[str]]] = [
-    ({}, {"code", "recovery_code"}),
-    ({"passkey": {}}, {"code", "recovery_code"}),
+    ({}, {"code", "recovery_code", "passkey"}),
+    ({"hint": {}}, {"code", "recovery_code", "passkey"}),
+    ({"passkey": None}, {"passkey"}),
     ({"code": "123456", "recovery_code": "0" * 16}, {"code", "recovery_code"}),
     ({"code": None}, {"code"}),
     ({"code": "123456", "recovery_code": None}, {"recovery_code"}),
@@ -167,7 +168,7 @@ async def test_malformed_second_factor_is_named(
 async def test_unknown_members_and_spaces_of_a_code_are_ignored(client: Client, ada: Owner) -> None:
     code = ada.app.code()
     spaced = f" {code[:3]} {code[3:]} "
-    assert (await sign_in(client, ada.email, code=spaced, passkey={"id": 1})).status == 200
+    assert (await sign_in(client, ada.email, code=spaced, hint={"id": 1})).status == 200
 
 
 async def test_login_token_opens_one_session(client: Client, ada: Owner) -> None:
