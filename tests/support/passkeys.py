@@ -26,7 +26,9 @@ async def add_passkey(
     name: str | None = None,
 ) -> Any:
     """Add a passkey to a client's account, and return it as the service shows it."""
-    authenticator = authenticator or SoftwareAuthenticator()
+    party = client.app.settings.relying_party
+    assert party is not None
+    authenticator = authenticator or SoftwareAuthenticator(origin=party.origins[0])
     credential = authenticator.create(await creation_options(client, kind))
     more = {"name": name} if name else {}
     answer = await client.post("/auth/passkeys", {"credential": credential, **more})

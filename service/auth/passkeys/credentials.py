@@ -1,12 +1,13 @@
 """The credentials of WebAuthn's JSON (level 3, §5.1), as clients send them."""
 
 import json
+import re
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, StringConstraints
 
 from service.auth.passkeys.base64url import from_base64url, to_base64url
-from service.web.openapi import example
+from service.web.openapi import SchemaKeyword, example
 
 CREDENTIAL_MAX: Final = 16_384  # bytes of JSON
 KIB: Final = 1024
@@ -30,9 +31,13 @@ ASSERTION_EXAMPLE: Final = {
 }  # fmt: skip
 
 
-def _check_length(text: str) -> str:
-    if len(text) % 4 == 1:
-        raise ValueError("must be base64url")
+# No bytes have a length that is 1 more than a multiple of 4.
+_FORM: Final = "([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3}|[A-Za-z0-9_-]{4})"
+
+
+def _check_form(text: str) -> str:
+    if re.fullmatch(_FORM, text) is None:
+        raise ValueError("must be base64url without padding")
     return text
 
 
@@ -47,8 +52,8 @@ def _check_size(value: object) -> object:
 
 
 Base64Url = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$", max_length=CREDENTIAL_MAX),
-    AfterValidator(_check_length),
+    str, StringConstraints(max_length=CREDENTIAL_MAX), AfterValidator(_check_form),
+    SchemaKeyword("pattern", f"^{_FORM}$"),
 ]  # fmt: skip
 
 

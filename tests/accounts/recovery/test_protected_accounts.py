@@ -12,6 +12,7 @@ import pytest
 from service.testing.client import PASSWORD
 from service.testing.mails import part, token
 from tests.support.client import Client
+from tests.support.passkeys import add_passkey
 from tests.support.polling import until
 from tests.support.protection import give_key
 from tests.support.recovery import NEW_PASSWORD, forget
@@ -62,7 +63,7 @@ async def test_who_registers_another_s_address_leaves_nothing_behind(
     assert (security["second_factor"], security["totp"], security["keys"]) == (False, None, 0)
 
 
-@pytest.mark.parametrize("by", ["totp", "key"])
+@pytest.mark.parametrize("by", ["totp", "passkey", "key"])
 async def test_protected_account_that_moves_to_a_victim_s_address_is_not_shared(
     client: Client, inbox: Inbox, db: asyncpg.Connection, by: str
 ) -> None:
@@ -70,6 +71,8 @@ async def test_protected_account_that_moves_to_a_victim_s_address_is_not_shared(
     await verify_email(mallory)
     if by == "totp":
         await turn_on(mallory)
+    elif by == "passkey":
+        await add_passkey(mallory)
     else:
         await give_key(db, mallory)
     assert (await mallory.patch("/auth/me", {"email": VICTIM})).status == 200
@@ -117,10 +120,11 @@ async def test_letter_of_a_reset_lists_what_else_the_account_has(
     await turn_on(ann)
     for name in ("one", "two"):
         await give_key(db, ann, name)
+    await add_passkey(ann)
     [letter] = await resets(client, inbox, MALLORY, MALLORY)
     for kind in ("plain", "html"):
         text = " ".join(part(letter, kind).split())
-        assert "1 authenticator app, 10 recovery codes and 2 API keys" in text
+        assert "1 authenticator app, 1 passkey, 10 recovery codes and 2 API keys" in text
         assert "service.example" in text
     body = {"token": token(letter), "password": NEW_PASSWORD}
     assert (await client.post("/auth/password/reset", body)).status == 204

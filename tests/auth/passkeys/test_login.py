@@ -10,11 +10,19 @@ from service import clock as service_clock
 from service.auth.passkeys.assertions import delete_expired_challenges
 from service.settings import Settings
 from service.testing.application import running
+from service.testing.client import PASSWORD
 from service.testing.clock import Clock
 from tests.support.authenticator import SoftwareAuthenticator, decode, encode
 from tests.support.browser import BY_COOKIE, set_cookies
 from tests.support.client import Client, faults, refused
-from tests.support.passkeys import LOGIN, add_passkey, login_options, show, sign_in
+from tests.support.passkeys import (
+    LOGIN,
+    add_passkey,
+    creation_options,
+    login_options,
+    show,
+    sign_in,
+)
 from tests.support.second_factor import turn_on
 
 
@@ -98,9 +106,12 @@ async def test_an_unknown_passkey_says_so(client: Client, db: "asyncpg.Connectio
 async def test_a_deleted_accounts_passkey_is_unknown_and_free(client: Client) -> None:
     authenticator = SoftwareAuthenticator()
     one = await with_passkey(client, authenticator)
-    answer = await one.delete("/auth/me", {"password": "correct horse battery staple"})
-    assert answer.status == 204, answer.body
+    assert (await one.delete("/auth/me", {"password": PASSWORD})).status == 204
     assert refused(await sign_in(client, authenticator), 401)["reason"] == "passkey_unknown"
+    two = await client.sign_up()
+    challenge = (await creation_options(two))["publicKey"]["challenge"]
+    sent = {"credential": authenticator.attest(authenticator.credentials[0], challenge)}
+    assert (await two.post("/auth/passkeys", sent)).status == 201
 
 
 async def test_a_disabled_account_is_said_after_the_proof_was_right(
@@ -292,3 +303,14 @@ async def test_a_challenge_is_of_this_service_alone(client: Client) -> None:
         changed[place] ^= 1
         options = {"publicKey": {"challenge": encode(bytes(changed)), "rpId": "localhost"}}
         passkey_refused(await show(client, authenticator.get(options)))
+
+
+async def test_logins_by_passkey_are_counted_by_their_outcome(client: Client) -> None:
+    authenticator = SoftwareAuthenticator()
+    await with_passkey(client, authenticator)
+    credential = authenticator.get(await login_options(client))
+    for status in (200, 401, 401):
+        assert (await show(client, credential)).status == status
+    text = (await client.get("/metrics")).body.decode()
+    for outcome, count in (("succeeded", 1), ("failed", 2)):
+        assert f'logins_total{{method="passkey",outcome="{outcome}"}} {count}' in text
