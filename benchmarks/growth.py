@@ -75,6 +75,17 @@ INSERT INTO code_locks (user_id, failures, locked_until) SELECT id, 5, now() FRO
 INSERT INTO login_tokens (digest, user_id, methods, sign_in_epoch, expires_at)
 SELECT sha256(n::text::bytea), {ONE}, '{{password}}', 0, now() + n * interval '1 s'
 FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
+    # A credential's id has 32 bytes as Chromium makes it, its key as COSE 42 (Ed25519) or 77 (P-256).
+    "passkeys": f"""
+INSERT INTO passkeys (id, user_id, credential_id, public_key, sign_count, kind, name, aaguid,
+    synced, rp_id, created_at, last_used_at)
+SELECT gen_random_uuid(), {ONE}, sha256(n::text::bytea),
+    sha256(n::text::bytea) || sha256(n::text::bytea) || substr(sha256(n::text::bytea), 1, 13), 0,
+    'passkey', 'iCloud Keychain', gen_random_uuid(), true, 'app.example.com', now(), now()
+FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
+    "spent_challenges": """
+INSERT INTO spent_challenges (challenge, expires_at)
+SELECT sha256(n::text::bytea), now() + n * interval '1 s' FROM generate_series(1, $1::int) AS n""",
     "notice_counts": """
 INSERT INTO notice_counts (user_id, day, notices) SELECT id, now(), 1 FROM users LIMIT $1""",
     "api_keys": f"""
