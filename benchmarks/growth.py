@@ -75,7 +75,7 @@ INSERT INTO code_locks (user_id, failures, locked_until) SELECT id, 5, now() FRO
 INSERT INTO login_tokens (digest, user_id, methods, sign_in_epoch, expires_at)
 SELECT sha256(n::text::bytea), {ONE}, '{{password}}', 0, now() + n * interval '1 s'
 FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
-    # A credential's id has 32 bytes as Chromium makes it, its key as COSE 42 (Ed25519) or 77 (P-256).
+    # As Chromium makes them: 32 bytes of a credential's id, 77 of its key (P-256).
     "passkeys": f"""
 INSERT INTO passkeys (id, user_id, credential_id, public_key, sign_count, kind, name, aaguid,
     synced, rp_id, created_at, last_used_at)

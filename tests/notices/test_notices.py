@@ -23,6 +23,7 @@ from service.testing.mails import part
 from service.worker import cleanup
 from service.worker.handlers import HANDLERS
 from tests.support.client import Client
+from tests.support.passkeys import add_passkey, authenticator_for
 from tests.support.polling import until
 from tests.support.protection import make_key
 from tests.support.second_factor import turn_on
@@ -138,6 +139,18 @@ async def test_of_thirty_notices_at_once_by_two_processes_twenty_are_sent_on_a_d
     assert subjects["New recovery codes were made"] == 19
 
 
+async def add_copy_and_remove_passkey(client: Client) -> None:
+    """Add a passkey, show it with a counter that went back, and remove it."""
+    authenticator = authenticator_for(client)
+    passkey = await add_passkey(client, authenticator)
+    for status in (200, 403):
+        authenticator.credentials[0].sign_count = 0
+        options = (await client.post("/auth/step-up/options")).json
+        proof = {"passkey": authenticator.get(options)}
+        assert (await client.post("/auth/step-up", proof)).status == status
+    assert (await client.delete(f"/auth/passkeys/{passkey['id']}")).status == 204
+
+
 async def test_every_change_of_what_protects_an_account_is_mailed(
     settings: Settings,
     database: Database,
@@ -153,6 +166,7 @@ async def test_every_change_of_what_protects_an_account_is_mailed(
     proof = {"recovery_code": app.recovery_codes[0]}
     assert (await ann.post("/auth/step-up", proof)).status == 200
     assert (await ann.post("/auth/second-factor/recovery-codes")).status == 201
+    await add_copy_and_remove_passkey(ann)
     found = await make_key(ann, "account:read")
     assert (await client.post("/auth/keys/revoke", {"keys": [found]})).status == 204
     ending = clock.now() + timedelta(days=8)

@@ -11,6 +11,13 @@ OPTIONS = "/auth/passkeys/options"
 LOGIN = "/auth/login/passkey"
 
 
+def authenticator_for(client: Client) -> SoftwareAuthenticator:
+    """An authenticator in a browser that shows a page of the client's application."""
+    party = client.app.settings.relying_party
+    assert party is not None
+    return SoftwareAuthenticator(origin=party.origins[0])
+
+
 async def creation_options(client: Client, kind: str | None = None) -> Any:
     """The options for a new passkey; the address is made a verified one."""
     await verify_email(client)
@@ -26,9 +33,7 @@ async def add_passkey(
     name: str | None = None,
 ) -> Any:
     """Add a passkey to a client's account, and return it as the service shows it."""
-    party = client.app.settings.relying_party
-    assert party is not None
-    authenticator = authenticator or SoftwareAuthenticator(origin=party.origins[0])
+    authenticator = authenticator or authenticator_for(client)
     credential = authenticator.create(await creation_options(client, kind))
     more = {"name": name} if name else {}
     answer = await client.post("/auth/passkeys", {"credential": credential, **more})

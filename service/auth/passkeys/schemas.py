@@ -49,7 +49,8 @@ class PasskeyOptionsIn(BaseModel):
 
     model_config = example({"kind": "passkey"})
 
-    kind: Kind = "passkey"
+    # No default in the schema, for which clients would take the member for required.
+    kind: Kind = Field(default_factory=lambda: "passkey")
 
 
 class PasskeyIn(BaseModel):
