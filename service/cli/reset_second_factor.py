@@ -33,5 +33,5 @@ async def _reset_second_factor(settings: Settings, email: str) -> str:
     finally:
         await database.close()
     if not was_on:
-        return f"{account.email} has no second factor and no passkey."
+        return f"The second factor of {account.email} is off already."
     return f"Turned the second factor of {account.email} off, and ended all its sessions."

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from service.auth.passkeys.base64url import from_base64url, to_base64url
 from service.web.openapi import SchemaKeyword, example
@@ -51,10 +51,13 @@ def _check_size(value: object) -> object:
     return value
 
 
-Base64Url = Annotated[
-    str, StringConstraints(max_length=CREDENTIAL_MAX), AfterValidator(_check_form),
-    SchemaKeyword("pattern", f"^{_FORM}$"),
-]  # fmt: skip
+_Base64Url = Annotated[str, AfterValidator(_check_form), SchemaKeyword("pattern", f"^{_FORM}$")]
+# Together they are less than CREDENTIAL_MAX. An id has 1,023 bytes at most (WebAuthn, §4).
+CredentialId = Annotated[_Base64Url, Field(max_length=1_364)]
+ClientData = Annotated[_Base64Url, Field(max_length=2_048)]
+Attestation = Annotated[_Base64Url, Field(max_length=11_264)]
+Signed = Annotated[_Base64Url, Field(max_length=4_096)]
+UserHandle = Annotated[_Base64Url, Field(max_length=86)]
 
 
 class AttestationResponse(BaseModel):
@@ -62,8 +65,8 @@ class AttestationResponse(BaseModel):
 
     model_config = example(REGISTRATION_EXAMPLE["response"])  # type: ignore[arg-type]
 
-    clientDataJSON: Base64Url  # noqa: N815 - WebAuthn's name
-    attestationObject: Base64Url  # noqa: N815
+    clientDataJSON: ClientData  # noqa: N815 - WebAuthn's name
+    attestationObject: Attestation  # noqa: N815
 
 
 class RegistrationCredential(BaseModel):
@@ -71,8 +74,8 @@ class RegistrationCredential(BaseModel):
 
     model_config = example(REGISTRATION_EXAMPLE)
 
-    id: Base64Url
-    rawId: Base64Url  # noqa: N815
+    id: CredentialId
+    rawId: CredentialId  # noqa: N815
     type: Literal["public-key"]
     response: AttestationResponse
 
@@ -82,10 +85,10 @@ class AssertionResponse(BaseModel):
 
     model_config = example(ASSERTION_EXAMPLE["response"])  # type: ignore[arg-type]
 
-    clientDataJSON: Base64Url  # noqa: N815
-    authenticatorData: Base64Url  # noqa: N815
-    signature: Base64Url
-    userHandle: Base64Url | None = None  # noqa: N815
+    clientDataJSON: ClientData  # noqa: N815
+    authenticatorData: Signed  # noqa: N815
+    signature: Signed
+    userHandle: UserHandle | None = None  # noqa: N815
 
 
 class AssertionCredential(BaseModel):
@@ -93,8 +96,8 @@ class AssertionCredential(BaseModel):
 
     model_config = example(ASSERTION_EXAMPLE)
 
-    id: Base64Url
-    rawId: Base64Url  # noqa: N815
+    id: CredentialId
+    rawId: CredentialId  # noqa: N815
     type: Literal["public-key"]
     response: AssertionResponse
 
