@@ -1,4 +1,4 @@
-"""Second factors: how sessions were opened, authenticator apps, recovery codes, waiting logins.
+"""Second factors: authenticator apps, recovery codes, and logins that wait for one.
 
 Processes of an older release know none of this: they let a password in alone.
 
@@ -24,13 +24,6 @@ def upgrade() -> None:
         "users",
         sa.Column("sign_in_epoch", sa.Integer(), server_default=sa.text("0"), nullable=False),
     )
-    op.add_column(
-        "sessions",
-        sa.Column(
-            "methods", sa.ARRAY(sa.Text()), server_default=sa.text("'{password}'"), nullable=False
-        ),
-    )
-    op.add_column("sessions", sa.Column("authenticated_at", sa.DateTime(timezone=True)))
     create_totps()
     create_recovery()
     create_login_tokens()
@@ -107,7 +100,5 @@ def belongs_to_user(table: str) -> sa.ForeignKeyConstraint:
 def downgrade() -> None:
     for table in TABLES:
         op.drop_table(table)
-    op.drop_column("sessions", "authenticated_at")
-    op.drop_column("sessions", "methods")
     op.drop_column("users", "sign_in_epoch")
     op.drop_column("users", "second_factor_at")

@@ -28,6 +28,7 @@ CLIENT_CHECK: Final = "10s"
 # Looks after which a wait is worth a line in the log.
 LONG_WAIT: Final = 15
 LOCK_NOT_AVAILABLE: Final = "55P03"
+DEADLOCK_DETECTED: Final = "40P01"
 _TRY_LOCK: Final = text(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})")
 # A server on Windows refuses it.
 _CHECK_CLIENT: Final = text(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.db.migration_locks import LOCK_NOT_AVAILABLE, watched
+from service.db.migration_locks import DEADLOCK_DETECTED, LOCK_NOT_AVAILABLE, watched
 from service.db.schema_version import (
     MIGRATIONS,
     current_revisions,
@@ -25,6 +25,7 @@ from service.settings import PROJECT
 
 # Seconds between tries to get a table's lock: what queued meanwhile is served in a fraction of one.
 LOCK_PAUSES: Final = (1, 2, 4, 8, *8 * [15])
+_RETRIED: Final = (LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED)
 
 logger: Final = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ async def upgrade(
 
     Each migration is a transaction of its own: one that fails leaves nothing behind, and those
     before it stay. One that waits for a table longer than LOCK_TIMEOUT lets go, so that reads and
-    writes that queue behind it go on, and is tried again. Concurrent runs wait for one another.
+    writes that queue behind it go on, and is tried again, as is the victim of a deadlock.
+    Concurrent runs wait for one another.
     Raises TableLocked, and what the database raises.
     """
     for pause in (*LOCK_PAUSES, None):
@@ -71,7 +73,7 @@ async def upgrade(
             try:
                 return await connection.run_sync(_run, contract, report)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                if getattr(error.orig, "sqlstate", None) not in _RETRIED:
                     raise
                 if pause is None:
                     raise TableLocked(watch.describe()) from error

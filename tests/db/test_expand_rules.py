@@ -41,6 +41,10 @@ REFUSED = {
     "column that could be NULL": (
         'op.alter_column("posts", "deleted_at", nullable=False)', "scan"
     ),
+    "two tables": (
+        'op.add_column("users", sa.Column("a", sa.Text))\n'
+        'op.add_column("sessions", sa.Column("a", sa.Text))', "tables"
+    ),
 }  # fmt: skip
 TAKEN = {
     "column": 'op.add_column("posts", sa.Column("a", sa.Text))',
@@ -52,6 +56,11 @@ TAKEN = {
     "validated apart": VALIDATED_CHECK,
     "proven not null": VALIDATED_CHECK
     + 'op.alter_column("posts", "deleted_at", nullable=False)',
+    "two tables one after the other": (
+        'with op.get_context().autocommit_block():\n'
+        '    op.add_column("users", sa.Column("a", sa.Text))\n'
+        '    op.add_column("sessions", sa.Column("a", sa.Text))'
+    ),
     "new table": (
         'op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True), '
         'sa.Column("post_id", sa.Uuid, sa.ForeignKey("posts.id"), nullable=False))\n'

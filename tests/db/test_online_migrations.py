@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db import migration_locks, migrations
 from tests.support.command import Invoke
-from tests.support.migrating import OtherRelease, engine_on
+from tests.support.migrating import OtherRelease, engine_on, migrate
 from tests.support.polling import until
 
 ADD_COLUMN = 'op.add_column("posts", sa.Column("summary", sa.Text))'
@@ -24,6 +24,13 @@ create_index_concurrently("ix_sample", "posts", ["title"])
 """
 REVISION = "SELECT version_num FROM alembic_version"
 VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_sample'::regclass"
+DEADLOCKED_ONCE = """
+op.execute(
+    "DO $$ BEGIN IF nextval('tries') = 1 THEN "
+    "RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END IF; END $$"
+)
+"""
+WAITING = "SELECT count(*) FROM pg_locks WHERE relation = 'sessions'::regclass AND NOT granted"
 BUILDING = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()"
 
 
@@ -79,6 +86,29 @@ async def test_migration_lets_go_of_a_table_in_use_and_tries_again(
     assert f"posts is held by process {db.get_server_pid()} (nightly), in a transaction" in (
         caplog.text
     )
+
+
+async def test_migrations_of_second_factors_do_not_deadlock_with_requests(
+    engine: AsyncEngine, db: "asyncpg.Connection", database_url: str
+) -> None:
+    """A request looks at sessions, then at users."""
+    await migrate(database_url, "0016", down=True)
+    async with db.transaction():
+        await db.execute("SET LOCAL lock_timeout = '500ms'; SELECT FROM sessions")
+        upgrade = asyncio.create_task(migrations.upgrade(engine))
+        await until(lambda: db.fetchval(WAITING))
+        await db.execute("SELECT FROM users")
+    await upgrade
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_migration_that_was_the_victim_of_a_deadlock_is_tried_again(
+    engine: AsyncEngine, newer: OtherRelease, db: "asyncpg.Connection"
+) -> None:
+    await db.execute("CREATE SEQUENCE tries")
+    added = newer.add(DEADLOCKED_ONCE)
+    await migrations.upgrade(engine)
+    assert await db.fetchval(REVISION) == added
 
 
 async def logged(caplog: pytest.LogCaptureFixture, words: str) -> bool:

@@ -24,6 +24,10 @@ RULES: Final = {
         "looks for NULLs in all rows with the table locked: before, add CHECK (… IS NOT NULL) as "
         "NOT VALID, and VALIDATE it in a migration of its own"
     ),
+    "tables": (
+        "are locked at once, which deadlocks with statements that use both: alter each in a "
+        "migration of its own"
+    ),
 }
 INSTALL: Final = """
 CREATE SCHEMA migration_check;
@@ -61,6 +65,12 @@ BEGIN
     WHERE conrelid IN (SELECT oid FROM migration_check.tables)
         AND contype IN ('c', 'f') AND convalidated
         AND pg_constraint.xmin = pg_current_xact_id()::xid AND migration_check.blocks(conrelid);
+    PERFORM migration_check.note('tables', string_agg(relation::regclass::text, ', '
+        ORDER BY relation))
+    FROM pg_locks
+    WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock' AND granted
+        AND locktype = 'relation' AND relation IN (SELECT oid FROM migration_check.tables)
+    HAVING count(*) > 1;
 END $$;
 CREATE EVENT TRIGGER migration_check_rewrite ON table_rewrite
     EXECUTE FUNCTION migration_check.rewritten();

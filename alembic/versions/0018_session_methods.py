@@ -1,4 +1,6 @@
-"""How many notices an account got on a day.
+"""How sessions were opened, and how many notices an account got on a day.
+
+Apart from 0017, which alters users: requests lock sessions and then users.
 
 Revision ID: 0018
 Revises: 0017
@@ -15,6 +17,13 @@ kind = "expand"
 
 
 def upgrade() -> None:
+    op.add_column(
+        "sessions",
+        sa.Column(
+            "methods", sa.ARRAY(sa.Text()), server_default=sa.text("'{password}'"), nullable=False
+        ),
+    )
+    op.add_column("sessions", sa.Column("authenticated_at", sa.DateTime(timezone=True)))
     op.create_table(
         "notice_counts",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -26,3 +35,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("notice_counts")
+    op.drop_column("sessions", "authenticated_at")
+    op.drop_column("sessions", "methods")
