@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from quart_auth import Unauthorized as NotAuthenticated
 
-from service.auth.api_keys.scopes import ADMIN, CLOSED, RouteScopes, Scope
+from service.auth.api_keys.scopes import ADMIN, CLOSED, SCOPES_ATTRIBUTE, RouteScopes, Scope
 from service.auth.errors import (
     AccountDisabled,
     AdminRequired,
@@ -62,6 +62,7 @@ def _guarded(route: Callable[P, Awaitable[T]], scopes: RouteScopes) -> Callable[
         principal.check_permission(scopes)
         return await route(*args, **kwargs)
 
+    setattr(guarded, SCOPES_ATTRIBUTE, scopes)
     errors = [Unauthorized, AccountDisabled, InsufficientScope]
     keys = [] if scopes == CLOSED else [api_key(scopes)]
     declare = secured_by(ACCESS_TOKEN, ACCESS_COOKIE, *keys, errors=errors)

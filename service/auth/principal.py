@@ -18,7 +18,7 @@ from quart_auth import AuthUser, QuartAuth, Unauthorized
 
 from service.auth import cookies
 from service.auth.api_keys.lookup import KeyRow
-from service.auth.api_keys.scopes import CLOSED, RouteScopes
+from service.auth.api_keys.scopes import CLOSED, SCOPES_ATTRIBUTE, RouteScopes
 from service.auth.callers import find_caller
 from service.auth.csrf import HEADER as CSRF_HEADER
 from service.auth.csrf import CsrfTokens
@@ -53,6 +53,8 @@ class Principal(AuthUser):
 
     # The API key that authenticated the caller; None for a caller with a login session.
     key: KeyRow | None = None
+    # Whether a key was sent, known without a query.
+    sent_key: bool = False
 
     def __init__(
         self, claims: Claims | None = None, problem: str = MISSING, *, by_cookie: bool = False
@@ -198,9 +200,16 @@ def _auth() -> TokenAuth:
     return request_state().app.component(TokenAuth)
 
 
-def user_key() -> str | None:
-    """Return the key that limits count a token's account by, without a query, or None."""
-    auth_id = caller().auth_id
+def user_key(route: Callable[..., object]) -> str | None:
+    """Return the key that a route's limit counts the caller's account by, or None, without a query.
+
+    None for an API key on a route that is closed to keys: who stole one must not use up what its
+    owner needs to revoke it.
+    """
+    principal = caller()
+    auth_id = principal.auth_id
+    if principal.sent_key and getattr(route, SCOPES_ATTRIBUTE, None) == CLOSED:
+        return None
     return f"user:{auth_id}" if auth_id else None
 
 

@@ -65,8 +65,12 @@ async def refund(name: str, key: str, *, strict: bool = False) -> None:
     await request_state().app.limiter.hit(name, key, cost=-1, strict=strict)
 
 
-def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
-    """Limit every route; `user_key` returns the key of an authenticated caller, without a query."""
+def init_app(app: Service, user_key: Callable[[Callable[..., object]], str | None]) -> None:
+    """Limit every route.
+
+    `user_key` returns the key that an authenticated caller is counted by on a route, without a
+    query; None counts by address.
+    """
     app.limiter.register_metrics(app.metrics)
 
     async def count_request() -> None:
@@ -78,7 +82,7 @@ def init_app(app: Service, user_key: Callable[[], str | None]) -> None:
         name: str = getattr(route, LIMIT_ATTRIBUTE, DEFAULT)
         if not app.limiter.is_on(name):
             return
-        key = (None if name in BY_ADDRESS else user_key()) or client_network()
+        key = (None if name in BY_ADDRESS else user_key(route)) or client_network()
         if name == DEFAULT:
             key = f"{state.method} {rule.rule} {key}"
         await enforce(name, key, strict=name == "LOGIN")

@@ -47,6 +47,8 @@ class KeyPrincipal(Principal):
     limits and public reads need it. Routes that require a login look the key up.
     """
 
+    sent_key = True
+
     def __init__(self, keys: ApiKeys, digest: bytes, seen: SeenKey | None, now: datetime) -> None:
         super().__init__(problem=INVALID)
         self._keys = keys

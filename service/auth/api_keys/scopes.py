@@ -24,4 +24,6 @@ class RouteScopes(NamedTuple):
 
 
 CLOSED: Final = RouteScopes()
+# The attribute of a route that requires a login which has the scopes that open it to keys.
+SCOPES_ATTRIBUTE: Final = "_scopes"
 ADMIN: Final = RouteScopes(Scope.ADMIN_READ, Scope.ADMIN_WRITE)

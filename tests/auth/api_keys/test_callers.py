@@ -297,6 +297,22 @@ async def test_keys_are_counted_with_their_owner_s_tokens(limited: Client) -> No
     assert await remaining(limited) == "1"
 
 
+async def test_leaked_key_does_not_hold_its_owner_up_in_revoking_it(limited: Client) -> None:
+    ada = await owner(limited)
+    made = await make_key(ada, "account:read")
+    leaked = Client(limited.app, made["key"])
+    assert (await leaked.get("/auth/me")).status == 200
+    closed = (f"/auth/keys/{made['id']}", "/auth/keys", "/auth/second-factor", "/auth/sessions")
+    for path in closed:
+        for _ in range(5):
+            lacks_scope(await leaked.delete(path), None)
+        refused(await leaked.delete(path), 429)
+    for path in closed:
+        answer = await ada.delete(path)
+        assert answer.status == 204
+        assert answer.headers["RateLimit-Remaining"] == "4"
+
+
 async def test_keys_that_are_not_good_are_counted_by_address(limited: Client) -> None:
     for number in range(5):
         guess = Client(limited.app, form.new_key("svc"))
