@@ -18,6 +18,7 @@ from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
 from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED, key_columns
 from service.auth.deletion import forget_sign_in
+from service.auth.errors import SessionGone
 from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
@@ -134,29 +135,39 @@ _UNVERIFIED: Final[Mapping[str, object]] = {
 }
 
 
+def has_new_email(before: UserRow, change: ProfileChange) -> bool:
+    """Whether a change moves an account to another email, not to a spelling of the same."""
+    email = change.given().get("email")
+    return email is not None and email_key(email) != email_key(before.email)
+
+
 async def change_profile(
     session: AsyncSession, before: UserRow, change: ProfileChange, origin: Origin
 ) -> UserRow:
-    """Change username or email, and return the account; `before` is the account as it was.
+    """Change username or email, and return the account.
 
+    `before` is the account; before a change of the email it is locked, so that it is as it is now.
     A new email must be verified again, but not another spelling of the same, and the old one is
-    informed if it was verified. Raises EmailTaken or UsernameTaken.
+    informed if it was verified. Raises EmailTaken, UsernameTaken or SessionGone.
     """
     columns = before._mapping
     given = {name: value for name, value in change.given().items() if columns[name] != value}
     if not given:
         await require_replication(session)
         return before
-    new_email = "email" in given and email_key(given["email"]) != email_key(before.email)
+    new_email = has_new_email(before, change)
     values: dict[str, object] = {**given, **key_columns(given)}
     if new_email:
         values |= _UNVERIFIED
     statement = update(User).where(User.id == before.id, NOT_DELETED)
     statement = statement.returning(*COLUMNS, User.verified_email, User.verified_email_key)
     try:
-        user = (await session.execute(statement.values(**values, updated_at=func.now()))).one()
+        changed = await session.execute(statement.values(**values, updated_at=func.now()))
     except IntegrityError as error:
         raise _conflict(error) from None
+    user = changed.one_or_none()
+    if user is None:
+        raise SessionGone
     if new_email:
         await links.void_links(session, user.id)
         await links.send_verification(session, user)

@@ -8,6 +8,7 @@ from service.accounts import accounts
 from service.accounts.accounts import EmailTaken, LastAdmin, UsernameTaken, WrongPassword
 from service.accounts.schemas import AccountDeletion, PasswordChange, ProfileChange, Registration
 from service.auth import credentials
+from service.auth.acting import lock_caller
 from service.auth.api_keys.scopes import Scope
 from service.auth.errors import StepUpRequired
 from service.auth.freshness import require_fresh_if_protected
@@ -16,7 +17,6 @@ from service.auth.password_policy import refuse_names
 from service.auth.principal import caller, clear_cookies, passwords
 from service.auth.rows import PasswordRow
 from service.auth.schemas import UserOut, show_user
-from service.canonical import email_key
 from service.web.client import origin
 from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
@@ -65,10 +65,13 @@ async def change_me(data: ProfileChange) -> Response:
     gets links to reset the password. A new email of an account with a second factor or a key needs
     a fresh session.
     """
-    given = data.given()
-    if "email" in given and email_key(given["email"]) != email_key(caller().account.email):
-        await require_fresh_if_protected()
-    user = await accounts.change_profile(db_session(), caller().account, data, origin())
+    account = caller().account
+    if "email" in data.given():
+        # As it is now: the account that the headers found may have had another email.
+        account = await lock_caller(db_session(), caller())
+        if accounts.has_new_email(account, data):
+            await require_fresh_if_protected()
+    user = await accounts.change_profile(db_session(), account, data, origin())
     return json_response(show_user(user))
 
 
