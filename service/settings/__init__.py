@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from service.errors import field_errors
 from service.settings.database_url import DatabaseAddress, parse_database_url
 from service.settings.env_file import check_env_file
+from service.settings.external import FIELD as PROVIDERS
+from service.settings.external import ProviderSettings, check_secure
 from service.settings.relying_party import RelyingParty, find_relying_party
 from service.settings.secret_key import (
     check_production_key,
@@ -25,6 +27,7 @@ from service.settings.types import (
     MAX_SECONDS,
     DatabaseUrl,
     EncryptionKeys,
+    ExternalProviders,
     Folder,
     HomePath,
     KeyPrefix,
@@ -35,6 +38,7 @@ from service.settings.types import (
     RedisUrl,
     RelyingPartyId,
     ReplicaUrl,
+    ReturnUrls,
     SchemaName,
     Seconds,
     SmtpUrl,
@@ -68,7 +72,7 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(BaseSettings):
+class Settings(ProviderSettings):
     """The settings; the environment variable of each is its name in capitals."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
@@ -101,6 +105,9 @@ class Settings(BaseSettings):
     webauthn_origins: WebauthnOrigins = ()
     step_up_max_age: Seconds = 900
     second_factor_required: Literal["none", "admins"] = "none"
+    # By name: the settings EXTERNAL_<NAME>_….
+    external_providers: ExternalProviders = Field(default_factory=dict)
+    external_return_urls: ReturnUrls = ()
     api_key_prefix: KeyPrefix = "svc"
     api_key_max_age: Annotated[int, Field(ge=0, le=MAX_SECONDS)] = 31_622_400
     refuse_common_passwords: bool | None = None
@@ -227,7 +234,8 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _check_relying_party(self) -> Self:
+    def _check_others(self) -> Self:
+        check_secure(self.external_providers, production=self.production)
         _ = self.relying_party
         return self
 
@@ -274,7 +282,8 @@ def _env_file() -> Path | None:
 
 def _explain(error: ValidationError) -> str:
     return "; ".join(
-        f"{name.upper()}: {message}" if name else message
+        # Of providers the message names the setting.
+        message if name in ("", PROVIDERS) else f"{name.upper()}: {message}"
         for name, messages in field_errors(error).items()
         for message in messages
     )

@@ -5,7 +5,7 @@ A ValueError says what the setting takes, and never repeats the value.
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from service.settings.database_url import parse_database_url
+from service.settings.external import ExternalProvider, parse_providers, parse_return_urls
 
 DATABASE_SCHEMES: Final = ("postgresql", "postgres", "postgresql+asyncpg")
 REDIS_SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
@@ -229,6 +230,12 @@ MailFrom = Annotated[str, AfterValidator(_check_mail_from)]
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 # Origins as browsers send them (RFC 6454, §6.2), separated by commas.
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_origins)]
+# External providers by their names.
+ExternalProviders = Annotated[
+    Mapping[str, ExternalProvider], NoDecode, BeforeValidator(parse_providers)
+]
+# Where people may be sent back to after a provider, separated by commas.
+ReturnUrls = Annotated[tuple[str, ...], NoDecode, BeforeValidator(parse_return_urls)]
 # The same, and Android apps by the hashes of their keys.
 WebauthnOrigins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_webauthn_origins)]
 # The domain that passkeys are bound to (WebAuthn, §5.1.2).
