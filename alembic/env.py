@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 import service.accounts.models
 import service.audit.models
 import service.auth.api_keys.models
+import service.auth.external.models
 import service.auth.models
 import service.auth.passkeys.models
 import service.auth.second_factor.models

@@ -15,6 +15,9 @@ from service.auth import principal, sign_in_metrics
 from service.auth.api_keys import principal as key_principal
 from service.auth.api_keys.routes import blueprint as api_keys_blueprint
 from service.auth.encryption import component as encryption
+from service.auth.external import component as external
+from service.auth.external.page_routes import blueprint as external_pages_blueprint
+from service.auth.external.routes import blueprint as external_blueprint
 from service.auth.passkeys import component as passkeys
 from service.auth.passkeys.login_routes import blueprint as passkey_login_blueprint
 from service.auth.passkeys.related_routes import blueprint as related_origins_blueprint
@@ -41,6 +44,7 @@ from service.web.server.application import Service
 BLUEPRINTS: Final = (
     accounts_blueprint, recovery_blueprint, pages_blueprint, auth_blueprint, keys_blueprint,
     second_factor_blueprint, second_factor_login_blueprint, step_up_blueprint, api_keys_blueprint,
+    external_blueprint, external_pages_blueprint,
     passkeys_blueprint, passkey_login_blueprint, passkey_factor_blueprint,
     related_origins_blueprint,
     posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
@@ -73,7 +77,8 @@ def create_app(settings: Settings | None = None) -> Service:
     replica.init_app(app)
     queue.register_metrics(app.metrics, app.database)
     posts_routes.init_app(app)
-    for part in (principal, sign_in_metrics, encryption, key_principal, passkeys):
+    parts = (principal, sign_in_metrics, encryption, key_principal, passkeys, external)
+    for part in parts:
         part.init_app(app)
     ratelimit.init_app(app, principal.user_key)
     openapi.init_app(app, settings.public_url)

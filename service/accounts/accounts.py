@@ -1,13 +1,11 @@
 """The actions of accounts: registration, changes and deletion."""
 
-import re
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, case, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,33 +17,18 @@ from service.auth import sessions
 from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED, key_columns
 from service.auth.deletion import forget_sign_in
 from service.auth.errors import SessionGone
-from service.auth.models import ACTIVE_ADMIN, USERNAME_MAX, User
+from service.auth.models import ACTIVE_ADMIN, User
+from service.auth.registration import insert_account, name_conflict
 from service.auth.rows import PasswordState, UserRow
 from service.canonical import email_key
 from service.db.database import execute_count
-from service.db.errors import violated_constraint
 from service.db.synchronous import require_replication
 from service.errors import Conflict, Forbidden
-from service.ids import new_id
 from service.notices.notices import Notice, send_notice
 from service.posts import hidden_authors, posts
 from service.web.client import INTERNAL, Origin
 
-USERNAME_MIN: Final = 3
-_NOT_IN_USERNAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 CLEANUP_BATCH: Final = 100
-
-
-class EmailTaken(Conflict):
-    """Another account has the email address."""
-
-    default_message = "Email already registered"
-
-
-class UsernameTaken(Conflict):
-    """Another account has the username."""
-
-    default_message = "Username already taken"
 
 
 class LastAdmin(Conflict):
@@ -73,55 +56,12 @@ async def register(
     Without a username one is made from the email, which never fails. `verify` mails the link that
     verifies the address.
     """
-    user = await _insert_named(session, registration, password_hash)
+    email, username = registration.email, registration.username
+    user = await insert_account(session, email, username, password_hash)
     await record_own(session, Kind.ACCOUNT_REGISTERED, user.id, origin)
     if verify:
         await links.send_verification(session, user)
     return user
-
-
-async def _insert_named(
-    session: AsyncSession, registration: Registration, password_hash: str
-) -> UserRow:
-    if registration.username is not None:
-        return await _insert(session, registration.email, registration.username, password_hash)
-    for username in _username_candidates(registration.email):
-        try:
-            return await _insert(session, registration.email, username, password_hash)
-        except UsernameTaken:
-            continue
-    raise AssertionError("the candidates never end")
-
-
-async def _insert(session: AsyncSession, email: str, username: str, password_hash: str) -> UserRow:
-    statement = insert(User).returning(*COLUMNS)
-    names = {"email": email, "username": username}
-    values = {"id": new_id(), **names, **key_columns(names), "password_hash": password_hash}
-    try:
-        # In a savepoint, because a taken name must not end the transaction.
-        async with session.begin_nested():
-            return (await session.execute(statement, values)).one()
-    except IntegrityError as error:
-        raise _conflict(error) from None
-
-
-def _conflict(error: IntegrityError) -> Exception:
-    match violated_constraint(error):
-        case "uq_users_email_key":
-            return EmailTaken()
-        case "uq_users_username_key":
-            return UsernameTaken()
-        case _:
-            return error
-
-
-def _username_candidates(email: str) -> Iterator[str]:
-    local_part = email.rpartition("@")[0]
-    base = _NOT_IN_USERNAMES.sub("", local_part).ljust(USERNAME_MIN, "_")
-    yield base[:USERNAME_MAX]
-    while True:
-        suffix = secrets.token_hex(4)
-        yield f"{base[: USERNAME_MAX - len(suffix) - 1]}-{suffix}"
 
 
 # Made from the row itself, which another request may have changed since it was read.
@@ -164,7 +104,7 @@ async def change_profile(
     try:
         changed = await session.execute(statement.values(**values, updated_at=func.now()))
     except IntegrityError as error:
-        raise _conflict(error) from None
+        raise name_conflict(error) from None
     user = changed.one_or_none()
     if user is None:
         raise SessionGone

@@ -70,9 +70,28 @@ class PasswordChange(BaseModel):
     new_password: Password
 
 
+class FirstPassword(BaseModel):
+    """A new password; the current one is needed as proof where there is one."""
+
+    model_config = example(
+        {"current_password": "analytical engine", "new_password": "difference engine"}
+    )
+
+    current_password: GivenPassword | None = None
+    new_password: Password
+
+
 class AccountDeletion(BaseModel):
     """The password, as proof."""
 
     model_config = example({"password": "analytical engine"})
 
     password: GivenPassword
+
+
+class PasswordlessDeletion(BaseModel):
+    """The password, as proof, where there is one."""
+
+    model_config = example({"password": "analytical engine"})
+
+    password: GivenPassword | None = None

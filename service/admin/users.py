@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.accounts.accounts import guard_last_admin
 from service.admin.schemas import AccountChange, AccountQuery
 from service.audit.events import Kind, record
-from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED
+from service.auth.credentials import COLUMNS, HAS_PASSWORD, NEXT_EPOCH, NOT_DELETED
 from service.auth.models import User
 from service.auth.rows import UserRow
 from service.canonical import email_key, username_key
@@ -28,7 +28,7 @@ class AccountNotFound(NotFound):
 _SHOWN: Final = (
     *COLUMNS,
     User.second_factor_at.is_not(None).label("second_factor"),
-    User.password_hash.is_not(None).label("has_password"),
+    HAS_PASSWORD.label("has_password"),
 )
 _accounts = select(*_SHOWN).where(NOT_DELETED)
 

@@ -64,6 +64,8 @@ class Kind(StrEnum):
     SECOND_FACTOR_RESET = "second_factor.reset"
     RECOVERY_CODES_CREATED = "recovery_codes.created"
     RECOVERY_CODES_USED = "recovery_codes.used"
+    IDENTITY_LINKED = "identity.linked"
+    IDENTITY_UNLINKED = "identity.unlinked"
     PASSKEY_ADDED = "passkey.added"
     PASSKEY_REMOVED = "passkey.removed"
     PASSKEY_CLONED = "passkey.cloned"

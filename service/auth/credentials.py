@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.auth.models import User
+from service.auth.models import NO_PASSWORD, User
 from service.auth.rows import CredentialsRow, PasswordRow
 from service.canonical import email_key, username_key
 from service.db.autocommit import Autocommit
@@ -26,6 +26,7 @@ COLUMNS: Final = (
     _users.created_at,
 )
 NOT_DELETED: Final = _users.deleted_at.is_(None)
+HAS_PASSWORD: Final = _users.password_hash != NO_PASSWORD
 # What every change of an account's password, email, factors or state sets beside it.
 NEXT_EPOCH: Final[Mapping[str, object]] = {"sign_in_epoch": User.sign_in_epoch + 1}
 

@@ -9,14 +9,16 @@ from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.auth.api_keys.keys import forget_keys
+from service.auth.external.models import Identity
 from service.auth.passkeys.queries import forget_passkeys
 from service.auth.second_factor.factors import forget_factors
 from service.auth.second_factor.models import LoginToken
 
 
 async def forget_sign_in(session: AsyncSession, user_id: UUID) -> None:
-    """Delete an account's factors, waiting logins and API keys; it is not yet deleted."""
+    """Delete all ways into an account but its password; it is not yet deleted."""
     await forget_factors(session, user_id)
     await forget_passkeys(session, user_id)
-    await session.execute(delete(LoginToken).where(LoginToken.user_id == user_id))
+    for table in (Identity, LoginToken):
+        await session.execute(delete(table).where(table.user_id == user_id))
     await forget_keys(session, user_id)

@@ -116,6 +116,13 @@ class KeyNotFound(NotFound):
     default_message = "API key not found"
 
 
+class LastLoginMethod(Conflict):
+    """Without this nobody could sign in to the account."""
+
+    default_message = "This is the last way to sign in; add another first"
+    reason = "last_login_method"
+
+
 class SecondFactorRequired(Forbidden):
     """A second factor is on, and was not shown."""
 

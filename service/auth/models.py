@@ -15,6 +15,9 @@ _KEPT = text("deleted_at IS NULL")
 # The hashes that the service did not make, and what names the method of one.
 FOREIGN_HASH = "password_hash NOT LIKE '$argon2%' AND deleted_at IS NULL"
 HASH_METHOD = "split_part(password_hash, '$', 1)"
+# In place of the hash of an account without a password: it begins as the service's own do, and no
+# password is right for it, after the time that a wrong one takes.
+NO_PASSWORD = "$argon2id$none"  # noqa: S105
 
 
 class User(Base):
@@ -29,6 +32,7 @@ class User(Base):
     # (collation "C"), because the database's locale must not matter.
     email_key: Mapped[str] = mapped_column(Text(collation="C"))
     username_key: Mapped[str] = mapped_column(Text(collation="C"))
+    # NO_PASSWORD when there is none.
     password_hash: Mapped[str] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.auth.api_keys.models import ApiKey
+from service.auth.credentials import HAS_PASSWORD
+from service.auth.external.models import Identity
 from service.auth.models import LoginSession, User
 from service.auth.passkeys.models import Passkey
 from service.auth.second_factor.models import RecoveryCode, Totp
@@ -27,6 +29,9 @@ _now: Final = bindparam(None, callable_=lambda: clock.now(), type_=UtcDateTime)
 _LIVE_KEY: Final = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > _now)
 
 
+_Owned = Totp | Passkey | RecoveryCode | Identity | ApiKey
+
+
 class ProtectionRow(Protocol):
     """What protects an account beside its password."""
 
@@ -38,6 +43,10 @@ class ProtectionRow(Protocol):
     def passkeys(self) -> int: ...
     @property
     def recovery_codes(self) -> int: ...
+    @property
+    def has_password(self) -> bool: ...
+    @property
+    def identities(self) -> int: ...
     @property
     def keys(self) -> int: ...
 
@@ -57,18 +66,20 @@ class SecurityRow(ProtectionRow, Protocol):
     def totp_used_at(self) -> datetime | None: ...
 
 
-def _count(table: type[Passkey] | type[RecoveryCode] | type[ApiKey], *live: Any) -> Any:
+def _count(table: type[_Owned], *live: Any) -> Any:
     rows = select(func.count()).where(table.user_id == _users.id, *live)
     return rows.correlate(User.__table__).scalar_subquery()
 
 
-def _exists(table: type[Totp] | type[Passkey] | type[ApiKey], *live: Any) -> ColumnElement[bool]:
+def _exists(table: type[_Owned], *live: Any) -> ColumnElement[bool]:
     return exists().where(table.user_id == _users.id, *live).correlate(User.__table__)
 
 
 _PASSKEYS: Final = _count(Passkey).label("passkeys")
 _RECOVERY_CODES: Final = _count(RecoveryCode).label("recovery_codes")
+_IDENTITIES: Final = _count(Identity).label("identities")
 _KEYS: Final = _count(ApiKey, _LIVE_KEY).label("keys")
+_PASSWORD: Final = HAS_PASSWORD.label("has_password")
 # The columns of a ProtectionRow, in a statement that has the account.
 PROTECTION: Final = (
     _users.second_factor_at,
@@ -79,6 +90,8 @@ PROTECTION: Final = (
     .label("totp_created_at"),
     _PASSKEYS,
     _RECOVERY_CODES,
+    _PASSWORD,
+    _IDENTITIES,
     _KEYS,
 )
 # The condition that `uses_any` holds, in a statement that has the account.
@@ -86,7 +99,9 @@ USES_ANY: Final = or_(
     _users.second_factor_at.is_not(None),
     _exists(Totp),
     _exists(Passkey),
+    _exists(Identity),
     _exists(ApiKey, _LIVE_KEY),
+    ~HAS_PASSWORD,
 )
 
 _SECURITY: Final[Select[*tuple[Any, ...]]] = (
@@ -100,6 +115,8 @@ _SECURITY: Final[Select[*tuple[Any, ...]]] = (
         _totps.last_used_at.label("totp_used_at"),
         _PASSKEYS,
         _RECOVERY_CODES,
+        _PASSWORD,
+        _IDENTITIES,
         _KEYS,
     )
     .select_from(LoginSession.__table__)
@@ -116,16 +133,19 @@ async def find_security(session: AsyncSession, session_id: UUID) -> SecurityRow:
 
 
 def uses_any(security: ProtectionRow) -> bool:
-    """Whether an account has a factor or a key, so that changes of it need freshness."""
-    factors = security.second_factor_at or security.totp_created_at or security.passkeys
-    return bool(factors or security.keys)
+    """Whether an account has more than a password, or none, so that changes need freshness."""
+    factor = security.second_factor_at or security.totp_created_at or security.passkeys
+    more = factor or security.identities or security.keys
+    return bool(more or not security.has_password)
 
 
 def step_up_methods(security: SecurityRow) -> list[str]:
     """Return by what the account's sessions step up."""
     passkey = ["passkey"] if security.passkeys else []
     if security.second_factor_at is None:
-        return ["password", *passkey]
+        password = ["password"] if security.has_password else []
+        # Without anything to show here, its user signs in again.
+        return [*password, *passkey] or ["login"]
     codes = ["code"] if security.totp_created_at else []
     return [*codes, *passkey, *(["recovery_code"] if security.recovery_codes else [])]
 

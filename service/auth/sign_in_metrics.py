@@ -12,7 +12,7 @@ SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
 INCOMPLETE: Final = "second_factor_required"
 DISABLED: Final = "account_disabled"
-METHODS: Final = ("password", "totp", "passkey", "recovery_code")
+METHODS: Final = ("password", "external", "totp", "passkey", "recovery_code")
 OUTCOMES: Final = (SUCCEEDED, FAILED, INCOMPLETE, DISABLED)
 
 

@@ -40,6 +40,8 @@ class Notice(StrEnum):
     SECOND_FACTOR_LOCKED = "second factor locked"
     RECOVERY_CODES_MADE = "recovery codes made"
     RECOVERY_CODE_USED = "recovery code used"
+    IDENTITY_LINKED = "identity linked"
+    IDENTITY_UNLINKED = "identity unlinked"
     PASSKEY_ADDED = "passkey added"
     PASSKEY_REMOVED = "passkey removed"
     PASSKEY_CLONED = "passkey cloned"

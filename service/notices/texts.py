@@ -70,6 +70,20 @@ _TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
         "sessions. Ask at {host} for a new password by mail at once, which ends all sessions; then "
         "sign in and make new recovery codes.",
     ),
+    Notice.IDENTITY_LINKED: (
+        "A sign-in through {provider} was added",
+        "a sign-in through {provider} ({person}) was linked to your account at {host} at {time}: "
+        "who signs in there is signed in to your account, too.",
+        "If it was not you, somebody uses your account. Remove the sign-in in the settings of your "
+        "account's security, and ask at {host} for a new password by mail: that ends all sessions, "
+        "but removes no sign-in.",
+    ),
+    Notice.IDENTITY_UNLINKED: (
+        "A sign-in through {provider} was removed",
+        "the sign-in through {provider} ({person}) was removed from your account at {host} at "
+        "{time}: it leads there no more.",
+        _INTRUDER,
+    ),
     Notice.PASSKEY_ADDED: (
         "A passkey was added",
         'a passkey "{name}" was added to your account at {host} at {time}.',
@@ -132,7 +146,8 @@ def write_notice(
     # is a URL would become a link.
     values = {name: " ".join(value.split()) for name, value in detail.items()}
     values |= {"host": host, "time": _show_time(at)}
-    return subject, "\n\n".join(["Hello,", *(part.format(**values) for part in paragraphs)])
+    text = "\n\n".join(["Hello,", *(part.format(**values) for part in paragraphs)])
+    return subject.format(**values), text
 
 
 def _show_time(at: datetime) -> str:

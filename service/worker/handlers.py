@@ -11,6 +11,7 @@ from service.accounts.recovery import emails, links
 from service.audit import events as security_events
 from service.auth import sessions
 from service.auth.api_keys import expiry
+from service.auth.external import flows
 from service.auth.passkeys import assertions
 from service.auth.second_factor import locks, login_tokens, setup
 from service.jobs import queue
@@ -44,6 +45,7 @@ def cleanups(settings: Settings) -> Mapping[str, Cleanup]:
         "authenticator set-ups": setup.delete_expired_setups,
         "spent challenges": assertions.delete_expired_challenges,
         "login tokens": login_tokens.delete_expired_tokens,
+        "sign-ins through providers": flows.delete_expired_flows,
         "wrong codes": _older_than(locks.MEMORY, locks.delete_old_locks),
         "ends of API keys, announced": expiry.warn_of_ends,
         "ends of API keys": expiry.report_ends,

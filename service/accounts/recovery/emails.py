@@ -72,6 +72,7 @@ def _name(protection: ProtectionRow) -> str:
         "authenticator app": int(protection.totp_created_at is not None),
         "passkey": protection.passkeys,
         "recovery code": protection.recovery_codes,
+        "external sign-in": protection.identities,
         "API key": protection.keys,
     }
     named = [

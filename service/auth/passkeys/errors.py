@@ -60,10 +60,3 @@ class NoPasskeys(Conflict):
     """The account has no passkey."""
 
     default_message = "You have no passkey"
-
-
-class LastLoginMethod(Conflict):
-    """Without this passkey nobody could sign in to the account."""
-
-    default_message = "This is the last way to sign in; add another first"
-    reason = "last_login_method"

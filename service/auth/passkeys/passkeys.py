@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record_own
-from service.auth.models import User
+from service.auth.login_methods import require_login_method
 from service.auth.owners import notify_owner
 from service.auth.passkeys.challenges import Challenge, Challenges, Purpose, session_binding
 from service.auth.passkeys.credentials import RegistrationCredential
 from service.auth.passkeys.errors import (
-    LastLoginMethod,
     PasskeyExists,
     PasskeyNotFound,
     PasskeyRefused,
@@ -190,7 +189,7 @@ async def remove_passkey(
     account = await require_account(session, user_id)
     passkey = await find_own(session, user_id, passkey_id)
     if passkey.kind == "passkey":
-        await _require_other_login(session, user_id, passkey_id)
+        await require_login_method(session, user_id, without=passkey_id)
     await session.execute(delete(Passkey).where(Passkey.id == passkey_id))
     is_last = account.second_factor_at is not None and not await _has_factor(session, user_id)
     if is_last:
@@ -206,16 +205,6 @@ async def _has_factor(session: AsyncSession, user_id: UUID) -> bool:
     app = select(Totp.user_id).where(Totp.user_id == user_id)
     has_app = (await session.execute(app)).one_or_none() is not None
     return has_app or await has_passkey(session, user_id)
-
-
-async def _require_other_login(session: AsyncSession, user_id: UUID, passkey_id: UUID) -> None:
-    """Raise LastLoginMethod unless the account keeps a password or another passkey to sign in."""
-    other = select(Passkey.id).where(
-        Passkey.user_id == user_id, Passkey.kind == "passkey", Passkey.id != passkey_id
-    )
-    keeps = or_(User.password_hash.is_not(None), other.exists())
-    if not (await session.execute(select(keeps).where(User.id == user_id))).scalar_one():
-        raise LastLoginMethod
 
 
 async def _report(

@@ -5,14 +5,13 @@ from uuid import UUID
 
 from quart import Blueprint, Response
 
-from service.auth.errors import EmailUnverified, StepUpRequired
+from service.auth.errors import EmailUnverified, LastLoginMethod, StepUpRequired
 from service.auth.freshness import require_fresh, require_verified_email
 from service.auth.guards import login_required
 from service.auth.passkeys import passkeys, schemas
 from service.auth.passkeys.challenges import session_binding
 from service.auth.passkeys.component import challenges, relying_party
 from service.auth.passkeys.errors import (
-    LastLoginMethod,
     PasskeyExists,
     PasskeyNotFound,
     PasskeyRefused,

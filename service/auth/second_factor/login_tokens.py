@@ -75,17 +75,19 @@ _OPEN: Final = CompiledWrite(
 )
 
 
-async def open_waiting_login(db: Autocommit, user: SignInState) -> WaitingLogin | None:
+async def open_waiting_login(
+    db: Autocommit, user: SignInState, methods: Sequence[str] = PASSWORD_ALONE
+) -> WaitingLogin | None:
     """Open a login that waits for its second factor, committed at the return.
 
-    `user` is the account as it was when its password was right. Returns None when its password,
-    email, factors or state changed since.
+    `user` is the account as it was when its user proved, by `methods`, who they are. Returns None
+    when its password, email, factors or state changed since.
     """
     token = new_token()
     values = {
         **state_parameters(user),
         "digest": digest_of(token),
-        "methods": list(PASSWORD_ALONE),
+        "methods": list(methods),
         "expires_at": clock.now() + timedelta(seconds=LIFE),
     }
     factors = await db.write(_OPEN, values)

@@ -35,12 +35,12 @@ async def read_security() -> Response:
     app = {"created_at": security.totp_created_at, "last_used_at": security.totp_used_at}
     return json_response(
         {
-            "password": True,
+            "password": security.has_password,
             "second_factor": security.second_factor_at is not None,
             "totp": app if security.totp_created_at else None,
             "recovery_codes": security.recovery_codes,
             "passkeys": security.passkeys,
-            "identities": 0,
+            "identities": security.identities,
             "keys": security.keys,
             "fresh_until": fresh_until(security, request_state().app.settings.step_up_max_age),
         }

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel
 
@@ -52,7 +52,7 @@ class SecurityOut(BaseModel):
     totp: TotpOut | None
     recovery_codes: int
     passkeys: int
-    identities: Literal[0]
+    identities: int
     keys: int
     fresh_until: datetime | None
 

@@ -1,0 +1,1 @@
+"""Sign-in through external providers: OpenID Connect, and GitHub by OAuth 2."""
