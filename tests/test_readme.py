@@ -12,6 +12,8 @@ import pytest
 
 from service.cli import NAMES
 from service.settings import PROJECT, Settings
+from service.settings.external import FIELD as PROVIDERS
+from service.settings.external import PARTS
 from tests.support import curl as curl_stand_in
 from tests.support.command import started
 from tests.support.readme import section
@@ -23,6 +25,7 @@ def first_column(title: str) -> list[str]:
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
 
 
+API_URL = "EXTERNAL_<NAME>_API_URL"
 CURLS = [pytest.param("curl", marks=pytest.mark.proof)] if shutil.which("curl") else []
 
 
@@ -65,7 +68,9 @@ def test_readme_s_first_session_works_as_it_stands(
 
 
 def test_readme_describes_every_setting_and_no_other() -> None:
-    settings = {name.upper() for name in Settings.model_fields}
+    settings = {name.upper() for name in Settings.model_fields} - {PROVIDERS.upper()}
+    settings |= {f"EXTERNAL_<NAME>_{part.upper()}" for part in PARTS} - {API_URL}
+    settings.add(API_URL.replace("<NAME>", "GITHUB"))
     assert set(first_column("Settings")) == settings
 
 

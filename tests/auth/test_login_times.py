@@ -11,6 +11,7 @@ import pytest
 from werkzeug.security import generate_password_hash
 
 from service.auth.login_times import MARGIN, LoginTimes
+from service.auth.models import NO_PASSWORD
 from service.auth.passwords import Passwords
 from service.testing.application import QUICK_HASHER
 from service.web.server.application import Service
@@ -31,6 +32,7 @@ CHEAP = {
     "unusable": "md5$of$old",
     "malformed": "scrypt:x:8:1$salt$00",
     "broken": "$argon2id$broken",
+    "none": NO_PASSWORD,
 }
 # As Werkzeug makes them by default; their digests match nothing.
 COSTLY = {
