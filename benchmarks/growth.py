@@ -95,6 +95,21 @@ SELECT gen_random_uuid(), {ONE}, 'Backup of the office', '{{posts:write,account:
     'svc_…a1B2', gen_random_uuid(), sha256(n::text::bytea), now(), now() + n * interval '1 s',
     now(), '203.0.113.' || n % 256
 FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
+    "identities": f"""
+INSERT INTO identities (id, user_id, provider, issuer, subject, email, name, created_at,
+    last_used_at)
+SELECT gen_random_uuid(), {ONE}, 'google', 'https://accounts.google.com',
+    '1234567890123' || (10000000 + n), n || '@example.com', 'Ada Lovelace', now(), now()
+FROM generate_series(1, $1::int) AS n, {SOMEBODY}""",
+    # With the provider's code, of 70 characters and 32 bytes for its encryption.
+    "external_flows": """
+INSERT INTO external_flows (state_digest, provider, issuer, issuer_required, return_to,
+    code_challenge, code_digest, provider_code, expires_at)
+SELECT sha256(n::text::bytea), 'google', 'https://accounts.google.com', true,
+    'https://app.example.com/signed-in', substr(encode(sha256(n::text::bytea), 'base64'), 1, 43),
+    sha256((-n)::text::bytea), convert_to(repeat(md5(n::text), 3) || '123456', 'UTF8'),
+    now() + n * interval '1 s'
+FROM generate_series(1, $1::int) AS n""",
     "pgqueuer": """
 INSERT INTO pgqueuer (priority, entrypoint, payload, headers, status)
 SELECT 0, 'mail link', convert_to('{"link": "' || gen_random_uuid()
