@@ -49,10 +49,23 @@ export class Api {
     return (await this.request("POST", "/auth/login", options)).body.user;
   }
 
-  // `proof` is {code} or {recovery_code}. Returns {user}, and `recovery_codes_left` after the latter.
+  // `proof` is {code}, {recovery_code} or {passkey}. Returns {user}, and `recovery_codes_left` after
+  // a recovery code.
   async finishLogIn(loginToken, proof) {
     const options = { body: { login_token: loginToken, ...proof }, headers: BY_COOKIE };
     return (await this.request("POST", "/auth/login/second-factor", options)).body;
+  }
+
+  // Log in with a passkey alone, whose credential is that of `toJSON()`.
+  async logInByPasskey(credential) {
+    const options = { body: { credential }, headers: BY_COOKIE };
+    return (await this.request("POST", "/auth/login/passkey", options)).body.user;
+  }
+
+  // Log in with the code of an external provider. Returns {user, created}; throws as `logIn` does.
+  async logInExternally(proof) {
+    const options = { body: proof, headers: BY_COOKIE };
+    return (await this.request("POST", "/auth/login/external", options)).body;
   }
 
   async logOut() {

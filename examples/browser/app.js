@@ -1,6 +1,8 @@
 // The page: signing in, an endless list, writing, editing, and live updates.
 
 import { Api, serviceAddress } from "./api.js";
+import { explainExchange, leaveFor, listProviders, showProviders, takeReturn } from "./external.js";
+import { awaitPasskey, canUsePasskeys, getPasskey, logInByPasskey, logInOptions } from "./passkeys.js";
 import { askForProof } from "./proof.js";
 import { follow } from "./stream.js";
 import { explain } from "./words.js";
@@ -36,7 +38,7 @@ async function attempt(work) {
     await work();
   } catch (error) {
     say(explain(error));
-    if (error.status === 401) await showUser(null);
+    if (error.status === 401) await showLoggedOut();
   }
 }
 
@@ -44,6 +46,7 @@ async function attempt(work) {
 
 async function showUser(found) {
   user = found;
+  if (user) offer?.abort();
   $("sign-in").hidden = Boolean(user);
   $("account").hidden = !user;
   $("username").textContent = user?.username ?? "";
@@ -59,39 +62,132 @@ $("sign-in").addEventListener("submit", (event) => {
       await api.request("POST", "/auth/register", { body: { email, password } });
     }
     const found = await logIn(email, password);
-    if (!found) return;
-    await showUser(found);
-    form.reset();
-    $("title").focus();
+    if (found) await enter(found);
   });
 });
 
-// Log in, with a code where the account has a second factor; null when the person gives up.
+// A login that failed is none that ended: what is offered stays.
+async function showLoggedOut() {
+  const ended = user !== null;
+  await showUser(null);
+  if (ended) await offerWays();
+}
+
+async function enter(found) {
+  await showUser(found);
+  $("sign-in").reset();
+  $("title").focus();
+}
+
 async function logIn(email, password) {
+  // A browser asks for one passkey at a time, and the second step may need one.
+  offer?.abort();
   try {
     return await api.logIn(email, password);
   } catch (error) {
-    if (error.reason !== "second_factor_required") throw error;
-    const { login_token, factors } = error.body;
-    const answer = await askForProof({
-      title: "Second step",
-      text: "The password is right. This account needs a code, too.",
-      // An authenticator app is called by its kind here, and what it shows is a code.
-      methods: factors.map((factor) => (factor === "totp" ? "code" : factor)),
-      send: (proof) => api.finishLogIn(login_token, proof),
-    });
-    const left = answer?.recovery_codes_left;
-    if (left !== undefined) say(`That recovery code is spent now; ${left} are left.`);
-    return answer?.user ?? null;
+    return finishLogIn(error, "The password is right. This account needs a second factor, too.");
   }
+}
+
+// Finish a login that was refused for want of the second factor; null when the person gives up.
+async function finishLogIn(error, text) {
+  if (error.reason !== "second_factor_required") throw error;
+  const { login_token, factors } = error.body;
+  const path = "/auth/login/second-factor/options";
+  const answer = await askForProof({
+    title: "Second step",
+    text,
+    // An authenticator app is called by its kind here, and what it shows is a code.
+    methods: factors.map((factor) => (factor === "totp" ? "code" : factor)),
+    send: (proof) => api.finishLogIn(login_token, proof),
+    passkeyOptions: async () => (await api.request("POST", path, { body: { login_token } })).body,
+  });
+  const left = answer?.recovery_codes_left;
+  if (left !== undefined) say(`That recovery code is spent now; ${left} are left.`);
+  return answer?.user ?? null;
 }
 
 $("log-out").addEventListener("click", () =>
   attempt(async () => {
     await api.logOut();
-    await showUser(null);
+    await showLoggedOut();
   }),
 );
+
+// ---- Passkeys
+
+let offer = null; // what ends the passkeys that the browser offers in the field for the address
+
+async function offerPasskeys(first) {
+  offer?.abort();
+  if (user || !canUsePasskeys()) return;
+  const offering = new AbortController();
+  offer = offering;
+  try {
+    const picked = await awaitPasskey(api, offering.signal, first);
+    if (!picked) return;
+    const { options, credential } = picked;
+    await attempt(async () => enter(await logInByPasskey(api, options, credential)));
+  } catch {
+    // Comfort that is not to be had now: the field asks again.
+  } finally {
+    offering.abort();
+  }
+}
+
+// After a passkey that failed, or a login that was given up.
+$("email").addEventListener("focus", () => {
+  if (offer?.signal.aborted && !$("log-in-passkey").hidden) offerPasskeys();
+});
+
+$("log-in-passkey").addEventListener("click", () =>
+  attempt(async () => {
+    offer?.abort();
+    const options = await logInOptions(api);
+    await enter(await logInByPasskey(api, options, await getPasskey(options)));
+  }),
+);
+
+// ---- External providers
+
+// Finish the login of a person whom a provider sent back.
+async function finishExternally(returned = takeReturn(api)) {
+  if (!returned) return;
+  const { title, proof } = returned;
+  let answer = null;
+  try {
+    answer = await api.logInExternally(proof);
+  } catch (error) {
+    if (error.reason === "second_factor_required") {
+      const found = await finishLogIn(error, `${title} knows you. This account needs a second factor, too.`);
+      if (found) await enter(found);
+      return;
+    }
+    // The code stays good for its two minutes.
+    if (error.reason === "provider_unavailable") {
+      say(`${title} does not answer.`, { label: "Try again", run: () => finishExternally(returned) });
+      return;
+    }
+    if (error.reason === "email_unverified") {
+      throw new Error(`${title} confirms no email address of yours. Log in in another way.`);
+    }
+    const words = explainExchange(error, title);
+    throw words === null ? error : new Error(words);
+  }
+  await enter(answer.user);
+  if (answer.created) say(`Welcome: your account is new, and your name here is ${answer.user.username}.`);
+}
+
+// Show the ways to log in that the service and the browser have.
+async function offerWays() {
+  if (user) return;
+  const providers = await listProviders(api);
+  const label = (title) => `Continue with ${title}`;
+  showProviders($("providers"), providers, label, (provider) => attempt(() => leaveFor(api, provider)));
+  const options = canUsePasskeys() ? await logInOptions(api) : null;
+  $("log-in-passkey").hidden = !options;
+  if (options) offerPasskeys(options);
+}
 
 // ---- The list
 
@@ -281,6 +377,8 @@ async function connect(address) {
   await followPosts();
   await reload();
   await showUser(await api.whoAmI());
+  await finishExternally().catch((error) => say(explain(error)));
+  await offerWays();
 }
 
 $("service").addEventListener("submit", (event) => {

@@ -1,5 +1,7 @@
-// The dialog in which people prove who they are: with a code after the password, or for a step-up.
+// The dialog in which people prove who they are: with a code or a passkey after the password, or for
+// a step-up.
 
+import { canUsePasskeys, getPasskey } from "./passkeys.js";
 import { explain } from "./words.js";
 
 const METHODS = {
@@ -18,6 +20,11 @@ const METHODS = {
     choice: "Password",
     attributes: { type: "password", autocomplete: "current-password", maxlength: "1024" },
   },
+  passkey: {
+    label: "Your browser asks for it when you continue.",
+    choice: "Passkey or security key",
+    attributes: null, // nothing is typed
+  },
 };
 
 const TEMPLATE = document.createElement("template");
@@ -28,7 +35,8 @@ TEMPLATE.innerHTML = `
       <p class="text"></p>
       <fieldset><legend>Confirm with</legend></fieldset>
       <label class="label" for="proof-value"></label>
-      <input id="proof-value" required>
+      <p class="hint"></p>
+      <input id="proof-value">
       <p role="alert"></p>
       <p>
         <button>Continue</button>
@@ -38,9 +46,10 @@ TEMPLATE.innerHTML = `
   </dialog>`;
 
 // Ask until `send` succeeds; `methods` are those that the service named. `send` gets {code: "…"},
-// {recovery_code: "…"} or {password: "…"}. Returns its result, or null when the person gives up.
-export function askForProof({ title, text, methods, send }) {
-  const known = methods.filter((method) => method in METHODS);
+// {recovery_code: "…"}, {password: "…"} or {passkey: {…}}, for which `passkeyOptions` fetches the
+// options. Returns its result, or null when the person gives up.
+export function askForProof({ title, text, methods, send, passkeyOptions }) {
+  const known = methods.filter((method) => method in METHODS && (method !== "passkey" || canUsePasskeys()));
   if (known.length === 0) {
     throw new Error("This page knows none of the ways to confirm that it is you. Log out, and in again.");
   }
@@ -49,19 +58,37 @@ export function askForProof({ title, text, methods, send }) {
     const form = dialog.querySelector("form");
     const field = form.querySelector("#proof-value");
     const failure = form.querySelector("[role=alert]");
+    const closing = new AbortController();
     let result = null;
     let fault = null;
     let method = null;
 
     function choose(chosen) {
       method = chosen;
-      form.querySelector(".label").textContent = METHODS[method].label;
+      const { label, attributes } = METHODS[method];
+      const typed = attributes !== null;
+      form.querySelector(".label").textContent = typed ? label : "";
+      form.querySelector(".hint").textContent = typed ? "" : label;
+      for (const element of form.querySelectorAll(".label, #proof-value")) element.hidden = !typed;
+      form.querySelector(".hint").hidden = typed;
       for (const name of ["inputmode", "autocapitalize"]) field.removeAttribute(name);
-      for (const [name, value] of Object.entries(METHODS[method].attributes)) {
-        field.setAttribute(name, value);
-      }
+      for (const [name, value] of Object.entries(attributes ?? {})) field.setAttribute(name, value);
+      field.required = typed;
       field.value = "";
-      field.focus();
+      failure.textContent = "";
+    }
+
+    function focus() {
+      if (field.hidden) form.querySelector("button").focus();
+      else {
+        field.select();
+        field.focus();
+      }
+    }
+
+    async function makeProof() {
+      if (method !== "passkey") return { [method]: field.value };
+      return { passkey: await getPasskey(await passkeyOptions(), { signal: closing.signal }) };
     }
 
     form.querySelector("h2").textContent = title;
@@ -71,6 +98,7 @@ export function askForProof({ title, text, methods, send }) {
       const label = document.createElement("label");
       const radio = document.createElement("input");
       Object.assign(radio, { type: "radio", name: "method", value: name, checked: name === known[0] });
+      // The focus stays, so that the arrow keys go on to the next choice.
       radio.addEventListener("change", () => choose(name));
       label.append(radio, ` ${METHODS[name].choice}`);
       form.querySelector("fieldset").append(label);
@@ -79,6 +107,7 @@ export function askForProof({ title, text, methods, send }) {
     form.querySelector(".cancel").addEventListener("click", () => dialog.close());
     // The Escape key closes it, too.
     dialog.addEventListener("close", () => {
+      closing.abort();
       dialog.remove();
       if (fault) reject(fault);
       else resolve(result);
@@ -90,17 +119,18 @@ export function askForProof({ title, text, methods, send }) {
       button.disabled = true;
       failure.textContent = "";
       try {
-        result = await send({ [method]: field.value });
+        result = await send(await makeProof());
         dialog.close();
       } catch (error) {
+        if (closing.signal.aborted) return;
         if (isFinal(error)) {
           fault = error;
           dialog.close();
           return;
         }
         failure.textContent = explainProof(error, method);
-        field.select();
-        field.focus();
+        button.disabled = false;
+        focus();
       } finally {
         button.disabled = false;
       }
@@ -109,12 +139,13 @@ export function askForProof({ title, text, methods, send }) {
     document.body.append(dialog);
     dialog.showModal();
     choose(known[0]);
+    focus();
   });
 }
 
 // Whether no other proof can help: the login or the session is over.
 function isFinal(error) {
-  return error.status === 401 && error.reason !== "second_factor_failed";
+  return error.status === 401 && !["second_factor_failed", "passkey_refused"].includes(error.reason);
 }
 
 function explainProof(error, method) {
@@ -124,6 +155,9 @@ function explainProof(error, method) {
   }
   if (error.reason === "second_factor_failed" && method === "recovery_code") {
     return "That is none of your unused recovery codes.";
+  }
+  if (method === "passkey" && ["second_factor_failed", "passkey_refused"].includes(error.reason)) {
+    return "That passkey was not accepted. Try again, or choose another way.";
   }
   if (method === "password" && error.status === 403) return "That password is wrong.";
   if (error.status === 400 && method === "code") return "A code has six digits.";

@@ -1,11 +1,19 @@
-// The page "Security": login sessions, the second factor, and API keys.
+// The page "Security": login sessions, the second factor, passkeys, linked sign-ins, and API keys.
 // What the service shows once stands in the page alone, and goes when the page is left.
 
 import { Api, serviceAddress } from "./api.js";
 import { askForProof } from "./proof.js";
+import { identitySection } from "./security-identities.js";
+import { passkeySection } from "./security-passkeys.js";
 import { explain, showTime } from "./words.js";
 
-const METHODS = { password: "password", totp: "authenticator app", recovery_code: "recovery code" };
+const METHODS = {
+  password: "password",
+  totp: "authenticator app",
+  passkey: "passkey",
+  security_key: "security key",
+  recovery_code: "recovery code",
+};
 const SECRETS = ["#secret", "#code-list", "#key"];
 const $ = (id) => document.getElementById(id);
 
@@ -46,7 +54,7 @@ function onClick(target, work) {
 function onSubmit(form, work) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(work, form.querySelector("button:not([type])"));
+    attempt(() => work(event.submitter), event.submitter);
   });
 }
 
@@ -64,6 +72,7 @@ async function sendFresh(method, path, options) {
       text: "Your login was some time ago, and this changes what protects your account.",
       methods: error.body.methods,
       send: (proof) => api.request("POST", "/auth/step-up", { body: proof }),
+      passkeyOptions: async () => (await api.request("POST", "/auth/step-up/options")).body,
     });
     return done && api.request(method, path, options);
   }
@@ -103,7 +112,7 @@ function showSessions(sessions) {
   const rows = sessions.map((session) => {
     const row = document.createElement("li");
     const device = session.user_agent ?? "an unknown program";
-    const methods = session.methods.map((method) => METHODS[method] ?? method).join(" and ");
+    const methods = session.methods.map(nameMethod).join(" and ");
     row.append(
       Object.assign(document.createElement("span"), { className: "device", textContent: device }),
       ` from ${session.ip ?? "an unknown address"}, logged in ${showTime(session.created_at)} ` +
@@ -123,6 +132,10 @@ function showSessions(sessions) {
   const others = sessions.filter((session) => !session.current);
   $("end-others").hidden = others.length === 0;
   $("end-others").onclick = () => attempt(() => endSessions(others), $("end-others"));
+}
+
+function nameMethod(method) {
+  return METHODS[method] ?? method.replace(/^external:/, "");
 }
 
 // `DELETE /auth/sessions` would end this one, too.
@@ -149,12 +162,13 @@ function showFactor(security) {
   const { second_factor: on, totp, recovery_codes: left } = security;
   const used = totp && `, last used: ${showTime(totp.last_used_at)}`;
   const state = on
-    ? [`On. A login needs a code after the password. Recovery codes left: ${left}.`]
-    : ["Off. Who knows your password can log in."];
+    ? [`On. A login needs a code or a passkey after the password. Recovery codes left: ${left}.`]
+    : [security.password ? "Off. Who knows your password can log in." : "Off. You have no password."];
   if (totp) state.push(`Authenticator app since ${showTime(totp.created_at)}${used}.`);
   $("factor-state").textContent = state.join(" ");
   $("set-up").textContent = totp ? "Replace the authenticator app" : "Set up an authenticator app";
   for (const id of ["new-codes", "turn-off"]) $(id).hidden = !on;
+  $("turn-on").hidden = on || !security.passkeys;
 }
 
 onClick($("set-up"), async () => {
@@ -229,6 +243,12 @@ onClick($("save-codes"), () => {
 onClick($("codes").querySelector(".done"), () => {
   forgetSecrets();
   $("factor-title").focus();
+});
+
+onClick($("turn-on"), async () => {
+  const answer = await sendFresh("PUT", "/auth/second-factor");
+  if (!answer) return;
+  await showCodes(answer.body.recovery_codes, "The second factor is on, and all other sessions have ended.");
 });
 
 onClick($("new-codes"), async () => {
@@ -308,6 +328,12 @@ onClick($("made").querySelector(".done"), () => {
   $("keys-title").focus();
 });
 
+// ---- Passkeys and linked sign-ins, in files of their own
+
+const page = { api, say, attempt, onClick, onSubmit, sendFresh, reload };
+const showPasskeys = passkeySection(page);
+const identities = identitySection(page);
+
 // ---- Start
 
 function showSignedOut() {
@@ -318,14 +344,24 @@ function showSignedOut() {
 }
 
 async function reload() {
-  const [security, { sessions }, { keys }] = await Promise.all(
-    ["/auth/security", "/auth/sessions", "/auth/keys"].map(
-      async (path) => (await api.request("GET", path)).body,
-    ),
+  const paths = ["/auth/security", "/auth/sessions", "/auth/keys", "/auth/passkeys"];
+  const [security, { sessions }, { keys }, passkeys, linked] = await Promise.all(
+    [...paths, "/auth/identities"].map(read),
   );
   showSessions(sessions);
   showFactor(security);
   showKeys(keys);
+  await Promise.all([showPasskeys(passkeys?.passkeys ?? []), identities.show(linked?.identities ?? [])]);
+}
+
+// What the service answers; null where it has no such route.
+async function read(path) {
+  try {
+    return (await api.request("GET", path)).body;
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
 }
 
 async function start() {
@@ -334,10 +370,14 @@ async function start() {
   $("origin").textContent = api.origin;
   const user = await api.whoAmI();
   $("signed-out").hidden = Boolean(user);
-  if (!user) return;
+  if (!user) {
+    identities.forget();
+    return;
+  }
   $("username").textContent = user.username;
   await reload();
   $("account").hidden = false;
+  await identities.finish();
 }
 
 attempt(start);

@@ -5,10 +5,25 @@ const REASONS = {
   login_expired: "This login has expired, or the account was changed meanwhile. Log in again.",
   email_unverified: "Verify your email address first: follow the link in the mail that you got, then try again.",
   insufficient_scope: "This needs a login, not an API key.",
+  passkey_unknown: "No account here has that passkey any more. Log in in another way.",
+  passkey_refused: "That passkey was not accepted. Try again, or confirm in another way.",
+  last_login_method:
+    "Nothing else logs you in: set a password (“Forgot your password?” mails the link), or add another passkey or " +
+    "linked sign-in first.",
+  provider_unavailable: "The provider does not answer. Begin again in a moment.",
+  identity_limit: "You have as many linked sign-ins as an account can have. Unlink one that you no longer use.",
   key_limit: "You have as many API keys as an account can have. Revoke one that you no longer use.",
 };
 
+// What browsers throw when a passkey is asked for. They do not say more, so that no page learns more.
+const BROWSER = {
+  NotAllowedError: "No passkey was used: it was cancelled, it took too long, or the device did not recognise you.",
+  InvalidStateError: "This device or security key is added already.",
+  SecurityError: "Passkeys of this service do not work at this page's address.",
+};
+
 export function explain(error) {
+  if (error instanceof DOMException && error.name in BROWSER) return BROWSER[error.name];
   // Of fetch, when no response came.
   if (error instanceof TypeError) return `The service cannot be reached: ${error.message}`;
   if (error.reason === "second_factor_locked") {

@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from service.settings import Environment
 from service.testing.application import make_app, make_settings
-from service.testing.server import serving
+from service.testing.server import bound_socket, serving
 from tests.support.client import Client
-from tests.support.pages import EXAMPLE, Site, serving_files
+from tests.support.pages import EMAIL, EXAMPLE, Site, serving_files
 from tests.support.polling import PATIENCE
+from tests.support.second_factor import verify_email
 from tests.support.server import exchange, head
 
 _FLAGS = (
@@ -53,7 +54,9 @@ async def site(
 ) -> AsyncIterator[Site]:
     with serving_files(EXAMPLE) as page_port:
         page = f"http://localhost:{page_port}"
+        bound = bound_socket()
         settings = make_settings(
+            port=bound.getsockname()[1],
             database_url=database_url,
             data_dir=tmp_path,
             service_env=Environment.DEVELOPMENT,
@@ -61,6 +64,29 @@ async def site(
             **site_settings,
         )
         app = make_app(settings)
-        async with serving(app) as port:
+        async with serving(app, bound) as port:
             await exchange(port, head("GET", "/health/live"))  # it has started
             yield Site(Client(app), f"http://localhost:{port}", page)
+
+
+@pytest.fixture
+async def complaints(browser: BrowserContext) -> AsyncIterator[list[str]]:
+    """What pages complain of, the refusals of their policy among it: nothing."""
+    found: list[str] = []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: found.append(error.message))
+        page.on("console", lambda line: found.append(line.text) if line.type == "error" else None)
+
+    browser.on("page", watch)
+    yield found
+    # Chromium's own line for each response of a failure.
+    assert [line for line in found if not line.startswith("Failed to load resource")] == []
+
+
+@pytest.fixture
+async def ada(site: Site) -> Client:
+    """The account, with a verified address."""
+    client = await site.client.sign_up(EMAIL, username="ada")
+    await verify_email(client)
+    return client

@@ -1,86 +1,40 @@
 """The example page "Security" in a real browser: second factor, sessions, API keys."""
 
 from base64 import b32decode
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Dialog, Locator, Page, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from service.testing.application import working
 from service.testing.client import PASSWORD
 from service.testing.clock import Clock
 from service.testing.mails import token
 from tests.support.client import Client
-from tests.support.pages import Site
-from tests.support.second_factor import Authenticator, turn_on, verify_email
+from tests.support.pages import (
+    EMAIL,
+    STALE,
+    Site,
+    agreeing,
+    button,
+    fill_sign_in,
+    open_security,
+    prove,
+)
+from tests.support.second_factor import Authenticator, turn_on
 from tests.support.smtp import SmtpServer
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
-EMAIL = "ada@example.com"
-STALE = 901.0  # seconds, more than STEP_UP_MAX_AGE
 STEP = 30.0  # seconds, after which an authenticator app shows another code
 
 
 @pytest.fixture
 def site_settings(smtp: SmtpServer) -> dict[str, object]:
     return {"smtp_url": smtp.url}
-
-
-@pytest.fixture
-async def complaints(browser: BrowserContext) -> AsyncIterator[list[str]]:
-    """What pages complain of, the refusals of their policy among it: nothing."""
-    found: list[str] = []
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: found.append(error.message))
-        page.on("console", lambda line: found.append(line.text) if line.type == "error" else None)
-
-    browser.on("page", watch)
-    yield found
-    # Chromium's own line for each response of a failure.
-    assert [line for line in found if not line.startswith("Failed to load resource")] == []
-
-
-@pytest.fixture
-async def ada(site: Site) -> Client:
-    """The account, with a verified address."""
-    client = await site.client.sign_up(EMAIL, username="ada")
-    await verify_email(client)
-    return client
-
-
-async def fill_sign_in(tab: Page, action: str = "Log in") -> None:
-    await tab.fill("#email", EMAIL)
-    await tab.fill("#password", PASSWORD)
-    await tab.get_by_role("button", name=action).click()
-
-
-async def open_security(tab: Page) -> None:
-    """Log in and go to the page."""
-    await fill_sign_in(tab)
-    await tab.get_by_role("link", name="Security").click()
-    await expect(tab.locator("#factor-state")).to_contain_text("Off.")
-
-
-def button(tab: Page, name: str) -> Locator:
-    return tab.get_by_role("button", name=name, exact=True)
-
-
-async def prove(tab: Page, method: str, value: str) -> Locator:
-    """Fill in the dialog that asks for a proof; returns it."""
-    dialog = tab.get_by_role("dialog")
-    await expect(dialog).to_be_visible()
-    choice = dialog.get_by_role("radio", name=method)
-    if await choice.is_visible():
-        await choice.check()
-    await dialog.locator("#proof-value").fill(value)
-    await dialog.get_by_role("button", name="Continue").click()
-    return dialog
 
 
 async def set_up(tab: Page, name: str = "Set up an authenticator app") -> Authenticator:
@@ -106,15 +60,6 @@ async def verify_by_mail(site: Site, browser: BrowserContext, mail: EmailMessage
     await page.get_by_role("button").click()
     await expect(page.locator("body")).to_contain_text("confirmed")
     await page.close()
-
-
-def agreeing(tab: Page) -> None:
-    """Answer each question of the page with yes."""
-
-    async def accept(dialog: Dialog) -> None:
-        await dialog.accept()
-
-    tab.on("dialog", accept)
 
 
 async def everything_kept(tab: Page) -> str:

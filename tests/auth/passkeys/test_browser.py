@@ -17,6 +17,7 @@ from service.testing.application import make_app, make_settings
 from service.testing.client import PASSWORD
 from service.testing.server import bound_socket, serving
 from tests.support.client import Client
+from tests.support.devices import PLATFORM, U2F
 from tests.support.second_factor import verify_email
 
 pytestmark = [pytest.mark.timeout(120)]
@@ -39,14 +40,6 @@ globalThis.show = async (options, more) => {
   return (await navigator.credentials.get({publicKey, ...more})).toJSON();
 };
 }"""
-PLATFORM = {
-    "protocol": "ctap2", "transport": "internal", "hasResidentKey": True,
-    "hasUserVerification": True, "isUserVerified": True, "automaticPresenceSimulation": True,
-}  # fmt: skip
-U2F = {
-    "protocol": "u2f", "transport": "usb", "hasResidentKey": False, "hasUserVerification": False,
-    "automaticPresenceSimulation": True,
-}  # fmt: skip
 
 
 @dataclass
