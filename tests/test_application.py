@@ -16,7 +16,10 @@ from tests.support.client import Client, refused
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JUNK = (b"", b"\xff", b"[]", b"{}", b'{"title": 1}', b"[" * 10_000)
 # What is a page for people, not an answer of the API.
-PAGES = {"/openapi.json", "/docs", "/verify-email", "/reset-password"}
+PAGES = {
+    "/openapi.json", "/docs", "/verify-email", "/reset-password",
+    "/auth/external/<provider>/callback",
+}  # fmt: skip
 
 
 def rules() -> list[Rule]:
