@@ -12,6 +12,7 @@ from service import clock
 from service.auth.api_keys.models import ApiKey
 from service.auth.credentials import HAS_PASSWORD
 from service.auth.external.models import Identity
+from service.auth.errors import SessionGone
 from service.auth.models import LoginSession, User
 from service.auth.passkeys.models import Passkey
 from service.auth.second_factor.models import RecoveryCode, Totp
@@ -122,13 +123,23 @@ _SECURITY: Final[Select[*tuple[Any, ...]]] = (
     .select_from(LoginSession.__table__)
     .join(User.__table__, _users.id == _sessions.user_id)
     .outerjoin(Totp.__table__, _totps.user_id == _users.id)
-    .where(_sessions.id == bindparam("session_id"))
+    .where(
+        _sessions.id == bindparam("session_id"),
+        _sessions.ended_at.is_(None),
+        _sessions.expires_at > _now,
+    )
 )
 
 
 async def find_security(session: AsyncSession, session_id: UUID) -> SecurityRow:
-    """Return what protects the account of a login session, which must exist."""
-    row: SecurityRow = (await session.execute(_SECURITY, {"session_id": session_id})).one()
+    """Return what protects the account of a live login session. Raises SessionGone (401).
+
+    The session may have ended since the request was let in.
+    """
+    values = {"session_id": session_id}
+    row: SecurityRow | None = (await session.execute(_SECURITY, values)).one_or_none()
+    if row is None:
+        raise SessionGone
     return row
 
 

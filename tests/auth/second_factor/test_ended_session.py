@@ -1,0 +1,80 @@
+"""What a session asked for that ended while its request waited for the account."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from service.auth.errors import SessionGone
+from service.auth.security import find_security
+from service.testing.application import in_this_loop
+from service.testing.client import PASSWORD
+from service.testing.clock import Clock
+from tests.support.client import Client
+from tests.support.polling import until
+from tests.support.second_factor import owner_of
+
+NEW_PASSWORD = "an entirely different staple"
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+STATE = """
+    SELECT sign_in_epoch, second_factor_at, password_hash, deleted_at,
+        (SELECT string_agg(digest::text, ',' ORDER BY digest) FROM recovery_codes),
+        (SELECT count(*) FROM totp_setups), (SELECT count(*) FROM totps),
+        (SELECT count(*) FROM passkeys), (SELECT count(*) FROM security_events)
+    FROM users
+"""
+CHANGES = {
+    "begin a set-up": ("POST", "/auth/totp", None),
+    "remove the app": ("DELETE", "/auth/totp", None),
+    "turn on": ("PUT", "/auth/second-factor", None),
+    "turn off": ("DELETE", "/auth/second-factor", None),
+    "new recovery codes": ("POST", "/auth/second-factor/recovery-codes", None),
+    "change the password": (
+        "PUT", "/auth/password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    ),
+    "delete the account": ("DELETE", "/auth/me", {"password": PASSWORD}),
+}  # fmt: skip
+
+
+async def waiting(db: "asyncpg.Connection", number: int = 1) -> bool:
+    """Whether so many requests wait for a lock."""
+    # In a transaction, what was looked at once stays as it was.
+    await db.execute("SELECT pg_stat_clear_snapshot()")
+    value: int = await db.fetchval(WAITING)
+    return value >= number
+
+
+@asynccontextmanager
+async def ended_meanwhile(db: "asyncpg.Connection") -> AsyncIterator[None]:
+    """Hold the account until the block's request waits for it, and end its sessions."""
+    transaction = db.transaction()
+    await transaction.start()
+    await db.execute("SELECT FROM users FOR NO KEY UPDATE")
+    yield
+    await until(lambda: waiting(db))
+    await db.execute("UPDATE sessions SET ended_at = now()")
+    await transaction.commit()
+
+
+@pytest.mark.parametrize("how", ["ended", "expired", "removed"])
+async def test_what_protects_an_account_is_not_found_by_a_session_that_is_over(
+    client: Client, db: "asyncpg.Connection", clock: Clock, how: str
+) -> None:
+    await owner_of(client)
+    session_id: UUID = await db.fetchval("SELECT id FROM sessions")
+    match how:
+        case "ended":
+            await db.execute("UPDATE sessions SET ended_at = now()")
+        case "expired":
+            clock.advance(timedelta(days=400).total_seconds())
+        case _:
+            await db.execute("DELETE FROM sessions")
+    async with in_this_loop(client.app) as app, app.database.transaction() as session:
+        with pytest.raises(SessionGone):
+            await find_security(session, session_id)
