@@ -7,11 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.admin.users import AccountNotFound
 from service.audit.events import Kind, record
+from service.auth.account_lock import lock_account
 from service.auth.api_keys import keys
 from service.auth.models import LoginSession
 from service.auth.owners import notify_owner
 from service.auth.passkeys.queries import forget_passkeys
-from service.auth.second_factor.factors import forget_factors, lock_account
+from service.auth.second_factor.factors import forget_factors
 from service.auth.sessions import end_sessions
 from service.db.synchronous import require_replication
 from service.notices.notices import Notice

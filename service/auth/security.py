@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import clock
 from service.auth.api_keys.models import ApiKey
 from service.auth.credentials import HAS_PASSWORD
-from service.auth.external.models import Identity
 from service.auth.errors import SessionGone
+from service.auth.external.models import Identity
 from service.auth.models import LoginSession, User
 from service.auth.passkeys.models import Passkey
 from service.auth.second_factor.models import RecoveryCode, Totp

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, own_event, record, record_each, record_own, recorded
+from service.auth.account_lock import require_live
 from service.auth.api_keys import form
 from service.auth.api_keys.models import ApiKey
 from service.auth.api_keys.schemas import ApiKeyOut
@@ -24,7 +25,7 @@ from service.auth.errors import (
     KeyNotFound,
     SessionGone,
 )
-from service.auth.models import LoginSession, User
+from service.auth.models import User
 from service.auth.owners import notify_owner
 from service.db.autocommit import Autocommit
 from service.db.base import AnyRow
@@ -70,12 +71,9 @@ async def create_key(
     now = clock.now()
     await _lock_owner(session, user_id, request.scopes)
     # Only now, because both may have changed while the lock was waited for.
-    live = select(func.count()).where(_keys.user_id == user_id, _live(now)).scalar_subquery()
-    ended = select(LoginSession.ended_at.is_not(None)).where(LoginSession.id == session_id)
-    state = (await session.execute(select(live, ended.scalar_subquery()))).one()
-    if state[1] is not False:
-        raise SessionGone
-    if state[0] >= LIVE_MAX:
+    await require_live(session, session_id)
+    live = select(func.count()).where(_keys.user_id == user_id, _live(now))
+    if (await session.execute(live)).scalar_one() >= LIVE_MAX:
         raise KeyLimit
     key = form.new_key(prefix)
     row = (await session.execute(_INSERT, _columns(user_id, request, prefix, key, now))).one()

@@ -10,17 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record_own
+from service.auth.account_lock import require_account
 from service.auth.credentials import COLUMNS, NOT_DELETED
-from service.auth.errors import EmailUnverified, SessionGone, StepUpRequired
+from service.auth.errors import EmailUnverified, StepUpRequired
 from service.auth.external.errors import IdentityLimit, IdentityNotFound, IdentityTaken
 from service.auth.external.models import Identity
 from service.auth.external.people import Person
 from service.auth.login_methods import require_login_method
-from service.auth.models import LoginSession, User
+from service.auth.models import User
 from service.auth.owners import notify_owner
 from service.auth.rows import CredentialsRow
-from service.auth.second_factor.factors import change_factors, require_account
+from service.auth.second_factor.factors import change_factors
 from service.auth.security import SecurityRow
+from service.auth.tokens import Claims
 from service.db.autocommit import Autocommit
 from service.db.base import AnyRow, UtcDateTime
 from service.db.query import CompiledQuery, CompiledWrite
@@ -111,7 +113,7 @@ async def insert_identity(
 async def link_identity(
     session: AsyncSession,
     security: SecurityRow,
-    session_id: UUID,
+    owner: Claims,
     person: Person,
     title: str,
     origin: Origin,
@@ -122,10 +124,7 @@ async def link_identity(
     it. Raises EmailUnverified, IdentityLimit, IdentityTaken, SessionGone or StepUpRequired.
     """
     user_id = security.user_id
-    account = await require_account(session, user_id)
-    ended = select(LoginSession.ended_at.is_not(None)).where(LoginSession.id == session_id)
-    if (await session.execute(ended)).scalar_one_or_none() is not False:
-        raise SessionGone
+    account = await require_account(session, owner)
     if account.email_verified_at is None:
         raise EmailUnverified
     known = (await session.execute(select(*SHOWN, _identities.user_id).where(_NAMED),
@@ -163,10 +162,14 @@ async def require_identity(session: AsyncSession, user_id: UUID, identity_id: UU
 
 
 async def unlink_identity(
-    session: AsyncSession, user_id: UUID, identity_id: UUID, title: str, origin: Origin
+    session: AsyncSession, owner: Claims, identity_id: UUID, title: str, origin: Origin
 ) -> None:
-    """Unlink one of an account's identities. Raises IdentityNotFound or LastLoginMethod."""
-    await require_account(session, user_id)
+    """Unlink one of an account's identities.
+
+    Raises IdentityNotFound, LastLoginMethod, and SessionGone when the owner's session has ended.
+    """
+    user_id = owner.user_id
+    await require_account(session, owner)
     row = await require_identity(session, user_id, identity_id)
     await require_login_method(session, user_id, without=identity_id)
     await session.execute(delete(_table).where(_identities.id == identity_id))

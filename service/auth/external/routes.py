@@ -170,9 +170,8 @@ async def link_identity(data: schemas.ExternalCode) -> Response:
         autocommit(), encryption(), providers(), data.code, data.code_verifier
     )
     title = providers().title_of(person.provider)
-    session_id = caller().claims.session_id
     row, new = await identities.link_identity(
-        db_session(), security, session_id, person, title, origin()
+        db_session(), security, caller().claims, person, title, origin()
     )
     location = {"Location": f"/auth/identities/{row.id}"} if new else None
     return json_response(schemas.show_identity(row), 201 if new else 200, location)
@@ -187,9 +186,8 @@ async def unlink_identity(identity_id: UUID) -> Response:
 
     Needs a fresh session (`step_up_required`).
     """
-    user_id = caller().user_id
-    row = await identities.require_identity(db_session(), user_id, identity_id)
+    row = await identities.require_identity(db_session(), caller().user_id, identity_id)
     await require_fresh()
     title = providers().title_of(row.provider)
-    await identities.unlink_identity(db_session(), user_id, identity_id, title, origin())
+    await identities.unlink_identity(db_session(), caller().claims, identity_id, title, origin())
     return no_content()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record_own
+from service.auth.account_lock import LockedAccount, require_account
 from service.auth.login_methods import require_login_method
 from service.auth.owners import notify_owner
 from service.auth.passkeys.challenges import Challenge, Challenges, Purpose, session_binding
@@ -34,12 +35,7 @@ from service.auth.passkeys.verification import (
     verify_registration,
 )
 from service.auth.second_factor.changes import report_off
-from service.auth.second_factor.factors import (
-    LockedAccount,
-    change_factors,
-    forget_factors,
-    require_account,
-)
+from service.auth.second_factor.factors import change_factors, forget_factors
 from service.auth.second_factor.models import Totp
 from service.auth.tokens import Claims
 from service.db.base import MappedRow
@@ -106,10 +102,10 @@ async def add_passkey(
 ) -> PasskeyRow:
     """Add a new credential to the account of the session that asked for it, and return it.
 
-    What waits for the account is worthless from then on. Raises PasskeyRefused, PasskeyExists or
-    TooManyPasskeys.
+    What waits for the account is worthless from then on. Raises PasskeyRefused, PasskeyExists,
+    TooManyPasskeys, and SessionGone when the session has ended.
     """
-    account = await require_account(session, owner.user_id)
+    account = await require_account(session, owner)
     binding = session_binding(owner.session_id, account.sign_in_epoch)
     try:
         challenge = challenges.read(shown_challenge(credential), binding)
@@ -180,13 +176,15 @@ async def rename_passkey(
 
 
 async def remove_passkey(
-    session: AsyncSession, user_id: UUID, passkey_id: UUID, origin: Origin
+    session: AsyncSession, owner: Claims, passkey_id: UUID, origin: Origin
 ) -> None:
     """Remove one of an account's passkeys; the last factor turns the second factor off.
 
-    What waits for the account is worthless from then on. Raises PasskeyNotFound or LastLoginMethod.
+    What waits for the account is worthless from then on. Raises PasskeyNotFound,
+    LastLoginMethod, and SessionGone when the owner's session has ended.
     """
-    account = await require_account(session, user_id)
+    user_id = owner.user_id
+    account = await require_account(session, owner)
     passkey = await find_own(session, user_id, passkey_id)
     if passkey.kind == "passkey":
         await require_login_method(session, user_id, without=passkey_id)

@@ -111,5 +111,5 @@ async def remove_passkey(passkey_id: UUID) -> Response:
     """
     await passkeys.find_own(db_session(), caller().user_id, passkey_id)
     await require_fresh()
-    await passkeys.remove_passkey(db_session(), caller().user_id, passkey_id, origin())
+    await passkeys.remove_passkey(db_session(), caller().claims, passkey_id, origin())
     return no_content()

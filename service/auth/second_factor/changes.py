@@ -6,18 +6,20 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.events import Kind, record_own
+from service.auth.account_lock import require_account
 from service.auth.owners import notify_owner
 from service.auth.passkeys.queries import has_passkey
 from service.auth.second_factor.factors import (
     change_factors,
     forget_factors,
     forget_failures,
-    require_account,
+    forget_setup,
     turn_on,
 )
-from service.auth.second_factor.models import Totp, TotpSetup
+from service.auth.second_factor.models import Totp
 from service.auth.second_factor.recovery_codes import replace_codes
 from service.auth.sessions import revoke_sessions
+from service.auth.tokens import Claims
 from service.db.synchronous import require_replication
 from service.errors import Conflict
 from service.notices.notices import Notice
@@ -49,14 +51,13 @@ async def enable(session: AsyncSession, user_id: UUID, origin: Origin, *, keep: 
     return codes
 
 
-async def enable_again(
-    session: AsyncSession, user_id: UUID, origin: Origin, *, keep: UUID
-) -> list[str]:
+async def enable_again(session: AsyncSession, owner: Claims, origin: Origin) -> list[str]:
     """Turn the second factor on by what is there, and return new recovery codes, none if it was on.
 
-    Raises NoFactor.
+    Raises NoFactor, and SessionGone when the owner's session has ended.
     """
-    account = await require_account(session, user_id)
+    user_id = owner.user_id
+    account = await require_account(session, owner)
     if account.second_factor_at is not None:
         await require_replication(session)
         return []
@@ -64,12 +65,16 @@ async def enable_again(
     has_app = (await session.execute(app)).one_or_none() is not None
     if not has_app and not await has_passkey(session, user_id):
         raise NoFactor
-    return await enable(session, user_id, origin, keep=keep)
+    return await enable(session, user_id, origin, keep=owner.session_id)
 
 
-async def disable(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
-    """Turn the second factor off, which deletes the authenticator app and the recovery codes."""
-    account = await require_account(session, user_id)
+async def disable(session: AsyncSession, owner: Claims, origin: Origin) -> None:
+    """Turn the second factor off, which deletes the authenticator app and the recovery codes.
+
+    Raises SessionGone when the owner's session has ended.
+    """
+    user_id = owner.user_id
+    account = await require_account(session, owner)
     if account.second_factor_at is None:
         await require_replication(session)
         return
@@ -77,14 +82,15 @@ async def disable(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
     await report_off(session, user_id, origin)
 
 
-async def remove_totp(session: AsyncSession, user_id: UUID, origin: Origin) -> None:
+async def remove_totp(session: AsyncSession, owner: Claims, origin: Origin) -> None:
     """Remove the authenticator app, one that waits for its first code, too.
 
-    Without a passkey it is the last factor, so that the second factor is off from then on.
+    Without a passkey it is the last factor, so that the second factor is off from then on. Raises
+    SessionGone when the owner's session has ended.
     """
-    account = await require_account(session, user_id)
-    waiting = delete(TotpSetup).where(TotpSetup.user_id == user_id).returning(TotpSetup.user_id)
-    await session.execute(waiting)
+    user_id = owner.user_id
+    account = await require_account(session, owner)
+    await forget_setup(session, user_id)
     app = delete(Totp).where(Totp.user_id == user_id).returning(Totp.user_id)
     if (await session.execute(app)).one_or_none() is None:
         await require_replication(session)
@@ -98,9 +104,13 @@ async def remove_totp(session: AsyncSession, user_id: UUID, origin: Origin) -> N
         await report_off(session, user_id, origin)
 
 
-async def renew_recovery_codes(session: AsyncSession, user_id: UUID, origin: Origin) -> list[str]:
-    """Make new recovery codes and return them; the old ones are dead. Raises SecondFactorOff."""
-    account = await require_account(session, user_id)
+async def renew_recovery_codes(session: AsyncSession, owner: Claims, origin: Origin) -> list[str]:
+    """Make new recovery codes and return them; the old ones are dead.
+
+    Raises SecondFactorOff, and SessionGone when the owner's session has ended.
+    """
+    user_id = owner.user_id
+    account = await require_account(session, owner)
     if account.second_factor_at is None:
         raise SecondFactorOff
     codes = await replace_codes(session, user_id)

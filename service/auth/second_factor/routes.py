@@ -98,7 +98,7 @@ async def remove_totp() -> Response:
     Needs a fresh session (`step_up_required`).
     """
     await require_fresh()
-    await changes.remove_totp(db_session(), caller().user_id, origin())
+    await changes.remove_totp(db_session(), caller().claims, origin())
     return no_content()
 
 
@@ -112,8 +112,7 @@ async def enable_second_factor() -> Response:
     Needs a fresh session (`step_up_required`).
     """
     await require_fresh()
-    keep = caller().claims.session_id
-    codes = await changes.enable_again(db_session(), caller().user_id, origin(), keep=keep)
+    codes = await changes.enable_again(db_session(), caller().claims, origin())
     return json_response({"recovery_codes": codes})
 
 
@@ -127,7 +126,7 @@ async def disable_second_factor() -> Response:
     Needs a fresh session (`step_up_required`).
     """
     await require_fresh()
-    await changes.disable(db_session(), caller().user_id, origin())
+    await changes.disable(db_session(), caller().claims, origin())
     return no_content()
 
 
@@ -143,7 +142,7 @@ async def renew_recovery_codes() -> Response:
     Needs a fresh session (`step_up_required`).
     """
     await require_fresh()
-    codes = await changes.renew_recovery_codes(db_session(), caller().user_id, origin())
+    codes = await changes.renew_recovery_codes(db_session(), caller().claims, origin())
     return json_response({"recovery_codes": codes}, 201)
 
 

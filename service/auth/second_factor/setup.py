@@ -12,16 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record_own
+from service.auth.account_lock import LockedAccount, require_account
 from service.auth.encryption.encryption import TOTP_SECRET, Encryption
 from service.auth.errors import EmailUnverified
 from service.auth.owners import notify_owner
 from service.auth.second_factor.changes import enable
-from service.auth.second_factor.factors import (
-    LockedAccount,
-    change_factors,
-    forget_failures,
-    require_account,
-)
+from service.auth.second_factor.factors import change_factors, forget_failures
 from service.auth.second_factor.models import Totp, TotpSetup
 from service.auth.second_factor.totp import find_step, new_secret
 from service.auth.second_factor.verification import TOTP
@@ -74,9 +70,10 @@ class SetupRow(Protocol):
 async def begin_setup(session: AsyncSession, encryption: Encryption, owner: Claims) -> WaitingSetup:
     """Make a secret that waits for the session's confirmation, in the place of one that waited.
 
-    Raises EmailUnverified: who registers somebody else's address must leave no factor behind.
+    Raises EmailUnverified: who registers somebody else's address must leave no factor behind; and
+    SessionGone when the session has ended.
     """
-    account = await require_account(session, owner.user_id)
+    account = await require_account(session, owner)
     # Now that it is locked: the address may have changed since the request came.
     if account.email_verified_at is None:
         raise EmailUnverified
@@ -103,7 +100,7 @@ async def confirm_setup(
     There are new ones when it turns the second factor on, which ends all other sessions. Raises
     NoSetup, WrongCode, SecretUnreadable, and SessionGone when the session ended.
     """
-    account = await require_account(session, owner.user_id)
+    account = await require_account(session, owner)
     waiting = await _find_setup(session, account, owner.session_id)
     if waiting is None:
         raise NoSetup

@@ -1,5 +1,6 @@
 """What a session asked for that ended while its request waited for the account."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,11 +12,11 @@ import pytest
 from service.auth.errors import SessionGone
 from service.auth.security import find_security
 from service.testing.application import in_this_loop
-from service.testing.client import PASSWORD
 from service.testing.clock import Clock
-from tests.support.client import Client
+from tests.support.client import Client, refused
+from tests.support.passkeys import add_passkey, authenticator_for, creation_options
 from tests.support.polling import until
-from tests.support.second_factor import owner_of
+from tests.support.second_factor import owner_of, turn_on
 
 NEW_PASSWORD = "an entirely different staple"
 WAITING = """
@@ -35,10 +36,6 @@ CHANGES = {
     "turn on": ("PUT", "/auth/second-factor", None),
     "turn off": ("DELETE", "/auth/second-factor", None),
     "new recovery codes": ("POST", "/auth/second-factor/recovery-codes", None),
-    "change the password": (
-        "PUT", "/auth/password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    ),
-    "delete the account": ("DELETE", "/auth/me", {"password": PASSWORD}),
 }  # fmt: skip
 
 
@@ -60,6 +57,37 @@ async def ended_meanwhile(db: "asyncpg.Connection") -> AsyncIterator[None]:
     await until(lambda: waiting(db))
     await db.execute("UPDATE sessions SET ended_at = now()")
     await transaction.commit()
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES.values(), ids=CHANGES)
+async def test_session_that_ended_while_it_waited_changes_nothing(
+    client: Client, db: "asyncpg.Connection", method: str, path: str, body: object
+) -> None:
+    one = await owner_of(client)
+    await turn_on(one)
+    before = await db.fetchrow(STATE)
+    async with ended_meanwhile(db):
+        request = asyncio.create_task(one.request(method, path, json=body))
+    refused(await request, 401)
+    assert await db.fetchrow(STATE) == before
+
+
+async def test_session_that_ended_while_it_waited_removes_and_adds_no_passkey(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await owner_of(client)
+    passkey = await add_passkey(one)
+    before = await db.fetchval("SELECT sign_in_epoch FROM users")
+    async with ended_meanwhile(db):
+        removal = asyncio.create_task(one.delete(f"/auth/passkeys/{passkey['id']}"))
+    refused(await removal, 401)
+    assert (await one.login(one.user["email"])).status == 200
+    credential = authenticator_for(one).create(await creation_options(one))
+    async with ended_meanwhile(db):
+        addition = asyncio.create_task(one.post("/auth/passkeys", {"credential": credential}))
+    refused(await addition, 401)
+    assert await db.fetchval("SELECT count(*) FROM passkeys") == 1
+    assert await db.fetchval("SELECT sign_in_epoch FROM users") == before
 
 
 @pytest.mark.parametrize("how", ["ended", "expired", "removed"])
