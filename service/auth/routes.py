@@ -12,6 +12,7 @@ from quart import Blueprint, Response, request
 
 from service import clock
 from service.auth import attempts, cookies, credentials, csrf, refreshing, schemas, sessions
+from service.auth.account_lock import lock_account
 from service.auth.errors import (
     AccountDisabled,
     InvalidCredentials,
@@ -170,6 +171,7 @@ async def revoke_session(session_id: UUID) -> Response:
 @answers(204, headers=[SET_COOKIE])
 async def revoke_sessions() -> Response:
     """End all of one's own sessions, the current one included."""
+    await lock_account(db_session(), caller().user_id)
     await sessions.revoke_sessions(db_session(), caller().user_id, origin())
     return clear_cookies(no_content())
 

@@ -80,7 +80,7 @@ async def revoke_session(db: Autocommit, user_id: UUID, session_id: UUID, origin
 async def revoke_sessions(
     session: AsyncSession, user_id: UUID, origin: Origin, *, keep: UUID | None = None
 ) -> None:
-    """End all of an account's login sessions but the one to keep."""
+    """End all of an account's login sessions but the one to keep; the account is locked."""
     own = [_sessions.user_id == user_id]
     if keep is not None:
         own.append(_sessions.id != keep)

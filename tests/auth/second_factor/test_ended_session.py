@@ -16,7 +16,7 @@ from service.testing.clock import Clock
 from tests.support.client import Client, refused
 from tests.support.passkeys import add_passkey, authenticator_for, creation_options
 from tests.support.polling import until
-from tests.support.second_factor import owner_of, turn_on
+from tests.support.second_factor import another_session, begin, owner_of, try_code, turn_on
 
 NEW_PASSWORD = "an entirely different staple"
 WAITING = """
@@ -106,3 +106,22 @@ async def test_what_protects_an_account_is_not_found_by_a_session_that_is_over(
     async with in_this_loop(client.app) as app, app.database.transaction() as session:
         with pytest.raises(SessionGone):
             await find_security(session, session_id)
+
+
+async def test_confirmation_beside_the_end_of_all_sessions_is_no_deadlock(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await owner_of(client)
+    await another_session(one)
+    last = await another_session(one)
+    app = await begin(last)
+    rows = await db.fetch("SELECT id FROM sessions ORDER BY created_at, id")
+    async with db.transaction():
+        await db.execute("SELECT FROM sessions WHERE id = $1 FOR UPDATE", rows[1]["id"])
+        end = asyncio.create_task(one.delete("/auth/sessions"))
+        await until(lambda: waiting(db, 1))
+        confirmation = asyncio.create_task(try_code(last, app.code()))
+        await until(lambda: waiting(db, 2))
+    assert (await end).status == 204
+    refused(await confirmation, 401)
+    assert await db.fetchval("SELECT count(*) FROM totps") == 0
