@@ -71,10 +71,12 @@ async def enable_again(session: AsyncSession, owner: Claims, origin: Origin) -> 
 async def disable(session: AsyncSession, owner: Claims, origin: Origin) -> None:
     """Turn the second factor off, which deletes the authenticator app and the recovery codes.
 
-    Raises SessionGone when the owner's session has ended.
+    An authenticator app that waits for its first code is gone, even while it is off. Raises
+    SessionGone when the owner's session has ended.
     """
     user_id = owner.user_id
     account = await require_account(session, owner)
+    await forget_setup(session, user_id)
     if account.second_factor_at is None:
         await require_replication(session)
         return

@@ -16,7 +16,7 @@ from service.testing.clock import Clock
 from tests.support.client import Client, refused
 from tests.support.passkeys import add_passkey, authenticator_for, creation_options
 from tests.support.polling import until
-from tests.support.second_factor import another_session, begin, owner_of, try_code, turn_on
+from tests.support.second_factor import another_session, begin, is_on, owner_of, try_code, turn_on
 
 NEW_PASSWORD = "an entirely different staple"
 WAITING = """
@@ -125,3 +125,14 @@ async def test_confirmation_beside_the_end_of_all_sessions_is_no_deadlock(
     assert (await end).status == 204
     refused(await confirmation, 401)
     assert await db.fetchval("SELECT count(*) FROM totps") == 0
+
+
+async def test_turning_off_a_second_factor_that_is_off_ends_the_setup_that_waits(
+    client: Client, db: "asyncpg.Connection"
+) -> None:
+    one = await owner_of(client)
+    app = await begin(one)
+    assert (await one.delete("/auth/second-factor")).status == 204
+    assert await db.fetchval("SELECT count(*) FROM totp_setups") == 0
+    assert (await try_code(one, app.code())).status == 400
+    assert not await is_on(one)
