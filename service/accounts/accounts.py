@@ -14,6 +14,7 @@ from service.accounts.recovery import links
 from service.accounts.schemas import ProfileChange, Registration
 from service.audit.events import Kind, anonymise, has_personal_data, record_own
 from service.auth import sessions
+from service.auth.account_lock import require_live
 from service.auth.credentials import COLUMNS, NEXT_EPOCH, NOT_DELETED, key_columns
 from service.auth.deletion import forget_sign_in
 from service.auth.errors import SessionGone
@@ -125,9 +126,11 @@ async def change_password(
     """Change a password, and end all mailed links and all login sessions but the one to keep.
 
     `account` is what the current password was checked against. Raises WrongPassword when the
-    password has changed since then.
+    password has changed since then, or SessionGone when the session to keep has ended.
     """
     await set_password(session, account, new_hash)
+    # Hashing takes a while, in which a second factor may have been turned on.
+    await require_live(session, keep)
     await sessions.revoke_sessions(session, account.id, origin, keep=keep)
     await record_own(session, Kind.PASSWORD_CHANGED, account.id, origin)
 
@@ -154,17 +157,21 @@ def _unchanged(account: PasswordState) -> tuple[ColumnElement[bool], ...]:
     return User.id == account.id, same_password, NOT_DELETED
 
 
-async def delete_account(session: AsyncSession, account: PasswordState, origin: Origin) -> None:
+async def delete_account(
+    session: AsyncSession, account: PasswordState, session_id: UUID, origin: Origin
+) -> None:
     """Delete an account softly, which ends its sessions, hides its posts and frees its names.
 
-    `account` is what its password was checked against. Raises WrongPassword when the password has
-    changed since then, or LastAdmin.
+    `account` is what its password was checked against, and the session the one that asks. Raises
+    WrongPassword when the password has changed since then, SessionGone when the session has ended,
+    or LastAdmin.
     """
     await guard_last_admin(session, account.id)
     # FOR UPDATE waits for posts that are being written, which would be missed below.
     unchanged = select(User.id).where(*_unchanged(account))
     if (await session.execute(unchanged.with_for_update())).one_or_none() is None:
         raise WrongPassword
+    await require_live(session, session_id)
     await forget_sign_in(session, account.id)
     now = clock.now()
     deletion = update(User).where(User.id == account.id).values(deleted_at=now, **NEXT_EPOCH)

@@ -102,7 +102,7 @@ async def delete_me(data: AccountDeletion | PasswordlessDeletion) -> Response:
     """
     await require_fresh_if_protected()
     account = await _check_password(data.password)
-    await accounts.delete_account(db_session(), account, origin())
+    await accounts.delete_account(db_session(), account, caller().claims.session_id, origin())
     return clear_cookies(no_content())
 
 

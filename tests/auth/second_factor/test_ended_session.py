@@ -12,6 +12,7 @@ import pytest
 from service.auth.errors import SessionGone
 from service.auth.security import find_security
 from service.testing.application import in_this_loop
+from service.testing.client import PASSWORD
 from service.testing.clock import Clock
 from tests.support.client import Client, refused
 from tests.support.passkeys import add_passkey, authenticator_for, creation_options
@@ -36,6 +37,10 @@ CHANGES = {
     "turn on": ("PUT", "/auth/second-factor", None),
     "turn off": ("DELETE", "/auth/second-factor", None),
     "new recovery codes": ("POST", "/auth/second-factor/recovery-codes", None),
+    "change the password": (
+        "PUT", "/auth/password", {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    ),
+    "delete the account": ("DELETE", "/auth/me", {"password": PASSWORD}),
 }  # fmt: skip
 
 
