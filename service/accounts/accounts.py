@@ -1,6 +1,6 @@
 """The actions of accounts: registration, changes and deletion."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -184,12 +184,15 @@ async def delete_account(
 
 async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
     """Raise LastAdmin for the only active administrator, after locking all until the commit."""
+    if list(await lock_admins(session)) == [user_id]:
+        raise LastAdmin
+
+
+async def lock_admins(session: AsyncSession) -> Sequence[UUID]:
+    """Lock the active administrators until the commit, and return their ids."""
     # Not FOR UPDATE, because posts that administrators create would wait meanwhile.
     locked = select(User.id).where(text(ACTIVE_ADMIN)).order_by(User.id)
-    statement = locked.with_for_update(key_share=True)
-    admins = (await session.scalars(statement)).all()
-    if list(admins) == [user_id]:
-        raise LastAdmin
+    return (await session.scalars(locked.with_for_update(key_share=True))).all()
 
 
 async def anonymise_retired_accounts(session: AsyncSession, before: datetime) -> int:

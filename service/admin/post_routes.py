@@ -6,8 +6,8 @@ from uuid import UUID
 from quart import Blueprint, Response
 
 from service.admin import posts
+from service.admin.acting import confirm_operator
 from service.auth.guards import admin_required
-from service.auth.principal import caller
 from service.posts.posts import PostNotFound
 from service.posts.schemas import PostOut, post_tag, show_post
 from service.web.client import origin
@@ -35,7 +35,8 @@ RESTORE_REMOVED: Final = Link(
 @answers(204, links=[RESTORE_REMOVED], errors=[PostNotFound])
 async def remove_post(post_id: UUID) -> Response:
     """Remove a post of any author; only operators restore it."""
-    await posts.remove_post(db_session(), caller().user_id, post_id, origin())
+    actor_id = await confirm_operator()
+    await posts.remove_post(db_session(), actor_id, post_id, origin())
     return no_content()
 
 
@@ -45,5 +46,6 @@ async def remove_post(post_id: UUID) -> Response:
 @answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
 async def restore_removed_post(post_id: UUID) -> Response:
     """Restore a post that its author or an operator deleted."""
-    post = await posts.restore_post(db_session(), caller().user_id, post_id, origin())
+    actor_id = await confirm_operator()
+    post = await posts.restore_post(db_session(), actor_id, post_id, origin())
     return tagged(json_response(show_post(post)), post_tag(post))

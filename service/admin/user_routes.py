@@ -7,12 +7,12 @@ from quart import Blueprint, Response
 
 from service.accounts.accounts import LastAdmin
 from service.admin import protection, users
+from service.admin.acting import confirm_operator_of_accounts
 from service.admin.schemas import AccountChange, AccountList, AccountOut, AccountQuery, show_account
 from service.admin.users import AccountNotFound
 from service.auth.errors import StepUpRequired
 from service.auth.freshness import require_fresh_if_protected
 from service.auth.guards import admin_required, admin_session_required, require_session
-from service.auth.principal import caller
 from service.web.client import origin
 from service.web.db_session import db_session
 from service.web.openapi import answers
@@ -60,11 +60,14 @@ async def change_user(user_id: UUID, data: AccountChange) -> Response:
 
     An operator with a second factor or a key needs a fresh session to grant administration.
     """
-    if data.given().get("is_admin"):
+    grants = data.given().get("is_admin")
+    if grants:
         require_session()
+    actor_id = await confirm_operator_of_accounts()
+    if grants:
         await users.read_account(db_session(), user_id)
         await require_fresh_if_protected()
-    account = await users.change_account(db_session(), caller().user_id, user_id, data, origin())
+    account = await users.change_account(db_session(), actor_id, user_id, data, origin())
     return json_response(show_account(account))
 
 
@@ -78,9 +81,10 @@ async def reset_second_factor(user_id: UUID) -> Response:
     Its authenticator app, passkeys and recovery codes are gone. The owner is informed by mail. An
     operator with a second factor or a key needs a fresh session.
     """
+    actor_id = await confirm_operator_of_accounts()
     await users.read_account(db_session(), user_id)
     await require_fresh_if_protected()
-    await protection.reset_second_factor(db_session(), caller().user_id, user_id, origin())
+    await protection.reset_second_factor(db_session(), actor_id, user_id, origin())
     return no_content()
 
 
@@ -93,7 +97,8 @@ async def revoke_user_keys(user_id: UUID) -> Response:
 
     An operator with a second factor or a key needs a fresh session.
     """
+    actor_id = await confirm_operator_of_accounts()
     await users.read_account(db_session(), user_id)
     await require_fresh_if_protected()
-    await protection.revoke_keys(db_session(), caller().user_id, user_id, origin())
+    await protection.revoke_keys(db_session(), actor_id, user_id, origin())
     return no_content()
