@@ -5,12 +5,15 @@ from contextlib import closing
 
 import click
 from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.accounts import accounts
 from service.accounts.recovery import recovery
 from service.accounts.schemas import Registration
 from service.admin.users import grant_admin
 from service.auth import credentials
+from service.auth.models import User
 from service.auth.password_policy import refuse_names
 from service.auth.passwords import Passwords
 from service.auth.rows import UserRow
@@ -38,8 +41,8 @@ async def _create_admin(settings: Settings, email: str) -> str:
     database = Database(settings)
     try:
         known = await credentials.find_credentials(database.autocommit, email)
-        if known is not None and not known.is_active:
-            raise click.ClickException(f"The account {known.email} is disabled: enable it first.")
+        if known is not None:
+            _refuse_disabled(known)
         new = None if known is not None else await _ask(email)
         return await _grant(database, known, new)
     finally:
@@ -50,14 +53,36 @@ async def _grant(
     database: Database, known: UserRow | None, new: tuple[Registration, str] | None
 ) -> str:
     async with database.transaction() as session:
-        user = await accounts.register(session, *new, verify=False) if new else known
-        assert user is not None  # noqa: S101 - it was found where none is to be made
+        if new:
+            user = await accounts.register(session, *new, verify=False)
+        else:
+            assert known is not None  # noqa: S101 - it was found where none is to be made
+            user = await _lock(session, known)
         granted = await grant_admin(session, user.id)
         # Who has the terminal vouches for the address.
         await recovery.mark_verified(session, user.id, INTERNAL, None)
     if new:
         return f"Made the administrator {user.email}, with the username {user.username}."
     return f"{user.email} is an administrator {'now' if granted else 'already'}."
+
+
+async def _lock(session: AsyncSession, known: UserRow) -> UserRow:
+    """Lock an account that was found by its email, and return it as it is now.
+
+    Raises ClickException when the email is not its own any more, or it is deleted or disabled.
+    """
+    own = User.id == known.id, credentials.has_email(known.email), credentials.NOT_DELETED
+    locked = select(*credentials.COLUMNS).where(*own).with_for_update(key_share=True)
+    user: UserRow | None = (await session.execute(locked)).one_or_none()
+    if user is None:
+        raise click.ClickException(f"The account {known.email} changed meanwhile: try again.")
+    _refuse_disabled(user)
+    return user
+
+
+def _refuse_disabled(user: UserRow) -> None:
+    if not user.is_active:
+        raise click.ClickException(f"The account {user.email} is disabled: enable it first.")
 
 
 async def _ask(email: str) -> tuple[Registration, str]:

@@ -137,3 +137,33 @@ async def test_jobs_that_are_tried_again_are_listed_and_hurried(
     code, said = await service(database_url, "jobs", "--retry")
     assert said.endswith("They are tried again.\n")
     assert await db.fetchval("SELECT execute_after <= now() FROM pgqueuer")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("email = 'new@example.com', email_key = 'new@example.com'", "changed meanwhile"),
+        ("deleted_at = now()", "changed meanwhile"),
+        ("is_active = false", "is disabled"),
+    ],
+)
+async def test_create_admin_promotes_no_account_that_changes_meanwhile(
+    client: Client, database_url: str, db: asyncpg.Connection, change: str, said: str
+) -> None:
+    await client.register(email="ann@example.com")
+    async with db.transaction():
+        await db.execute(f"UPDATE users SET {change}")
+        # Finds the account as it was, and waits for its lock.
+        command = asyncio.create_task(service(database_url, "create-admin", "ann@example.com"))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while not command.done() and not await db.fetchval(
+            f"{waiting} AND datname = current_database()"
+        ):
+            await db.execute("SELECT pg_stat_clear_snapshot()")
+            await asyncio.sleep(0.05)
+    code, output = await command
+    assert code == 1, output
+    assert said in output
+    row = await db.fetchrow("SELECT is_admin, email_verified_at FROM users")
+    assert row is not None
+    assert tuple(row) == (False, None)
