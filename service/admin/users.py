@@ -42,7 +42,8 @@ async def list_accounts(
     if query.q:
         statement = statement.where(or_(*_matches(query.q)))
     if query.second_factor is not None:
-        statement = statement.where(User.second_factor_at.is_not(None) == query.second_factor)
+        since = User.second_factor_at
+        statement = statement.where(since.is_not(None) if query.second_factor else since.is_(None))
     if after is not None:
         statement = statement.where(follows(User))
     rows = await session.execute(statement, after.values if after else {})

@@ -2,10 +2,15 @@
 
 import asyncio
 from collections import Counter
+from typing import Any, cast
 
 import asyncpg
 import pytest
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.admin.schemas import AccountQuery
+from service.admin.users import list_accounts
 from service.settings import Settings
 from service.testing.application import running, working
 from service.testing.client import PASSWORD
@@ -282,3 +287,24 @@ async def test_account_that_was_disabled_meanwhile_confirms_no_authenticator_app
     for change in ({"is_active": False}, {"is_active": True}):
         assert (await operator.patch(path(ada), change)).status == 200
     assert (await ada.post("/auth/totp/confirm", {"code": app.code()})).status == 400
+
+
+@pytest.mark.parametrize(("wanted", "condition"), [("true", "IS NOT NULL"), ("false", "IS NULL")])
+async def test_filter_by_second_factor_is_a_condition_that_an_index_can_serve(
+    wanted: str, condition: str
+) -> None:
+    asked: list[Select[Any]] = []
+
+    class Asked(Exception):
+        """The statement is known."""
+
+    class Recorder:
+        async def execute(self, statement: Select[Any], _values: object) -> None:
+            asked.append(statement)
+            raise Asked
+
+    query = AccountQuery.model_validate({"second_factor": wanted})
+    with pytest.raises(Asked):
+        await list_accounts(cast(AsyncSession, Recorder()), query, after=None)
+    where = " ".join(str(asked[0].whereclause).split())
+    assert where == f"users.deleted_at IS NULL AND users.second_factor_at {condition}"
