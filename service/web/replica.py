@@ -22,7 +22,7 @@ def replica_session(caller_id: Callable[[], str | None]) -> AsyncSession:
             state.session = database.read_session()
         else:
             caller = caller_id()
-            if state.identify is not None:  # what the caller wrote is not known
+            if caller is None and state.identify is not None:  # what the caller wrote is not known
                 state.session = database.read_session()
                 return state.session
             reads = ReplicaReads(replica, database, caller)

