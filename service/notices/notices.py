@@ -38,6 +38,7 @@ class Notice(StrEnum):
     SECOND_FACTOR_OFF = "second factor off"
     SECOND_FACTOR_RESET = "second factor reset"
     SECOND_FACTOR_LOCKED = "second factor locked"
+    AUTHENTICATOR_REPLACED = "authenticator app replaced"
     RECOVERY_CODES_MADE = "recovery codes made"
     RECOVERY_CODE_USED = "recovery code used"
     IDENTITY_LINKED = "identity linked"

@@ -57,6 +57,15 @@ _TEXTS: Final[Mapping[Notice, tuple[str, ...]]] = {
         "kept out by the second factor. Ask at {host} for a new password by mail: that ends all "
         "sessions.",
     ),
+    Notice.AUTHENTICATOR_REPLACED: (
+        "An authenticator app was set up",
+        "an authenticator app was set up for your account at {host} at {time}. The codes of the "
+        "one before it are refused from now on; recovery codes and sessions go on.",
+        "If it was not you, somebody uses one of your sessions, and can sign in with the new app "
+        "and your password. Ask at {host} for a new password by mail at once, which ends all "
+        "sessions; then sign in with a recovery code, set your own app up again, and make new "
+        "recovery codes. If you have none, ask those who run {host} to turn the second factor off.",
+    ),
     Notice.RECOVERY_CODES_MADE: (
         "New recovery codes were made",
         "new recovery codes were made for your account at {host} at {time}. The old ones are of no "

@@ -177,6 +177,7 @@ async def test_every_change_of_what_protects_an_account_is_mailed(
     assert (await ann.delete("/auth/second-factor")).status == 204
     await turn_on(ann)
     path = f"/admin/users/{ann.user['id']}"
+    await turn_on(ann)  # another app
     assert (await operator.delete(f"{path}/second-factor")).status == 204
     context = JobContext(settings, database, make_mailer(settings))
     for days in (2, 7):

@@ -119,7 +119,7 @@ async def confirm_setup(
     await change_factors(session, account.id)
     detail = {"replaced": True}
     await record_own(session, Kind.SECOND_FACTOR_ENABLED, account.id, origin, detail)
-    await notify_owner(session, account.id, Notice.SECOND_FACTOR_ON)
+    await notify_owner(session, account.id, Notice.AUTHENTICATOR_REPLACED)
     return []
 
 

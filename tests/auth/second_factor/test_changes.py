@@ -246,7 +246,7 @@ async def test_replaced_app_is_recorded_and_its_owner_informed(
     assert (await kinds(db))[2:] == ["second_factor.enabled"]
     last = "SELECT detail FROM security_events ORDER BY created_at DESC, id DESC LIMIT 1"
     assert await db.fetchval(last) == '{"replaced": true}'
-    assert notices == [Notice.SECOND_FACTOR_ON] * 2
+    assert notices == [Notice.SECOND_FACTOR_ON, Notice.AUTHENTICATOR_REPLACED]
 
 
 async def test_factors_that_are_forgotten_leave_what_waits_worthless(
