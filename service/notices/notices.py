@@ -1,7 +1,8 @@
 """Notices: mails that inform an account's owner of a change that matters for its security.
 
 A notice is a job of the transaction that makes the change. An account gets DAILY_MAX of them on a
-day, in UTC, so that nobody floods its owner; what an operator does is always reported.
+day, in UTC, so that nobody floods its owner; what an operator does is always reported. The ends of
+keys, which come by themselves, leave room for what somebody does.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from service.notices.models import NoticeCount
 
 NOTICE_JOB: Final = "notice"
 DAILY_MAX: Final = 20
+ROUTINE_MAX: Final = 10  # a notice of routine is not sent after so many of any kind
 # Longer than any day lasts somewhere, whatever the clocks of the machines say.
 COUNTS_KEPT: Final = timedelta(days=2)
 CLEANUP_BATCH: Final = 5_000
@@ -55,6 +57,8 @@ class Notice(StrEnum):
 
 # What operators do.
 _UNCOUNTED: Final = frozenset({Notice.SECOND_FACTOR_RESET})
+# What nobody does.
+_ROUTINE: Final = frozenset({Notice.KEY_ENDS_SOON, Notice.KEY_ENDED})
 
 
 async def send_notice(
@@ -62,10 +66,11 @@ async def send_notice(
 ) -> None:
     """Enqueue a notice in the session's transaction; `detail` fills its text.
 
-    Beyond DAILY_MAX on a day nothing is sent.
+    Beyond DAILY_MAX on a day nothing is sent, and no end of a key beyond ROUTINE_MAX.
     """
     now = clock.now()
-    if notice not in _UNCOUNTED and not await _count(session, user_id, now):
+    most = ROUTINE_MAX if notice in _ROUTINE else DAILY_MAX
+    if notice not in _UNCOUNTED and not await _count(session, user_id, now, most):
         return
     payload = notice_payload(email, notice, now, detail)
     await enqueue(session, NOTICE_JOB, payload, to=email_key(email))
@@ -84,14 +89,14 @@ def notice_payload(
     }
 
 
-async def _count(session: AsyncSession, user_id: UUID, now: datetime) -> bool:
-    """Count a notice of an account; return False when there were DAILY_MAX on this day."""
+async def _count(session: AsyncSession, user_id: UUID, now: datetime, most: int) -> bool:
+    """Count a notice of an account; return False when there were `most` or more on this day."""
     first = insert(NoticeCount).values(user_id=user_id, day=now.date(), notices=1)
     # The row stays locked until the commit: of notices at once each sees those before it.
     statement = first.on_conflict_do_update(
         index_elements=[_counts.user_id, _counts.day],
         set_={"notices": _counts.notices + 1},
-        where=_counts.notices < DAILY_MAX,
+        where=_counts.notices < most,
     ).returning(_counts.notices)
     return (await session.execute(statement)).one_or_none() is not None
 

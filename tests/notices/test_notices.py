@@ -219,6 +219,18 @@ async def test_full_day_holds_up_neither_another_account_nor_an_operator_s_reset
     assert len(await queued(db)) == 3
 
 
+async def test_ends_of_keys_leave_half_of_a_day_s_notices_to_what_somebody_did(
+    database: Database, ann: UUID, db: asyncpg.Connection
+) -> None:
+    for _ in range(DAILY_MAX):
+        await notify(database, ann, Notice.KEY_ENDED, **DETAIL)
+        await notify(database, ann, Notice.KEY_ENDS_SOON, **DETAIL)
+    assert len(await queued(db)) == 10
+    for _ in range(DAILY_MAX):
+        await notify(database, ann, Notice.SECOND_FACTOR_OFF)
+    assert Counter(str(job["notice"]) for job in await queued(db))["second factor off"] == 10
+
+
 async def test_counts_of_past_days_are_cleaned_up(
     settings: Settings, database: Database, db: asyncpg.Connection
 ) -> None:
