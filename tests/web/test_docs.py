@@ -52,3 +52,11 @@ async def test_favicon_is_the_page_s_icon(client: Client) -> None:
 async def test_docs_page_needs_no_login(client: Client) -> None:
     for path in ("/docs", "/openapi.json"):
         assert (await client.get(path, token="not a token")).status == 200
+
+
+async def test_docs_page_keeps_no_api_key(client: Client) -> None:
+    page = (await client.get("/docs")).body.decode()
+    [script] = re.findall(r'src="(/docs/assets/start[^"]+)"', page)
+    text = (await client.get(script)).body.decode()
+    assert "delete kept.apiKey" in text
+    assert "wrapActions: { persistAuthorizationIfNeeded: keepLogins }" in text

@@ -79,12 +79,22 @@ secondFactor.addEventListener("submit", (event) => {
   });
 });
 
+// Logins are kept over a reload; an API key, which is good for months, is not.
+function keepLogins(_original, system) {
+  return () => {
+    const kept = system.authSelectors.authorized().toJS();
+    delete kept.apiKey;
+    localStorage.setItem("authorized", JSON.stringify(kept));
+  };
+}
+
 const ui = SwaggerUIBundle({
   dom_id: "#swagger-ui",
   url: "/openapi.json",
   deepLinking: true,
   displayRequestDuration: true,
   persistAuthorization: true,
+  plugins: [{ statePlugins: { auth: { wrapActions: { persistAuthorizationIfNeeded: keepLogins } } } }],
   tryItOutEnabled: true,
   responseInterceptor: (response) => readLogin(callThisHost(response)),
   validatorUrl: null,
