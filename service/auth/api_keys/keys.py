@@ -33,7 +33,7 @@ from service.db.query import CompiledWrite
 from service.db.synchronous import require_replication
 from service.ids import new_id
 from service.notices.notices import Notice
-from service.web.client import Origin
+from service.web.client import INTERNAL, Origin
 
 LIVE_MAX: Final = 50  # of an account
 EXPIRED_LISTED_MAX: Final = 500
@@ -135,20 +135,28 @@ async def list_keys(session: AsyncSession, user_id: UUID, retention: timedelta) 
     return (await session.execute(statement.order_by(*newest_first))).all()
 
 
-_deleted: Final = (
-    delete(_table)
-    .where(_keys.id == bindparam("key_id"), _keys.user_id == bindparam("user_id"))
-    .returning(_keys.id)
-    .cte("deleted")
+_one: Final = delete(_table).where(
+    _keys.id == bindparam("key_id"), _keys.user_id == bindparam("user_id")
 )
-_REVOKE_ONE: Final = CompiledWrite(select(recorded(_deleted).c.id))
+_alive: Final = or_(
+    _keys.expires_at.is_(None), _keys.expires_at > bindparam("now", type_=_keys.expires_at.type)
+)
+_revoked: Final = _one.where(_alive).returning(_keys.id).cte("deleted")
+_REVOKE_ONE: Final = CompiledWrite(select(recorded(_revoked).c.id))
+_expired: Final = _one.returning(_keys.id, _keys.ended_at).cte("deleted")
+_unreported: Final = select(_expired.c.id).where(_expired.c.ended_at.is_(None)).cte("unreported")
+_DELETE_EXPIRED: Final = CompiledWrite(select(_expired.c.id).add_cte(recorded(_unreported)))
 
 
 async def revoke_key(db: Autocommit, user_id: UUID, key_id: UUID, origin: Origin) -> None:
     """Revoke one of an account's keys, committed at the return. Raises KeyNotFound."""
-    event = own_event(Kind.KEY_REVOKED, user_id, origin, {"key_id": str(key_id)})
-    values = {"key_id": key_id, "user_id": user_id, **event}
-    if await db.write(_REVOKE_ONE, values) is None:
+    key, detail = {"key_id": key_id, "user_id": user_id}, {"key_id": str(key_id)}
+    event = own_event(Kind.KEY_REVOKED, user_id, origin, detail)
+    if await db.write(_REVOKE_ONE, {**key, "now": clock.now(), **event}) is not None:
+        return
+    # As the worker would have recorded it.
+    event = {**own_event(Kind.KEY_EXPIRED, user_id, INTERNAL, detail), "event_actor_id": None}
+    if await db.write(_DELETE_EXPIRED, {**key, **event}) is None:
         raise KeyNotFound
 
 
@@ -156,9 +164,7 @@ async def revoke_keys(
     session: AsyncSession, user_id: UUID, actor_id: UUID | None, origin: Origin
 ) -> int:
     """Revoke all keys of an account, and return how many of them had not ended."""
-    now = clock.now()
-    deleted = await _delete(session, await _lock(session, _keys.user_id == user_id))
-    revoked = [row for row in deleted if row.expires_at is None or row.expires_at > now]
+    revoked = await _end(session, await _lock(session, _keys.user_id == user_id))
     details = [{"key_id": str(row.id)} for row in revoked]
     await record_each(
         session, Kind.KEY_REVOKED, details, user_id=user_id, actor_id=actor_id, origin=origin
@@ -183,7 +189,7 @@ async def revoke_found_keys(
     ]
     if not locked:  # another request may have revoked them
         await require_replication(session)
-    for row in await _delete(session, sorted(locked, key=lambda row: (row.user_id, row.id))):
+    for row in await _end(session, sorted(locked, key=lambda row: (row.user_id, row.id))):
         detail = {"key_id": str(row.id), "by": "finder"}
         # Who holds a key is not known by it.
         await record(
@@ -204,7 +210,7 @@ async def forget_keys(session: AsyncSession, user_id: UUID) -> None:
 
 async def _lock(session: AsyncSession, condition: ColumnElement[bool]) -> Sequence[AnyRow]:
     """Lock the keys that meet a condition, in the order in which all that locks several does."""
-    names = ("id", "user_id", "name", "hint", "lookup", "digest", "expires_at")
+    names = ("id", "user_id", "name", "hint", "lookup", "digest", "expires_at", "ended_at")
     statement = (
         select(*(_keys[name] for name in names))
         .where(condition)
@@ -212,6 +218,24 @@ async def _lock(session: AsyncSession, condition: ColumnElement[bool]) -> Sequen
         .with_for_update()
     )
     return (await session.execute(statement)).all()
+
+
+async def _end(session: AsyncSession, locked: Sequence[Any]) -> Sequence[Any]:
+    """Delete keys and return the live ones; record of the others that they expired, each once."""
+    now, live = clock.now(), []
+    for row in await _delete(session, locked):
+        if row.expires_at is None or row.expires_at > now:
+            live.append(row)
+        elif row.ended_at is None:
+            await record(
+                session,
+                Kind.KEY_EXPIRED,
+                user_id=row.user_id,
+                actor_id=None,
+                origin=INTERNAL,
+                detail={"key_id": str(row.id)},
+            )
+    return live
 
 
 async def _delete(session: AsyncSession, locked: Sequence[Any]) -> Sequence[Any]:

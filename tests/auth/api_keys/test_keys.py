@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from service.auth.api_keys import form
+from service.auth.api_keys.expiry import report_ends
 from service.notices.notices import Notice
 from service.settings import Settings
 from service.testing.application import make_settings, running
@@ -323,6 +324,34 @@ async def test_ended_keys_leave_the_list_with_all_others_and_are_not_recorded_as
     assert (await ada.get("/auth/keys")).json == {"keys": []}
     revoked = [key for kind, key in await events(db, ada.user["id"]) if kind == "key.revoked"]
     assert revoked == [live["id"]]
+
+
+@pytest.mark.parametrize("way", ["one", "all", "found"])
+@pytest.mark.parametrize("reported", [False, True])
+async def test_expired_key_that_is_deleted_is_recorded_once_as_expired_and_never_as_revoked(
+    client: Client, db: asyncpg.Connection, clock: Clock, notices: list[Any], way: str,
+    reported: bool,
+) -> None:  # fmt: skip
+    ada = await owner(client)
+    made = await make_key(ada, expires_at=in_days(1))
+    clock.advance(2 * DAY)
+    await ada.login(ada.user["email"])
+    if reported:
+        async with client.app.database.transaction() as session:
+            assert await report_ends(session, clock.now()) == 1
+    notices.clear()
+    answer = await {
+        "one": lambda: ada.delete(f"/auth/keys/{made['id']}"),
+        "all": lambda: ada.delete("/auth/keys"),
+        "found": lambda: client.post("/auth/keys/revoke", {"keys": [made["key"]]}),
+    }[way]()
+    assert answer.status == 204
+    assert await db.fetchval("SELECT count(*) FROM api_keys") == 0
+    rows = await db.fetch("SELECT * FROM security_events WHERE kind LIKE 'key.%' ORDER BY id")
+    assert [row["kind"] for row in rows] == ["key.created", "key.expired"]
+    assert (str(rows[1]["user_id"]), rows[1]["actor_id"]) == (ada.user["id"], None)
+    assert rows[1]["detail"] == f'{{"key_id": "{made["id"]}"}}'
+    assert notices == []
 
 
 async def test_finder_of_keys_revokes_them_and_their_owners_are_informed(
