@@ -1,5 +1,6 @@
 """One's own second factor, under /auth: the authenticator app, and the recovery codes."""
 
+import asyncio
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -8,13 +9,13 @@ from quart import Blueprint, Response
 
 from service.auth.encryption.component import encryption
 from service.auth.errors import EmailUnverified, StepUpRequired
-from service.auth.freshness import caller_security, require_fresh
+from service.auth.freshness import caller_security, require_fresh, require_verified_email
 from service.auth.guards import login_required
 from service.auth.principal import caller
 from service.auth.second_factor import changes, schemas, setup, totp
 from service.auth.security import fresh_until
 from service.web.client import origin
-from service.web.db_session import db_session
+from service.web.db_session import db_session, release
 from service.web.limiter import DEFAULT
 from service.web.openapi import answers
 from service.web.ratelimit import limit
@@ -23,6 +24,9 @@ from service.web.responses import json_response, no_content
 from service.web.validation import validate_request
 
 blueprint: Final = Blueprint("second_factor", __name__, url_prefix="/auth")
+
+# Characters beyond which a QR code is drawn with less correction, as it is large enough already.
+LONG: Final = 500
 
 
 @blueprint.get("/security")
@@ -58,17 +62,15 @@ async def begin_totp() -> Response:
     verified address (`email_unverified`).
     """
     await require_fresh()
-    waiting = await setup.begin_setup(db_session(), encryption(), caller().claims)
-    uri = totp.provisioning_uri(waiting.secret, issuer(), waiting.email)
-    return json_response(
-        {
-            "secret": totp.base32(waiting.secret),
-            "uri": uri,
-            "qr": draw_qr(uri),
-            "expires_at": waiting.expires_at,
-        },
-        201,
-    )
+    require_verified_email()
+    secret = totp.new_secret()
+    uri = totp.provisioning_uri(secret, issuer(), caller().account.email)
+    # It takes tens of milliseconds, in which neither connection nor account should be held.
+    await release()
+    qr = await asyncio.to_thread(draw_qr, uri)
+    expires_at = await setup.begin_setup(db_session(), encryption(), caller().claims, secret)
+    shown = {"secret": totp.base32(secret), "uri": uri, "qr": qr, "expires_at": expires_at}
+    return json_response(shown, 201)
 
 
 @blueprint.post("/totp/confirm")
@@ -154,5 +156,6 @@ def issuer() -> str:
 
 def draw_qr(text: str) -> str:
     """Return a QR code as a data URL, on white, so that it is read from a dark page, too."""
-    code = segno.make(text, error="m", micro=False)
+    level = "m" if len(text) <= LONG else "l"
+    code = segno.make(text, error=level, micro=False, boost_error=False)
     return code.svg_data_uri(scale=4, dark="#000", light="#fff")

@@ -1,7 +1,6 @@
 """The set-up of an authenticator app, which its first code confirms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -19,7 +18,7 @@ from service.auth.owners import notify_owner
 from service.auth.second_factor.changes import enable
 from service.auth.second_factor.factors import change_factors, forget_failures
 from service.auth.second_factor.models import Totp, TotpSetup
-from service.auth.second_factor.totp import find_step, new_secret
+from service.auth.second_factor.totp import find_step
 from service.auth.second_factor.verification import TOTP
 from service.auth.sessions import make_fresh
 from service.auth.tokens import Claims
@@ -49,15 +48,6 @@ class WrongCode(BadRequest):
         super().__init__(errors={"code": ["is wrong"]})
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingSetup:
-    """An authenticator app that waits for its first code."""
-
-    secret: bytes
-    email: str
-    expires_at: datetime
-
-
 class SetupRow(Protocol):
     """A set-up as it is stored."""
 
@@ -67,17 +57,19 @@ class SetupRow(Protocol):
     def failures(self) -> int: ...
 
 
-async def begin_setup(session: AsyncSession, encryption: Encryption, owner: Claims) -> WaitingSetup:
-    """Make a secret that waits for the session's confirmation, in the place of one that waited.
+async def begin_setup(
+    session: AsyncSession, encryption: Encryption, owner: Claims, secret: bytes
+) -> datetime:
+    """Store a secret until the session confirms it, in the place of one that waited.
 
-    Raises EmailUnverified: who registers somebody else's address must leave no factor behind; and
-    SessionGone when the session has ended.
+    Returns until when it waits. Raises EmailUnverified: who registers somebody else's address must
+    leave no factor behind; and SessionGone when the session has ended.
     """
     account = await require_account(session, owner)
     # Now that it is locked: the address may have changed since the request came.
     if account.email_verified_at is None:
         raise EmailUnverified
-    secret, expires_at = new_secret(), clock.now() + LIFE
+    expires_at = clock.now() + LIFE
     values: Mapping[str, object] = {
         "session_id": owner.session_id,
         "secret": encryption.encrypt(TOTP_SECRET, account.id, secret),
@@ -89,7 +81,7 @@ async def begin_setup(session: AsyncSession, encryption: Encryption, owner: Clai
     await session.execute(
         statement.on_conflict_do_update(index_elements=[TotpSetup.user_id], set_=values)
     )
-    return WaitingSetup(secret, account.email, expires_at)
+    return expires_at
 
 
 async def confirm_setup(
