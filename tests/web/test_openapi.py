@@ -54,6 +54,22 @@ def test_openapi_document_has_every_route(app: Service, described: dict[str, Any
     assert {(path, method) for path, method, _ in operations(described)} == routes
 
 
+@pytest.mark.parametrize("model", ["LoginProof", "StepUpProof", "TotpConfirmation"])
+def test_codes_have_a_maximal_length(described: dict[str, Any], model: str) -> None:
+    members = described["components"]["schemas"][model]["properties"]
+    codes = [members[name] for name in ("code", "recovery_code") if name in members]
+    assert [code["maxLength"] for code in codes] == [1024] * len(codes)
+
+
+@pytest.mark.parametrize("model", ["FinishedLoginOut", "CarriedFinishedLoginOut"])
+def test_number_of_recovery_codes_left_is_optional_and_has_no_default(
+    described: dict[str, Any], model: str
+) -> None:
+    schema = described["components"]["schemas"][model]
+    assert "recovery_codes_left" not in schema["required"]
+    assert "default" not in schema["properties"]["recovery_codes_left"]
+
+
 def test_operation_ids_are_unique_and_without_methods(described: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(described)]
     assert sorted(set(ids)) == sorted(ids)

@@ -30,6 +30,7 @@ def _check_recovery_code(text: str) -> str:
 
 RecoveryCodeText = Annotated[
     Text,
+    Field(max_length=1024),
     AfterValidator(_check_recovery_code),
     SchemaKeyword("pattern", r"^[\s-]*([0-9A-Za-z][\s-]*){16}$"),
 ]

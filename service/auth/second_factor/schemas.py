@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from service.web.fields import Text
 from service.web.openapi import SchemaKeyword, example
@@ -21,7 +21,12 @@ def _six_digits(text: str) -> str:
 
 
 # A code of an authenticator app, without the spaces that apps show in it.
-Code = Annotated[Text, AfterValidator(_six_digits), SchemaKeyword("pattern", r"^\s*([0-9]\s*){6}$")]
+Code = Annotated[
+    Text,
+    Field(max_length=1024),
+    AfterValidator(_six_digits),
+    SchemaKeyword("pattern", r"^\s*([0-9]\s*){6}$"),
+]
 
 
 class TotpOut(BaseModel):
