@@ -37,6 +37,10 @@ async def test_user_of_the_docs_page_logs_in_and_writes_a_post(
         assert (await client.register("ada@example.com", username="ada")).status == 201
         await page.goto(f"http://127.0.0.1:{port}/docs")
         await _sign_in_and_write(page)
+        await page.evaluate("void ui.preauthorizeApiKey('apiKey', 'svc_secret')")
+        await page.evaluate("void ui.authActions.persistAuthorizationIfNeeded()")
+        stored = json.loads(await page.evaluate("localStorage.getItem('authorized')"))
+        assert set(stored) == {"accessToken", "refreshToken"}
         posts = (await client.get("/api/posts")).json["posts"]
     assert [(post["title"], post["author"]) for post in posts] == [("From the page", "ada")]
     hosts = {urlsplit(url).netloc for url in requested if not url.startswith("data:")}
