@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
@@ -56,7 +56,14 @@ async def require_account(session: AsyncSession, owner: Claims) -> LockedAccount
 
 async def require_live(session: AsyncSession, session_id: UUID) -> None:
     """Raise SessionGone (401) unless a login session, whose account is locked, is live."""
-    live = (LoginSession.ended_at.is_(None), LoginSession.expires_at > clock.now())
-    statement = select(LoginSession.id).where(LoginSession.id == session_id, *live)
-    if (await session.execute(statement)).one_or_none() is None:
+    if not (await session.execute(select(is_live(session_id)))).scalar_one():
         raise SessionGone
+
+
+def is_live(session_id: UUID) -> ColumnElement[bool]:
+    """Return the condition that a login session has neither ended nor expired."""
+    return exists().where(
+        LoginSession.id == session_id,
+        LoginSession.ended_at.is_(None),
+        LoginSession.expires_at > clock.now(),
+    )

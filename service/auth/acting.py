@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
+from service.auth.account_lock import is_live, lock_account
 from service.auth.api_keys.models import ApiKey
 from service.auth.credentials import COLUMNS, NOT_DELETED
 from service.auth.errors import AccountDisabled, SessionGone
-from service.auth.models import LoginSession, User
+from service.auth.models import User
 from service.auth.principal import Principal
 from service.auth.rows import UserRow
 from service.errors import TokenRefused
@@ -22,9 +23,7 @@ async def lock_caller(session: AsyncSession, principal: Principal) -> UserRow:
 
     Raises what `read_caller` does.
     """
-    # Posts of the account may be written meanwhile.
-    lock = select(User.id).where(User.id == principal.user_id).with_for_update(key_share=True)
-    await session.execute(lock)
+    await lock_account(session, principal.user_id)
     # Only now, because what ends sessions may have held the lock.
     return await read_caller(session, principal)
 
@@ -47,12 +46,7 @@ async def read_caller(session: AsyncSession, principal: Principal) -> UserRow:
 
 def _is_live(principal: Principal) -> ColumnElement[bool]:
     """Return the condition that the caller's login session, or API key, has not ended."""
-    now = clock.now()
-    if principal.key is not None:
-        unexpired = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
-        return exists().where(ApiKey.id == principal.key.key_id, unexpired)
-    return exists().where(
-        LoginSession.id == principal.claims.session_id,
-        LoginSession.ended_at.is_(None),
-        LoginSession.expires_at > now,
-    )
+    if principal.key is None:
+        return is_live(principal.claims.session_id)
+    unexpired = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock.now())
+    return exists().where(ApiKey.id == principal.key.key_id, unexpired)
