@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, delete, func, select, text, update
+from sqlalchemy import ColumnElement, case, delete, func, literal_column, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -184,15 +184,26 @@ async def delete_account(
 
 async def guard_last_admin(session: AsyncSession, user_id: UUID) -> None:
     """Raise LastAdmin for the only active administrator, after locking all until the commit."""
-    if list(await lock_admins(session)) == [user_id]:
+    if list(await lock_admins(session, user_id)) == [user_id]:
         raise LastAdmin
 
 
-async def lock_admins(session: AsyncSession) -> Sequence[UUID]:
-    """Lock the active administrators until the commit, and return their ids."""
+async def lock_admins(session: AsyncSession, user_id: UUID) -> Sequence[UUID]:
+    """Lock the active administrators and an account until the commit; return the former's ids.
+
+    By one statement in one order: who becomes an administrator meanwhile is that account.
+    """
     # Not FOR UPDATE, because posts that administrators create would wait meanwhile.
-    locked = select(User.id).where(text(ACTIVE_ADMIN)).order_by(User.id)
-    return (await session.scalars(locked.with_for_update(key_share=True))).all()
+    is_admin = text(ACTIVE_ADMIN)
+    active_admin: ColumnElement[bool] = literal_column(f"({ACTIVE_ADMIN})")
+    statement = (
+        select(User.id, active_admin.label("is_active_admin"))
+        .where(or_(is_admin, User.id == user_id))
+        .order_by(User.id)
+        .with_for_update(key_share=True)
+    )
+    locked = (await session.execute(statement)).all()
+    return [row.id for row in locked if row.is_active_admin]
 
 
 async def anonymise_retired_accounts(session: AsyncSession, before: datetime) -> int:

@@ -22,9 +22,9 @@ async def confirm_operator() -> UUID:
     return _confirm(await lock_caller(db_session(), caller()))
 
 
-async def confirm_operator_of_accounts() -> UUID:
+async def confirm_operator_of_accounts(user_id: UUID) -> UUID:
     """Do what `confirm_operator` does before a change of an account, even an operator's."""
-    await lock_admins(db_session())
+    await lock_admins(db_session(), user_id)
     return _confirm(await read_caller(db_session(), caller()))
 
 

@@ -63,7 +63,7 @@ async def change_user(user_id: UUID, data: AccountChange) -> Response:
     grants = data.given().get("is_admin")
     if grants:
         require_session()
-    actor_id = await confirm_operator_of_accounts()
+    actor_id = await confirm_operator_of_accounts(user_id)
     if grants:
         await users.read_account(db_session(), user_id)
         await require_fresh_if_protected()
@@ -81,7 +81,7 @@ async def reset_second_factor(user_id: UUID) -> Response:
     Its authenticator app, passkeys and recovery codes are gone. The owner is informed by mail. An
     operator with a second factor or a key needs a fresh session.
     """
-    actor_id = await confirm_operator_of_accounts()
+    actor_id = await confirm_operator_of_accounts(user_id)
     await users.read_account(db_session(), user_id)
     await require_fresh_if_protected()
     await protection.reset_second_factor(db_session(), actor_id, user_id, origin())
@@ -97,7 +97,7 @@ async def revoke_user_keys(user_id: UUID) -> Response:
 
     An operator with a second factor or a key needs a fresh session.
     """
-    actor_id = await confirm_operator_of_accounts()
+    actor_id = await confirm_operator_of_accounts(user_id)
     await users.read_account(db_session(), user_id)
     await require_fresh_if_protected()
     await protection.revoke_keys(db_session(), actor_id, user_id, origin())

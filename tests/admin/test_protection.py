@@ -308,3 +308,18 @@ async def test_filter_by_second_factor_is_a_condition_that_an_index_can_serve(
         await list_accounts(cast(AsyncSession, Recorder()), query, after=None)
     where = " ".join(str(asked[0].whereclause).split())
     assert where == f"users.deleted_at IS NULL AND users.second_factor_at {condition}"
+
+
+async def test_operators_who_change_one_account_at_once_do_not_lock_one_another_out(
+    ada: Client, operator: Client, client: Client
+) -> None:
+    # Made before the operators, so that its row comes first among the administrators' once granted.
+    other = await client.as_admin("other@example.com")
+    grant, revoke = {"is_admin": True}, {"is_admin": False}
+    for _ in range(8):
+        answers = await asyncio.gather(
+            operator.patch(path(ada), grant),
+            *(one.delete(path(ada, "keys")) for one in (operator, other) * 3),
+            other.patch(path(ada), revoke),
+        )
+        assert {answer.status for answer in answers} == {200, 204}
