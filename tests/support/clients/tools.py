@@ -28,6 +28,16 @@ async def run_npm_package(package: str, *arguments: str, cwd: Path) -> str:
     return await _finish("npx", "--yes", package, *arguments, cwd=cwd, **quiet)
 
 
+async def install_npm_package(package: str, folder: Path) -> None:
+    """Install a package of npm's, named with its version, into a folder; none of its scripts runs.
+
+    Nothing is locked: what it needs comes in the newest version that it allows.
+    """
+    assert shutil.which("npm"), "npm is needed (Debian: apt-get install npm)"
+    options = ["--ignore-scripts", "--no-package-lock", "--no-save", "--no-audit", "--no-fund"]
+    await _finish("npm", "install", "--prefix", str(folder), *options, package, cwd=folder)
+
+
 async def _finish(*command: str, cwd: Path, **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
