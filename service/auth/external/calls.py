@@ -5,6 +5,7 @@ No database connection may be held meanwhile: a provider may take all of its tim
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
 SECONDS: Final = 5.0  # of a call, altogether
 BYTES_MAX: Final = 262_144
+BUFFER: Final = 65_536  # bytes, of a connection
 AT_ONCE: Final = 20
 SUCCEEDED: Final = "succeeded"
 REFUSED: Final = "refused"
@@ -106,7 +108,10 @@ class ProviderCalls:
         method = "GET" if call.form is None else "POST"
         headers = {"Accept": "application/json", **(call.headers or {})}
         data = None if call.form is None else dict(call.form)
-        async with client.stream(method, call.url, data=data, headers=headers) as response:
+        extensions = {"trace": _bound_buffer}
+        async with client.stream(
+            method, call.url, data=data, headers=headers, extensions=extensions
+        ) as response:
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise _unavailable(call, "its answer has a content coding")
             body = bytearray()
@@ -143,6 +148,13 @@ def _new_client() -> "httpx2.AsyncClient":
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"Accept-Encoding": "identity", "User-Agent": "service"},
     )
+
+
+async def _bound_buffer(event: str, info: Mapping[str, Any]) -> None:
+    """Bound what the kernel keeps of an answer, all of which uvloop may read at once."""
+    if event == "connection.connect_tcp.complete":
+        connected = info["return_value"].get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
 def _unavailable(call: Call, why: str) -> ProviderUnavailable:
