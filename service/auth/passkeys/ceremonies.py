@@ -17,12 +17,15 @@ from webauthn.helpers.cose import COSEAlgorithmIdentifier
 from webauthn.helpers.structs import CredentialDeviceType
 
 from service.auth.passkeys.base64url import from_base64url, to_base64url
+from service.auth.passkeys.cbor import require_plain_data, require_untagged
 from service.auth.passkeys.credentials import AssertionCredential, RegistrationCredential
 from service.settings.relying_party import RelyingParty
 
 CREDENTIAL_ID_MAX: Final = 1023  # bytes (WebAuthn, §4)
 # Longer keys take long to verify with.
 RSA_BITS: Final = range(2048, 4097)
+# A long one makes each verification several times as dear.
+RSA_EXPONENT_MAX: Final = 2**32
 _ALGORITHMS: Final = [
     COSEAlgorithmIdentifier.EDDSA,
     COSEAlgorithmIdentifier.ECDSA_SHA_256,
@@ -91,6 +94,8 @@ def check_assertion(
     verified_user: bool,
 ) -> Assertion:
     """Return what an authenticator says that answers a challenge by its credential's key."""
+    # Before the library decodes it, which it does before it looks at the signature.
+    require_plain_data(from_base64url(credential.response.authenticatorData))
     found = verify_authentication_response(
         credential=credential.model_dump(exclude_none=True),
         expected_challenge=challenge,
@@ -111,8 +116,10 @@ def _without_attestation(encoded: str) -> str:
     The library would verify the statement, with certificates of the client's, although none was
     asked for.
     """
-    attested: Mapping[str, Any] = cbor2.loads(from_base64url(encoded))
-    bare = {"fmt": "none", "attStmt": {}, "authData": attested["authData"]}
+    sent = from_base64url(encoded)
+    require_untagged(sent)
+    attested: Mapping[str, Any] = cbor2.loads(sent)
+    bare = {"fmt": "none", "attStmt": {}, "authData": require_plain_data(attested["authData"])}
     return to_base64url(cbor2.dumps(bare))
 
 
@@ -129,8 +136,8 @@ def _check_key(encoded: bytes) -> None:
             pass
         case (
             COSEAlgorithmIdentifier.RSASSA_PKCS1_v1_5_SHA_256,
-            rsa.RSAPublicKey(key_size=size),
-        ) if size in RSA_BITS:
+            rsa.RSAPublicKey(key_size=size) as key,
+        ) if size in RSA_BITS and key.public_numbers().e < RSA_EXPONENT_MAX:
             pass
         case _:
             raise ValueError("the key does not fit its algorithm")

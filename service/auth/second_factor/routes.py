@@ -95,7 +95,7 @@ async def confirm_totp(data: schemas.TotpConfirmation) -> Response:
 @login_required
 @answers(204, errors=[StepUpRequired])
 async def remove_totp() -> Response:
-    """Remove the authenticator app, which turns the second factor off.
+    """Remove the authenticator app, which turns the second factor off unless there is a passkey.
 
     Needs a fresh session (`step_up_required`).
     """
