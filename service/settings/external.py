@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 FIELD: Final = "external_providers"
 PARTS: Final = ("client_id", "client_secret", "issuer", "title", "scopes", "api_url")
-_VARIABLE: Final = re.compile(rf"external_([a-z0-9]+)_({'|'.join(PARTS)})")
+_VARIABLE: Final = re.compile(rf"external_(.+)_({'|'.join(PARTS)})")
 _NAME: Final = re.compile(r"[a-z0-9]{1,20}")
 _SCOPES: Final = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*")
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/{}-]*)?")

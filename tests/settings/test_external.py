@@ -74,6 +74,7 @@ def test_variables_of_others_that_begin_alike_are_ignored(monkeypatch: pytest.Mo
         ({**ACME, "EXTERNAL_ACME_ISSUER": "https://a.example/?b"}, "EXTERNAL_ACME_ISSUER: takes"),
         ({**ACME, "EXTERNAL_ACME_SCOPES": "email"}, "EXTERNAL_ACME_SCOPES: must have openid"),
         ({**ACME, "EXTERNAL_ACME_TITLE": " "}, "EXTERNAL_ACME_TITLE: takes"),
+        ({"EXTERNAL_MY_IDP_CLIENT_ID": "id"}, "EXTERNAL_MY_IDP_CLIENT_ID: takes a name"),
         (
             {f"EXTERNAL_{'A' * 21}_CLIENT_ID": "id", f"EXTERNAL_{'A' * 21}_CLIENT_SECRET": "s"},
             f"EXTERNAL_{'A' * 21}_CLIENT_ID: takes a name",

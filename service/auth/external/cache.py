@@ -48,7 +48,9 @@ class Cached(Generic[T]):
 
         Raises ProviderUnavailable.
         """
-        if self._tried_within(pause):
+        # What is being fetched is new to those who come meanwhile, too.
+        under_way = self._fetching is not None and not self._fetching.done()
+        if self._tried_within(pause) and not under_way:
             return None
         before = self._fetched_at
         await self._refresh()

@@ -22,8 +22,8 @@ from service.settings.external import is_secure
 if TYPE_CHECKING:
     import httpx2
 
-    # What is worth a line is logged here.
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+# What is worth a line is logged here.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 SECONDS: Final = 5.0  # of a call, altogether
 BYTES_MAX: Final = 262_144
 BUFFER: Final = 65_536  # bytes, of a connection
@@ -83,8 +83,8 @@ class ProviderCalls:
     async def _fetch(self, call: Call) -> Any:
         if not is_secure(call.url, production=self._production):
             raise _unavailable(call, "its URL is not of https")
-        client = await self._make_client()
         try:
+            client = await self._make_client()
             async with asyncio.timeout(SECONDS):
                 status, body = await self._read(client, call)
         except ProviderUnavailable:

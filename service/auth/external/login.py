@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import clock
 from service.audit.events import Kind, record_alone, record_own
-from service.auth.credentials import COLUMNS
+from service.auth.credentials import COLUMNS, find_credentials
 from service.auth.errors import LoginDisabled, LoginIncomplete
 from service.auth.external import identities
 from service.auth.external.errors import AddressUnproven, LinkRequired, ProviderRefused
@@ -76,11 +76,13 @@ async def log_in(
         if person.proven_email is None:
             await _record_failure(databases.autocommit, person, None, origin)
             raise AddressUnproven
-        await count_registration()
-        login = await _register(databases.session(), person, person.proven_email, policy, origin)
-        if login is not None:
-            return login
-        await databases.release()
+        if await find_credentials(databases.autocommit, person.proven_email) is None:
+            await count_registration()
+            session = databases.session()
+            login = await _register(session, person, person.proven_email, policy, origin)
+            if login is not None:
+                return login
+            await databases.release()
         # Another request may have registered the same person meanwhile.
         if await identities.find_owner(databases.autocommit, person) is None:
             await _record_failure(databases.autocommit, person, None, origin)
@@ -101,6 +103,7 @@ async def _open(
     waiting = await open_waiting_login(db, user, methods)
     if waiting is None:
         return None
+    await identities.note_use(db, person)
     members = {"login_token": waiting.token, "expires_in": LIFE, "factors": waiting.factors}
     raise LoginIncomplete(members=members)
 

@@ -65,6 +65,8 @@ class OpenIdProvider:
     async def identify(self, code: str, secrets: FlowSecrets) -> Person:
         """Return who a code is of. Raises ProviderRefused or ProviderUnavailable."""
         metadata = await self._metadata.get()
+        # Before the provider's code is spent: without keys it would be spent for nothing.
+        await self._keys.get()
         answer = await self._calls.fetch(self._token_call(metadata, code, secrets))
         if not isinstance(answer, dict):
             raise ProviderRefused

@@ -34,8 +34,9 @@ def make_person(
     name: object = None,
 ) -> Person:
     """Return a person, without what cannot be stored or is no address."""
+    # As the provider wrote it: without some of its characters it is another address.
+    proven = _address(email) if vouched else None
     shown = _text(email, EMAIL_MAX)
-    proven = _address(shown) if vouched and shown is not None else None
     return Person(provider, issuer, subject, shown, proven, _text(name, NAME_MAX))
 
 
@@ -51,8 +52,8 @@ def _text(value: object, length: int) -> str | None:
     return text[:length] or None
 
 
-def _address(text: str) -> str | None:
+def _address(value: object) -> str | None:
     try:
-        return _EMAIL.validate_python(text)
+        return _EMAIL.validate_python(value)
     except ValidationError:
         return None

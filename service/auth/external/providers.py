@@ -1,11 +1,15 @@
 """The external providers of one application."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
+import structlog
+
+from service.auth.external import calls
 from service.auth.external.calls import ProviderCalls
-from service.auth.external.errors import ProviderNotFound
+from service.auth.external.errors import ProviderNotFound, ProviderUnavailable
 from service.auth.external.flows import FlowStart
 from service.auth.external.github import GithubProvider
 from service.auth.external.openid import OpenIdProvider
@@ -16,6 +20,10 @@ from service.settings import Settings
 from service.settings.external import ExternalProvider, ProviderKind, may_return_to, origin_of
 
 CALLBACK: Final = "/auth/external/{name}/callback"
+# Seconds that the calls for one person may take together beyond those of one of them.
+SLACK: Final = 0.5
+
+log: Final = structlog.get_logger(__name__)
 
 
 class Providers:
@@ -81,4 +89,12 @@ class Providers:
         Raises ProviderNotFound, ProviderRefused or ProviderUnavailable.
         """
         self.find(name)
-        return await self._asked[name].identify(code, self._flow_key.secrets_of(state_digest))
+        secrets = self._flow_key.secrets_of(state_digest)
+        try:
+            # Each of up to four calls may take all of its time, and a client waits for the last.
+            async with asyncio.timeout(calls.SECONDS + SLACK):
+                return await self._asked[name].identify(code, secrets)
+        except TimeoutError:
+            why = "its answers took too long together"
+            log.warning("external provider unavailable", provider=name, why=why)
+            raise ProviderUnavailable from None

@@ -227,3 +227,6 @@ async def test_registrations_through_providers_count_in_the_limit_of_registratio
         assert (await sign_in(client, provider)).status == 200
         another: dict[str, Any] = {"sub": "eve", "email": "eve@example.com", "email_verified": True}
         refused(await sign_in(client, provider, **another), 429)
+        # Whose address has an account registers nothing.
+        taken = await sign_in(client, provider, **{**another, "email": VERIFIED["email"]})
+        assert (taken.status, taken.json["reason"]) == (403, "link_required")

@@ -95,6 +95,10 @@ async def test_address_that_the_provider_does_not_vouch_for_makes_no_account(
         {"email_verified": True},
         {"email": "no address", "email_verified": True},
         {"email": ["ada@example.com"], "email_verified": True},
+        # Not those addresses that they are without some of their characters.
+        {"email": "a\u200bda@example.com", "email_verified": True},
+        {"email": " ada@example.com", "email_verified": True},
+        {"email": f"{'a' * 64}@{'b.' * 89}example.com.acme.test", "email_verified": True},
     ):
         answer = await sign_in(client, provider, **claims)
         refused_for(answer, 403, "email_unverified")
@@ -106,11 +110,15 @@ async def test_account_whose_second_factor_is_on_asks_for_it_after_the_provider(
 ) -> None:
     one = await signed_in(client, provider)
     authenticator = await turn_on(one)
-    refusal = refused_for(await sign_in(client, provider), 403, "second_factor_required")
+    again = await sign_in(client, provider, email="other@example.com")
+    refusal = refused_for(again, 403, "second_factor_required")
     assert refusal["factors"] == ["totp", "recovery_code"]
     answer = await show(client, refusal["login_token"], code=authenticator.code())
     assert answer.status == 200, answer.body
-    sessions = await Client(client.app, answer.json["access_token"]).get("/auth/sessions")
+    back = Client(client.app, answer.json["access_token"])
+    (identity,) = (await back.get("/auth/identities")).json["identities"]
+    assert identity["email"] == "other@example.com"
+    sessions = await back.get("/auth/sessions")
     assert ["external:acme", "totp"] in [one["methods"] for one in sessions.json["sessions"]]
 
 

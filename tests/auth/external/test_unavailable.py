@@ -57,7 +57,7 @@ HOOKS: dict[str, Hook] = {
     "flood": flood,
     "gzip": gzip_bomb(),
     "long": raw(b'{"a": "' + b"x" * 300_000 + b'"}'),
-    "redirect": raw(b"", 302, Location="http://127.0.0.1:1/elsewhere"),
+    "redirect": raw(b"", 302, Location="/elsewhere"),
     "failure": raw(b"{}", 500),
     "busy": raw(b"{}", 429),
     "html": raw(b"<html>"),
@@ -75,6 +75,23 @@ async def test_provider_that_misbehaves_is_unavailable(
     for name, hook in HOOKS.items():
         provider.hooks[path] = hook
         await unavailable(client, provider, name)
+    assert provider.asked("/elsewhere") == 0
+
+
+@pytest.mark.usefixtures("short")
+async def test_calls_have_little_more_time_together_than_one_of_them(
+    client: Client, provider: Provider
+) -> None:
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.4)
+        await provider.answer(request, writer)
+
+    provider.github_emails = [{"email": "ada@example.com", "primary": True, "verified": True}]
+    flow = await begin(client, name="github")
+    code = await obtain_code(client, provider, flow)
+    for path in ("/login/oauth/access_token", "/api/v3/user", "/api/v3/user/emails"):
+        provider.hooks[path] = slow
+    refused_for(await redeem(client, code, flow.verifier), 503, "provider_unavailable")
 
 
 async def test_provider_that_is_not_there_is_unavailable(database_url: str) -> None:
@@ -115,14 +132,15 @@ async def test_key_set_without_usable_keys_is_no_answer(client: Client, provider
         await unavailable(client, provider, body)
 
 
+@pytest.mark.parametrize("path", ["/token", "/keys"])
 async def test_code_stays_good_when_the_provider_could_not_be_asked(
-    client: Client, provider: Provider
+    client: Client, provider: Provider, path: str
 ) -> None:
     flow = await begin(client)
     code = await obtain_code(client, provider, flow, **VERIFIED)
-    provider.hooks["/token"] = raw(b"{}", 503)
+    provider.hooks[path] = raw(b"{}", 503)
     refused_for(await redeem(client, code, flow.verifier), 503, "provider_unavailable")
-    del provider.hooks["/token"]
+    del provider.hooks[path]
     assert (await redeem(client, code, flow.verifier)).status == 200
 
 
@@ -196,6 +214,22 @@ async def test_new_key_is_fetched_at_once_and_an_unknown_one_once_a_minute(
     for _ in range(3):
         refused_for(await sign_in(client, provider), 401, "provider_refused")
     assert provider.asked("/keys") == 3
+
+
+async def test_new_key_is_there_for_all_who_come_while_it_is_fetched(
+    client: Client, provider: Provider, clock: Clock
+) -> None:
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.3)
+        await provider.answer(request, writer)
+
+    assert (await sign_in(client, provider)).status == 200
+    clock.advance(61)
+    provider.keys = [SigningKey(rsa_key("two"), kid="two")]
+    provider.hooks["/keys"] = slow
+    answers = await asyncio.gather(*(sign_in(client, provider) for _ in range(3)))
+    assert [answer.status for answer in answers] == [200] * 3
+    assert provider.asked("/keys") == 2
 
 
 async def test_old_keys_serve_for_a_day_while_the_provider_keeps_them_back(
