@@ -20,7 +20,7 @@ from tests.support.client import Client
 from tests.support.devices import PLATFORM, U2F
 from tests.support.second_factor import verify_email
 
-pytestmark = [pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 # Sends a request as the page, and shows a credential where the response asks for one.
 SCRIPT = """() => {
