@@ -24,7 +24,7 @@ FEW, MANY = 8, 64  # clients that log in
 LEAST = {1: 0.5, 2: 0.25}
 # The most that readers' p99 may be, of that without logins, by the clients that log in. Of many,
 # some come back from a refusal in the same moment.
-MOST = {FEW: 2.0, MANY: 3.0}
+MOST = {FEW: 1.7, MANY: 3.0}
 SECONDS = 3
 ROUNDS = 5
 ROUNDS_MAX = 15  # while noise decides
