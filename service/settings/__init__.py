@@ -25,6 +25,7 @@ from service.settings.secret_key import (
 )
 from service.settings.types import (
     MAX_SECONDS,
+    Bind,
     DatabaseUrl,
     EncryptionKeys,
     ExternalProviders,
@@ -139,7 +140,9 @@ class Settings(ProviderSettings):
     smtp_tls: Literal["verify", "opportunistic", "off"] = "verify"
     mail_from: MailFrom = "service@localhost"
     public_url: PublicUrl | None = None
+    drain_seconds: Annotated[float, Field(ge=0, le=300)] | None = None
     worker_heartbeat_file: Path | None = None
+    worker_metrics_bind: Bind | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["console", "json"] | None = None
     otel_exporter_otlp_endpoint: str | None = None

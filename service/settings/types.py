@@ -203,6 +203,15 @@ def _check_key_prefix(text: str) -> str:
     return text
 
 
+def _check_bind(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(_HOST, host.lower()) or not re.fullmatch(r"\d{1,5}", port):
+        raise ValueError("takes an address and a port, such as 0.0.0.0:9100 or [::]:9100")
+    if int(port) > 65535:
+        raise ValueError("has a port over 65535")
+    return text
+
+
 def _check_limits(text: str) -> str:
     try:
         limits = parse_many(text) if text else []
@@ -252,5 +261,7 @@ EncryptionKeys = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_par
 TotpIssuer = Annotated[str, AfterValidator(_check_totp_issuer)]
 # What API keys begin with.
 KeyPrefix = Annotated[str, AfterValidator(_check_key_prefix)]
+# An address of this machine, and a port; port 0 takes a free one.
+Bind = Annotated[str, AfterValidator(_check_bind)]
 # A lifetime in seconds.
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS)]
