@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -172,6 +173,59 @@ async def test_client_that_reads_nothing_does_not_hold_up_the_end(
         code, seconds = await service.ended()
     assert code == 0
     assert seconds < graceful + 2
+
+
+@uvicorn_later
+async def test_port_stays_open_for_drain_seconds(
+    server: ServerName, database_url: str, tmp_path: Path
+) -> None:
+    """Checks of readiness, each 20 ms here, do not shorten them."""
+    drain = 1.5
+    async with service_process(
+        database_url, tmp_path, server=server, drain_seconds=drain
+    ) as service:
+        begin = time.monotonic()
+        service.terminate()
+        await until(lambda: not_ready(service.port))
+        assert (await ask(service.port, "GET", "/api/posts")).headers["connection"] == "close"
+        await until(lambda: refuses(service.port))
+        assert time.monotonic() - begin > drain
+        assert (await service.ended())[0] == 0
+
+
+@uvicorn_later
+async def test_request_outlives_drain_seconds_longer_than_graceful_timeout(
+    server: ServerName, database_url: str, db: "asyncpg.Connection", tmp_path: Path
+) -> None:
+    """A request that comes while the port is still open has graceful_timeout from its closing."""
+    drain, graceful = 1.5, 1
+    async with (
+        service_process(
+            database_url, tmp_path, server=server, drain_seconds=drain, graceful_timeout=graceful
+        ) as service,
+        Connection(service.port) as client,
+    ):
+        async with locked(database_url):
+            service.terminate()
+            await until(lambda: not_ready(service.port))
+            await client.send("GET", "/api/posts")
+            await until(lambda: waiting(db, 1))
+            await until(lambda: refuses(service.port))
+        assert (await client.receive()).status == 200
+        assert (await service.ended())[0] == 0
+
+
+@pytest.mark.proof
+async def test_second_signal_ends_drain_seconds(
+    server: ServerName, database_url: str, tmp_path: Path
+) -> None:
+    async with service_process(database_url, tmp_path, server=server, drain_seconds=300) as service:
+        service.terminate()
+        await until(lambda: not_ready(service.port))
+        service.terminate()
+        code, seconds = await service.ended()
+    assert code == 0
+    assert seconds < GRACE
 
 
 async def test_start_with_a_wrong_setting_exits_with_one_sentence(

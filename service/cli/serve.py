@@ -45,9 +45,9 @@ from service.web.server.uvicorn.options import options_without_counterpart
 def serve(config_path: Path, binds: tuple[str, ...], server: ServerName | None) -> None:
     """Serve for production, in one process.
 
-    SIGTERM and Ctrl-C end it once no balancer sends requests any more and those in flight are
-    answered; a second signal closes the port at once. At SIGHUP JWT_KEYS_DIR is read anew. Nothing
-    is migrated: run `service migrate` before.
+    SIGTERM and Ctrl-C end it once no balancer sends requests any more (or after DRAIN_SECONDS) and
+    those in flight are answered; a second signal closes the port at once. At SIGHUP JWT_KEYS_DIR is
+    read anew. Nothing is migrated: run `service migrate` before.
     """
     settings = load_settings()
     configure_logging(settings)

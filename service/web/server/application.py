@@ -57,7 +57,7 @@ class Service(Quart):
         observe = self.replica.watcher.note_primary if self.replica else None
         self.database: Final = Database(settings, observe)
         self.metrics: Final = Metrics()
-        self.shutdown_state: Final = Shutdown()
+        self.shutdown_state: Final = Shutdown(settings.drain_seconds)
         self.limiter: Final = Limiter(settings)
         self._components: dict[type, object] = {}
         self._readiness_checks: list[ReadinessCheck] = []

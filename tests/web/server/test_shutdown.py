@@ -46,8 +46,8 @@ async def test_http_2_answers_have_no_connection_header(client: Client) -> None:
 
 @pytest.fixture
 async def shutdown() -> Shutdown:
-    """The end of a process that serves."""
-    return Shutdown()
+    """The end of a process that serves, as long as balancers need."""
+    return Shutdown(drain=None)
 
 
 async def test_port_closes_at_once_when_no_balancer_asks_for_readiness(shutdown: Shutdown) -> None:
@@ -72,7 +72,7 @@ async def test_second_signal_closes_the_port_at_once(shutdown: Shutdown) -> None
 async def test_port_closes_although_the_balancer_never_asks_again(
     shutdown: Shutdown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.web.server.shutdown.DRAIN", 0)
+    monkeypatch.setattr("service.web.server.shutdown.DRAIN", 0.001)
     shutdown.note_readiness_check()
     shutdown.terminate()
     assert await asyncio.wait_for(shutdown.port_closing.wait(), 30)
@@ -87,6 +87,69 @@ async def test_port_closes_soon_after_readiness_was_seen_to_fail(
     shutdown.terminate()
     shutdown.note_readiness_check()
     assert await asyncio.wait_for(shutdown.port_closing.wait(), 30)
+
+
+async def test_port_stays_open_for_drain_seconds_whatever_checks_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.web.server.shutdown.SETTLE", 0)
+    shutdown = Shutdown(drain=3600)
+    shutdown.note_readiness_check()
+    shutdown.terminate()
+    shutdown.note_readiness_check()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(shutdown.port_closing.wait(), 0.02)
+
+
+async def test_port_stays_open_for_drain_seconds_although_no_balancer_asks() -> None:
+    shutdown = Shutdown(drain=3600)
+    shutdown.terminate()
+    assert not shutdown.port_closing.is_set()
+
+
+async def test_port_closes_when_drain_seconds_are_over() -> None:
+    shutdown = Shutdown(drain=0.01)
+    shutdown.terminate()
+    assert await asyncio.wait_for(shutdown.port_closing.wait(), 30)
+
+
+async def test_port_closes_at_once_with_no_drain_seconds() -> None:
+    shutdown = Shutdown(drain=0)
+    shutdown.note_readiness_check()
+    shutdown.terminate()
+    assert shutdown.port_closing.is_set()
+
+
+async def test_second_signal_closes_the_port_before_drain_seconds_are_over() -> None:
+    shutdown = Shutdown(drain=3600)
+    shutdown.terminate()
+    shutdown.terminate()
+    assert shutdown.port_closing.is_set()
+
+
+async def test_requests_keep_all_of_graceful_timeout_after_drain_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("service.web.server.shutdown.monotonic", lambda: now)
+    shutdown = Shutdown(drain=60)
+    shutdown.terminate()
+    now += 60
+    shutdown.terminate()
+    assert shutdown.seconds_left(20) > 19
+
+
+async def test_graceful_timeout_counts_from_the_signal_without_drain_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("service.web.server.shutdown.monotonic", lambda: now)
+    shutdown = Shutdown(drain=None)
+    shutdown.note_readiness_check()
+    shutdown.terminate()
+    now += 5
+    shutdown.terminate()
+    assert shutdown.seconds_left(20) < 15
 
 
 async def test_shutdown_begins_with_the_end_of_the_lifespan(settings: Settings) -> None:

@@ -16,8 +16,9 @@ Headers = list[tuple[bytes, bytes]]
 async def serve(app: Service, config: Config) -> None:
     """Serve until the application's shutdown closes the port, then finish the requests in flight.
 
-    They have `graceful_timeout` seconds from the beginning of the shutdown; then their connections
-    are aborted. Raises what prevents the start, such as OSError for a port in use.
+    They have `graceful_timeout` seconds from the beginning of the shutdown, or from the end of
+    DRAIN_SECONDS; then their connections are aborted. Raises what prevents the start, such as
+    OSError for a port in use.
     """
     patch_hypercorn(http2_prior_knowledge=app.settings.http2_prior_knowledge)
     config.workers = 1  # this process, or Hypercorn warns

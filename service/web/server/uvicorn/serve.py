@@ -80,8 +80,9 @@ def _without_hint() -> Iterator[None]:
 async def serve(app: Service, options: Config) -> None:
     """Serve until the application's shutdown closes the port, then finish the requests in flight.
 
-    They have `graceful_timeout` seconds from the beginning of the shutdown; then their connections
-    are aborted. Raises what prevents the start, such as OSError for a port in use.
+    They have `graceful_timeout` seconds from the beginning of the shutdown, or from the end of
+    DRAIN_SECONDS; then their connections are aborted. Raises what prevents the start, such as
+    OSError for a port in use.
     """
     config = ServerConfig(app, options, Connection)
     sockets = options.create_sockets()
