@@ -9,6 +9,7 @@ from service.accounts.recovery.page_routes import blueprint as pages_blueprint
 from service.accounts.recovery.routes import blueprint as recovery_blueprint
 from service.accounts.routes import blueprint as accounts_blueprint
 from service.admin.event_routes import blueprint as admin_events_blueprint
+from service.admin.job_routes import blueprint as admin_jobs_blueprint
 from service.admin.post_routes import blueprint as admin_posts_blueprint
 from service.admin.user_routes import blueprint as admin_users_blueprint
 from service.auth import principal, sign_in_metrics
@@ -34,7 +35,7 @@ from service.posts import routes as posts_routes
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
 from service.web import cors, db_session, errors, openapi, ratelimit, replica, responses
-from service.web.converters import IdConverter
+from service.web.converters import IdConverter, NumberConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
 from service.web.metrics import blueprint as metrics_blueprint
@@ -48,6 +49,7 @@ BLUEPRINTS: Final = (
     passkeys_blueprint, passkey_login_blueprint, passkey_factor_blueprint,
     related_origins_blueprint,
     posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
+    admin_jobs_blueprint,
     health_blueprint, metrics_blueprint, docs_blueprint,
 )  # fmt: skip
 
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Service:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     # No time limit for sending a body, which would cost a task per request.
     app.config["RESPONSE_TIMEOUT"] = None
-    app.url_map.converters["id"] = IdConverter
+    app.url_map.converters |= {"id": IdConverter, "number": NumberConverter}
     # One spelling for each path, so that a proxy's rule about a path holds for all of it.
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False

@@ -36,6 +36,7 @@ PATHS = sorted({rule.rule for rule in RULES} - PAGES)
 
 def path_of(rule: str) -> str:
     """A path that the rule matches and that leads to nothing."""
+    rule = re.sub(r"<number:\w+>", "1", rule)
     return re.sub(r"<id:\w+>", lambda _: str(uuid4()), rule)
 
 

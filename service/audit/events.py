@@ -75,6 +75,7 @@ class Kind(StrEnum):
     SESSION_STEPPED_UP = "session.stepped_up"
     POST_REMOVED = "post.removed"
     POST_RESTORED = "post.restored"
+    JOB_RETRIED = "job.retried"
 
 
 _insert: Final = insert(SecurityEvent)

@@ -18,6 +18,7 @@ from service.cli.messages import connection_failure
 from service.db import migrations
 from service.db.cluster import Adoption, adopt
 from service.db.connecting import Connection, open_connection
+from service.db.database import Database
 from service.db.engine import create_engine
 from service.db.errors import DRIVER_ERRORS
 from service.db.failures import HostsUnavailable, failure_reason, tls_fault
@@ -90,6 +91,21 @@ async def connected(settings: Settings) -> AsyncIterator[Connection]:
         # Not for ever: a lost server answers no goodbye.
         with suppress(*DRIVER_ERRORS):
             await connection.close(timeout=CLOSE_TIMEOUT)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Database]:
+    """Open the settings' database for the block. Raises ClickException saying why not."""
+    database = Database(settings)
+    try:
+        try:
+            async with database.engine.connect():
+                pass
+        except Unavailable as error:
+            raise connection_failure(settings, error.__cause__) from error
+        yield database
+    finally:
+        await database.close()
 
 
 @dataclass(frozen=True)

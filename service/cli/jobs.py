@@ -1,18 +1,13 @@
 """`service jobs`."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import click
 
-from service.cli.database import connected, run_with_database
-from service.jobs.failed import (
-    FailedJob,
-    RetriedJob,
-    hurry_jobs,
-    list_failed_jobs,
-    list_retried_jobs,
-    requeue_failed_jobs,
-)
+from service.cli.database import opened, run_with_database
+from service.db.base import AnyRow
+from service.jobs.failed import JobState, list_jobs, retry_jobs
 from service.settings import Settings
 
 
@@ -22,7 +17,7 @@ def jobs(retry: bool) -> None:
     """List the jobs that failed: for good, then those that are tried again; the latest first."""
     failed = run_with_database(_failed, retry=retry)
     for job in failed:
-        click.echo(f"{job.id}  {_minute(job.since)}  {job.name}  {job.reason}{_later(job)}")
+        click.echo(f"{job.id}  {_minute(job.since)}  {job.kind}  {job.reason}{_later(job)}")
     if not failed:
         click.echo("No job has failed.")
     elif retry:
@@ -33,17 +28,21 @@ def _minute(time: datetime) -> str:
     return time.isoformat(sep=" ", timespec="minutes")
 
 
-def _later(job: FailedJob) -> str:
-    if not isinstance(job, RetriedJob):
+def _later(job: AnyRow) -> str:
+    if job.state != JobState.RETRIED:
         return ""
     return f" (tried {job.attempts} times, again at {_minute(job.next_try)})"
 
 
-async def _failed(settings: Settings, *, retry: bool) -> list[FailedJob]:
-    async with connected(settings) as connection:
-        failed = await list_failed_jobs(connection)
-        retried = await list_retried_jobs(connection)
+async def _failed(settings: Settings, *, retry: bool) -> Sequence[AnyRow]:
+    async with opened(settings) as database, database.transaction() as session:
+        failed = [
+            job
+            for state in (JobState.FAILED, JobState.RETRIED)
+            for job in sorted(
+                await list_jobs(session, state), key=lambda job: (job.since, job.id), reverse=True
+            )
+        ]
         if retry:
-            await requeue_failed_jobs(connection, failed)
-            await hurry_jobs(connection, retried)
-    return [*failed, *retried]
+            await retry_jobs(session, [job.id for job in failed])
+    return failed

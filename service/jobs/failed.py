@@ -1,53 +1,30 @@
-"""Jobs that failed: they are listed with what went wrong, and put back on request."""
+"""Jobs that failed: they are listed with what went wrong, and tried again on request."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from enum import StrEnum
+from typing import Any, Final
 
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.domain.types import JobId
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.db.connecting import Connection
-from service.jobs.queue import make_queries
+from service.db.base import AnyRow
+from service.db.database import execute_count
+from service.jobs.queue import SessionDriver, make_queries
 
 LISTED_MAX: Final = 1000
-
-# The last failure that was recorded of each.
-_FAILED: Final = """
-SELECT job.id, job.entrypoint, job.updated, log.traceback
-FROM pgqueuer AS job
-LEFT JOIN LATERAL (
-    SELECT traceback FROM pgqueuer_log
-    WHERE job_id = job.id AND status = 'failed' ORDER BY id DESC LIMIT 1
-) AS log ON true
-WHERE job.status = 'failed'
-ORDER BY job.updated DESC, job.id DESC
-LIMIT $1
-"""
-
-# Of jobs that wait to be tried again, the last failure; those that only waited have none.
-_RETRIED: Final = """
-SELECT job.id, job.entrypoint, job.updated, job.attempts, job.execute_after, log.reason
-FROM pgqueuer AS job
-CROSS JOIN LATERAL (
-    SELECT traceback->'additional_context'->>'reason' AS reason FROM pgqueuer_log
-    WHERE job_id = job.id AND status = 'queued' AND traceback IS NOT NULL
-    AND NOT (traceback->'additional_context'->>'reason' = ANY($2)) ORDER BY id DESC LIMIT 1
-) AS log
-WHERE job.status IN ('queued', 'picked') AND job.attempts > 0
-ORDER BY job.updated DESC, job.id DESC
-LIMIT $1
-"""
-
-_HURRY: Final = """
-UPDATE pgqueuer SET execute_after = now() WHERE id = ANY($1) AND status = 'queued'
-"""
+RETRIED_MAX: Final = 1000
 
 # Why a job may go back into the queue without a failure.
 STOPPED: Final = "the worker was stopped"
 NOT_ITS_TURN: Final = "an older job comes first"
+
+
+class JobState(StrEnum):
+    """What became of a job that failed: not tried any more, or waiting to be tried again."""
+
+    FAILED = "failed"
+    RETRIED = "retried"
 
 
 class JobFailed(Exception):
@@ -60,59 +37,106 @@ def reason_of(error: BaseException) -> str:
     return f"{notes} ({error!r})" if notes else repr(error)
 
 
-@dataclass(frozen=True, slots=True)
-class FailedJob:
-    """A job that is not tried any more, since when, and why."""
+# A failure after which a job was put back; those that only waited have another reason or none.
+_PUT_BACK: Final = """
+status = 'queued' AND traceback IS NOT NULL
+AND NOT (traceback->'additional_context'->>'reason' = ANY(:no_failures))
+"""
+_WAITS: Final = "job.status IN ('queued', 'picked')"
+# Of each job the last failure that was recorded, in one line.
+_SELECTS: Final = {
+    JobState.FAILED: """
+SELECT job.id, job.created AS created_at, job.entrypoint AS kind, 'failed' AS state,
+    job.updated AS since, job.attempts + 1 AS attempts, NULL::timestamptz AS next_try,
+    coalesce(btrim(regexp_replace(log.reason, '\\s+', ' ', 'g')), '') AS reason
+FROM pgqueuer AS job
+LEFT JOIN LATERAL (
+    SELECT concat(traceback->>'exception_type', ': ', traceback->>'exception_message') AS reason
+    FROM pgqueuer_log WHERE job_id = job.id AND status = 'failed' ORDER BY id DESC LIMIT 1
+) AS log ON true
+WHERE job.status = 'failed'
+""",
+    JobState.RETRIED: f"""
+SELECT job.id, job.created AS created_at, job.entrypoint AS kind, 'retried' AS state,
+    job.updated AS since, job.attempts, job.execute_after AS next_try,
+    btrim(regexp_replace(log.reason, '\\s+', ' ', 'g')) AS reason
+FROM pgqueuer AS job
+CROSS JOIN LATERAL (
+    SELECT traceback->'additional_context'->>'reason' AS reason
+    FROM pgqueuer_log WHERE job_id = job.id AND {_PUT_BACK} ORDER BY id DESC LIMIT 1
+) AS log
+WHERE {_WAITS} AND job.attempts > 0
+""",  # noqa: S608 - constants
+}
+_ANY: Final = "true"
+_CHOSEN: Final = "job.id = ANY(:ids)"
+# In one order, so that two at once do not wait for each other.
+_LOCK_FAILED: Final = """
+SELECT job.id FROM pgqueuer AS job WHERE job.status = 'failed' AND {which}
+ORDER BY job.id LIMIT :most FOR UPDATE
+"""
+# What is locked is in a worker's hands, or another operator's.
+_HURRY: Final = f"""
+UPDATE pgqueuer SET execute_after = now() WHERE id IN (
+    SELECT job.id FROM pgqueuer AS job
+    WHERE job.status = 'queued' AND job.attempts > 0 AND job.execute_after > now()
+    AND EXISTS (SELECT FROM pgqueuer_log WHERE job_id = job.id AND {_PUT_BACK}) AND {{which}}
+    ORDER BY job.id LIMIT :most FOR UPDATE SKIP LOCKED
+)
+"""  # noqa: S608 - constants
+_KIND: Final = text(
+    f"""
+SELECT job.entrypoint FROM pgqueuer AS job
+WHERE job.id = :id AND (job.status = 'failed' OR {_WAITS} AND EXISTS (
+    SELECT FROM pgqueuer_log WHERE job_id = job.id AND (status = 'failed' OR {_PUT_BACK})
+))
+"""  # noqa: S608 - constants
+)
+_NO_FAILURES: Final = {"no_failures": [STOPPED, NOT_ITS_TURN]}
 
-    id: int
-    name: str
-    since: datetime
-    reason: str
+
+async def list_jobs(
+    session: AsyncSession,
+    state: JobState | None,
+    *,
+    limit: int = LISTED_MAX,
+    after: int | None = None,
+) -> Sequence[AnyRow]:
+    """Return jobs that failed, in a state or in any, the newest first: those after an id, or all.
+
+    By their ids, which no failure changes, so that reading on skips none.
+    """
+    jobs = " UNION ALL ".join(_SELECTS[each] for each in JobState if state in (each, None))
+    position = "" if after is None else "WHERE id < :after "
+    statement = text(
+        f"SELECT * FROM ({jobs}) AS jobs {position}ORDER BY id DESC LIMIT :limit"  # noqa: S608
+    )
+    values = {"limit": limit, "after": after, **_NO_FAILURES}
+    bound = {name: values[name] for name in statement.compile().params}
+    return (await session.execute(statement, bound)).all()
 
 
-@dataclass(frozen=True, slots=True)
-class RetriedJob(FailedJob):
-    """A job that failed so many times, and when it is tried again."""
-
-    attempts: int
-    next_try: datetime
-
-
-async def list_failed_jobs(connection: Connection) -> list[FailedJob]:
-    """Read the jobs that failed for good, the latest first, LISTED_MAX at most."""
-    return [
-        FailedJob(row["id"], row["entrypoint"], row["updated"], _reason(row["traceback"]))
-        for row in await connection.fetch(_FAILED, LISTED_MAX)
-    ]
+async def find_kind(session: AsyncSession, job_id: int) -> str | None:
+    """Return the kind of a job that failed and is not done since, or None."""
+    found = await session.execute(_KIND, {"id": job_id, **_NO_FAILURES})
+    kind: str | None = found.scalar_one_or_none()
+    return kind
 
 
-async def list_retried_jobs(connection: Connection) -> list[RetriedJob]:
-    """Read the jobs that failed and are tried again, the latest first, LISTED_MAX at most."""
-    return [
-        RetriedJob(
-            row["id"],
-            row["entrypoint"],
-            row["updated"],
-            " ".join(row["reason"].split()),
-            row["attempts"],
-            row["execute_after"],
-        )
-        for row in await connection.fetch(_RETRIED, LISTED_MAX, [STOPPED, NOT_ITS_TURN])
-    ]
+async def retry_jobs(session: AsyncSession, ids: Sequence[int] | None = None) -> int:
+    """Make jobs due now that failed, all or these; return how many were not due already.
+
+    Those that failed for good go back into the queue, as if they had never been tried. Of all,
+    RETRIED_MAX in each state at most.
+    """
+    which = _ANY if ids is None else _CHOSEN
+    values: dict[str, Any] = {"most": RETRIED_MAX} | ({} if ids is None else {"ids": list(ids)})
+    failed = (await session.scalars(_which(_LOCK_FAILED, which), values)).all()
+    driver: Any = SessionDriver(session)
+    await make_queries(driver).requeue_jobs([JobId(job_id) for job_id in failed])
+    hurry = _which(_HURRY, which)
+    return len(failed) + await execute_count(session, hurry, values | _NO_FAILURES)
 
 
-def _reason(traceback: str | None) -> str:
-    record = json.loads(traceback) if traceback else {}
-    kind, message = record.get("exception_type", ""), record.get("exception_message", "")
-    return " ".join(f"{kind}: {message}".split())
-
-
-async def requeue_failed_jobs(connection: Connection, failed: Sequence[FailedJob]) -> None:
-    """Put jobs back into the queue, as if they had never been tried."""
-    queries = make_queries(AsyncpgDriver(connection))
-    await queries.requeue_jobs([JobId(job.id) for job in failed])
-
-
-async def hurry_jobs(connection: Connection, retried: Sequence[RetriedJob]) -> None:
-    """Make jobs due now that wait to be tried again."""
-    await connection.execute(_HURRY, [job.id for job in retried])
+def _which(statement: str, which: str) -> TextClause:
+    return text(statement.format(which=which))

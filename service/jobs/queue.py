@@ -18,7 +18,7 @@ from pgqueuer.adapters.persistence.qb import (
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.types import Channel
 from pgqueuer.ports.driver import Driver
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from service.db.database import Database, execute_count
@@ -70,11 +70,18 @@ class SessionDriver:
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         """Run a statement and read its rows."""
+        return [dict(row) for row in (await self._run(query, args)).mappings()]
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Run a statement, whose rows nobody reads; the status is left out."""
+        await self._run(query, args)
+        return ""
+
+    async def _run(self, query: str, args: tuple[object, ...]) -> CursorResult[Any]:
         connection = await self._session.connection()
         if connection.sync_connection.get_execution_options().get("isolation_level"):  # type: ignore[union-attr]
             raise RuntimeError("a session that reads in autocommit cannot enqueue jobs")
-        result = await connection.exec_driver_sql(query, args)
-        return [dict(row) for row in result.mappings()]
+        return await connection.exec_driver_sql(query, args)
 
 
 async def enqueue(

@@ -1,10 +1,13 @@
 """Converters for parts of a path."""
 
+from typing import Final
 from uuid import UUID
 
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, ValidationError
 
 from service.ids import UUID_PATTERN
+
+NUMBER_MAX: Final = 2**63 - 1  # of a bigint
 
 
 class IdConverter(BaseConverter):
@@ -19,3 +22,16 @@ class IdConverter(BaseConverter):
     def to_url(self, value: object) -> str:
         """Return the id as text."""
         return str(value)
+
+
+class NumberConverter(BaseConverter):
+    """The id of a row that is a positive bigint; every other form is an unknown path (404)."""
+
+    regex = "[1-9][0-9]{0,18}"
+
+    def to_python(self, value: str) -> int:
+        """Return the id of a path."""
+        number = int(value)
+        if number > NUMBER_MAX:
+            raise ValidationError
+        return number

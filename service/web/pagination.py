@@ -55,6 +55,11 @@ class Position:
         """The parameters of `follows`."""
         return {"at": self.created_at, "after_id": self.id}
 
+    @property
+    def number(self) -> int:
+        """The id in a list whose ids are numbers."""
+        return self.id.int
+
 
 def _check_digits(value: object) -> object:
     # Pydantic's integers also accept "+1", "1.0" and "1_000".
@@ -118,9 +123,10 @@ class Cursors:
         self._key = hashlib.sha256(f"cursor:{kind}:{secret}".encode()).digest()
 
     def write(self, row: AnyRow) -> str:
-        """Return the cursor of a row, made of its `created_at` and `id`."""
+        """Return the cursor of a row, made of its `created_at` and `id`, a UUID or a number."""
         microseconds = (row.created_at - _EPOCH) // timedelta(microseconds=1)
-        position = _POSITION.pack(microseconds, row.id.bytes)
+        id_ = row.id if isinstance(row.id, UUID) else UUID(int=row.id)
+        position = _POSITION.pack(microseconds, id_.bytes)
         return _encode(position + self._sign(position))
 
     def read(self, cursor: str) -> Position:

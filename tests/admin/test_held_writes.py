@@ -17,6 +17,8 @@ WRITES: list[tuple[str, str, object]] = [
     ("DELETE", f"{USER}/keys", None),
     ("DELETE", POST, None),
     ("POST", f"{POST}/restore", None),
+    ("POST", "/admin/jobs/{job}/retry", None),
+    ("POST", "/admin/jobs/retry", None),
 ]
 OF_KEYS = [*WRITES[1:4], *WRITES[6:]]
 ENDS = [
@@ -35,11 +37,15 @@ async def operator(client: Client) -> Client:
 
 
 @pytest.fixture
-async def paths(operator: Client, client: Client) -> dict[str, str]:
-    """The ids of somebody else and of their post."""
+async def paths(operator: Client, client: Client, db: asyncpg.Connection) -> dict[str, object]:
+    """The ids of somebody else, of their post, and of a job that failed."""
     friend = await client.sign_up("friend@example.net")
     post = (await friend.post("/api/posts", {"title": "a", "content": "b"})).json["id"]
-    return {"user": friend.user["id"], "post": post}
+    job = await db.fetchval(
+        "UPDATE pgqueuer SET status = 'failed' WHERE id = (SELECT max(id) FROM pgqueuer) "
+        "RETURNING id"
+    )
+    return {"user": friend.user["id"], "post": post, "job": job}
 
 
 async def written(db: asyncpg.Connection) -> list[object]:
@@ -47,6 +53,7 @@ async def written(db: asyncpg.Connection) -> list[object]:
     statements = (
         "SELECT is_admin, is_active, sign_in_epoch FROM users WHERE email = 'friend@example.net'",
         "SELECT deleted_at FROM posts",
+        "SELECT status, execute_after FROM pgqueuer ORDER BY id",
         "SELECT id FROM security_events ORDER BY id",
     )
     return [row for statement in statements for row in await db.fetch(statement)]
@@ -56,7 +63,7 @@ async def written(db: asyncpg.Connection) -> list[object]:
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
 async def test_held_write_of_somebody_who_is_no_operator_any_more_writes_nothing(
     operator: Client,
-    paths: dict[str, str],
+    paths: dict[str, object],
     db: asyncpg.Connection,
     method: str,
     path: str,
@@ -81,7 +88,7 @@ async def test_held_write_of_somebody_who_is_no_operator_any_more_writes_nothing
 @pytest.mark.parametrize(("method", "path", "body"), OF_KEYS)
 async def test_held_write_by_a_key_that_has_ended_writes_nothing(
     operator: Client,
-    paths: dict[str, str],
+    paths: dict[str, object],
     db: asyncpg.Connection,
     method: str,
     path: str,

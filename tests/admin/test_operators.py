@@ -47,6 +47,9 @@ async def kinds(operator: Client, query: str = "") -> list[str]:
         ("DELETE", f"/admin/posts/{UNKNOWN}"),
         ("POST", f"/admin/posts/{UNKNOWN}/restore"),
         ("GET", "/admin/events"),
+        ("GET", "/admin/jobs"),
+        ("POST", "/admin/jobs/1/retry"),
+        ("POST", "/admin/jobs/retry"),
     ],
 )
 async def test_admin_routes_are_for_operators_alone(

@@ -46,7 +46,7 @@ def test_openapi_document_is_valid(described: dict[str, Any]) -> None:
 
 def test_openapi_document_has_every_route(app: Service, described: dict[str, Any]) -> None:
     routes = {
-        (rule.rule.replace("<id:", "{").replace("<", "{").replace(">", "}"), method.lower())
+        (re.sub(r"<(\w+:)?", "{", rule.rule).replace(">", "}"), method.lower())
         for rule in app.url_map.iter_rules()
         for method in rule.methods or ()
         if method not in {"HEAD", "OPTIONS"}
@@ -262,9 +262,15 @@ def test_server_of_the_document_is_the_public_url(public_url: str | None, server
     assert document(create_app(settings))["servers"] == [{"url": server}]
 
 
-def test_every_id_is_documented_as_a_uuid(described: dict[str, Any]) -> None:
+UUIDS = {"type": "string", "format": "uuid"}
+NUMBERS = {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}
+
+
+def test_every_id_is_documented_as_a_uuid_and_that_of_a_job_as_a_number(
+    described: dict[str, Any],
+) -> None:
     members = [
-        (name, schema)
+        ("job_id" if (title, name) == ("JobOut", "id") else name, schema)
         for title, model in described["components"]["schemas"].items()
         for name, schema in model.get("properties", {}).items()
         if title not in WEBAUTHN and name != "rp_id"
@@ -280,8 +286,8 @@ def test_every_id_is_documented_as_a_uuid(described: dict[str, Any]) -> None:
         if re.fullmatch(r"id|\w+_id|user", name) and name != "request_id" and "$ref" not in schema:
             seen.add(name)
             kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
-            assert kinds == [{"type": "string", "format": "uuid"}], name
-    assert seen >= {"id", "post_id", "user_id", "session_id", "actor_id", "user"}
+            assert kinds == [NUMBERS if name == "job_id" else UUIDS], name
+    assert seen >= {"id", "post_id", "user_id", "session_id", "actor_id", "user", "job_id"}
 
 
 LINKS = {
@@ -298,6 +304,7 @@ LINKS = {
     ("link_identity", "UnlinkIdentity"): "unlink_identity",
     ("create_api_key", "RevokeApiKey"): "revoke_api_key",
     ("list_posts", "NextPage"): "list_posts",
+    ("list_jobs", "NextPage"): "list_jobs",
     ("list_users", "NextPage"): "list_users",
     ("list_events", "NextPage"): "list_events",
     ("create_post", "ReadPost"): "read_post",

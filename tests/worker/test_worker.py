@@ -13,8 +13,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from service.db.database import Database
 from service.db.schema_version import head_revision
-from service.jobs.failed import list_failed_jobs, list_retried_jobs, requeue_failed_jobs
+from service.jobs.failed import retry_jobs
 from service.settings import PROJECT, Settings
 from service.testing.application import FAST, working
 from service.testing.mails import token
@@ -23,6 +24,7 @@ from service.worker.driver import PatientDriver, open_pool
 from service.worker.worker import WorkerTiming
 from tests.support.client import Client
 from tests.support.command import PRODUCTION, environment
+from tests.support.jobs import failed_jobs, retried_jobs
 from tests.support.lost_connection import LostWhenCancelled, ends
 from tests.support.polling import PATIENCE, until
 from tests.support.smtp import SmtpServer
@@ -202,40 +204,56 @@ class TestDelivery:
 
 class TestFailures:
     async def test_permanently_refused_mail_is_kept_and_listed(
-        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+        self,
+        client: Client,
+        settings: Settings,
+        smtp: SmtpServer,
+        db: asyncpg.Connection,
+        database: Database,
     ) -> None:
         smtp.refusals["ann@example.com"] = "550 no such user here"
         async with working(settings):
             await client.register(email="ann@example.com")
-            await until(lambda: list_failed_jobs(db))
-            [job] = await list_failed_jobs(db)
-            assert job.name == "mail link"
+            await until(lambda: failed_jobs(database))
+            [job] = await failed_jobs(database)
+            assert job.kind == "mail link"
             assert "no such user here" in job.reason
             assert await db.fetchval("SELECT attempts FROM pgqueuer") == 0
             smtp.refusals.clear()
-            await requeue_failed_jobs(db, [job])
+            async with database.transaction() as session:
+                assert await retry_jobs(session, [job.id]) == 1
             await smtp.wait_for(1)
-        assert await list_failed_jobs(db) == []
+        assert await failed_jobs(database) == []
 
     async def test_first_failure_of_a_mail_is_logged_and_listed_with_what_mends_it(
-        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+        self,
+        client: Client,
+        settings: Settings,
+        smtp: SmtpServer,
+        db: asyncpg.Connection,
+        database: Database,
     ) -> None:
         await smtp.down()
         with capture_logs() as lines:
             async with working(settings):
                 await client.register()
-                await until(lambda: list_retried_jobs(db))
-        [job] = await list_retried_jobs(db)
-        assert await list_failed_jobs(db) == []
+                await until(lambda: retried_jobs(database))
+        [job] = await retried_jobs(database)
+        assert await failed_jobs(database) == []
         first = next(line for line in lines if line["event"] == "job failed, trying again")
         for reason in (job.reason, first["reason"]):
             assert f"No mail server answers at 127.0.0.1:{smtp.port}" in reason
             assert "SMTP_URL" in reason
-        assert job.name == "mail link"
+        assert job.kind == "mail link"
         assert job.attempts >= 1
 
     async def test_job_that_only_waited_is_not_listed_as_failed(
-        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+        self,
+        client: Client,
+        settings: Settings,
+        smtp: SmtpServer,
+        db: asyncpg.Connection,
+        database: Database,
     ) -> None:
         smtp.may_answer.clear()
         async with working(settings) as work:
@@ -243,7 +261,7 @@ class TestFailures:
             await smtp.has_data.wait()
             work.cancel()  # the job goes back
         assert await db.fetchval("SELECT attempts FROM pgqueuer") == 1
-        assert await list_retried_jobs(db) == []
+        assert await retried_jobs(database) == []
 
     async def test_job_whose_return_to_the_queue_was_not_confirmed_is_done(
         self, client: Client, settings: Settings, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
@@ -267,13 +285,18 @@ class TestFailures:
             await smtp.wait_for(1)
 
     async def test_attempts_at_a_job_are_bounded(
-        self, client: Client, settings: Settings, smtp: SmtpServer, db: asyncpg.Connection
+        self,
+        client: Client,
+        settings: Settings,
+        smtp: SmtpServer,
+        db: asyncpg.Connection,
+        database: Database,
     ) -> None:
         await smtp.down()
         async with working(settings, replace(FAST, attempts=3)):
             await client.register()
-            await until(lambda: list_failed_jobs(db))
-            [job] = await list_failed_jobs(db)
+            await until(lambda: failed_jobs(database))
+            [job] = await failed_jobs(database)
         assert "SMTPConnectError" in job.reason
         assert await db.fetchval("SELECT attempts FROM pgqueuer") == 2
 

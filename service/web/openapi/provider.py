@@ -21,7 +21,7 @@ from quart_schema.validation import (
 from werkzeug.routing import BaseConverter, Rule
 
 from service.errors import BadRequest, NotFound, ServiceError, TooManyRequests
-from service.web.converters import IdConverter
+from service.web.converters import NUMBER_MAX, IdConverter, NumberConverter
 from service.web.db_session import SAFE_METHODS
 from service.web.openapi import responses
 from service.web.openapi.declarations import (
@@ -109,10 +109,12 @@ class Provider(OpenAPIProvider):
             ]
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> Object:
-        """Return the parameter of a part of a path; an id is a UUID."""
+        """Return the parameter of a part of a path; an id is a UUID or a number."""
         parameter = super().build_path_parameter(name, converter)
         if isinstance(converter, IdConverter):
             parameter["schema"]["format"] = "uuid"
+        elif isinstance(converter, NumberConverter):
+            parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": NUMBER_MAX}
         return parameter
 
     def build_querystring_parameters(self, model: Any) -> tuple[list[Object], Object]:
