@@ -1,4 +1,4 @@
-"""What operators take from accounts: a second factor that its owner has lost, and API keys."""
+"""What operators take from accounts: a lost second factor, API keys and login sessions."""
 
 from uuid import UUID
 
@@ -34,6 +34,24 @@ async def reset_second_factor(
     await record(
         session, Kind.SECOND_FACTOR_RESET, user_id=user_id, actor_id=actor_id, origin=origin
     )
+    await _end_sessions(session, actor_id, user_id, origin)
+    await notify_owner(session, user_id, Notice.SECOND_FACTOR_RESET)
+    return True
+
+
+async def end_all_sessions(
+    session: AsyncSession, actor_id: UUID, user_id: UUID, origin: Origin
+) -> None:
+    """End all login sessions of an account. Raises AccountNotFound."""
+    await _lock(session, user_id)
+    if not await _end_sessions(session, actor_id, user_id, origin):
+        await require_replication(session)
+
+
+async def _end_sessions(
+    session: AsyncSession, actor_id: UUID | None, user_id: UUID, origin: Origin
+) -> int:
+    """End an account's login sessions, record that if there were any, and return their number."""
     ended = await end_sessions(session, clock.now(), LoginSession.user_id == user_id)
     if ended:
         await record(
@@ -44,8 +62,7 @@ async def reset_second_factor(
             origin=origin,
             detail={"sessions": ended},
         )
-    await notify_owner(session, user_id, Notice.SECOND_FACTOR_RESET)
-    return True
+    return ended
 
 
 async def revoke_keys(session: AsyncSession, actor_id: UUID, user_id: UUID, origin: Origin) -> None:

@@ -102,3 +102,14 @@ async def revoke_user_keys(user_id: UUID) -> Response:
     await require_fresh_if_protected()
     await protection.revoke_keys(db_session(), actor_id, user_id, origin())
     return no_content()
+
+
+@blueprint.delete("/<id:user_id>/sessions")
+@limit("ADMIN")
+@admin_required
+@answers(204, errors=[AccountNotFound])
+async def end_user_sessions(user_id: UUID) -> Response:
+    """End all login sessions of an account, whose API keys go on."""
+    actor_id = await confirm_operator_of_accounts(user_id)
+    await protection.end_all_sessions(db_session(), actor_id, user_id, origin())
+    return no_content()

@@ -15,6 +15,7 @@ WRITES: list[tuple[str, str, object]] = [
     ("PATCH", USER, {"is_active": True}),
     ("DELETE", f"{USER}/second-factor", None),
     ("DELETE", f"{USER}/keys", None),
+    ("DELETE", f"{USER}/sessions", None),
     ("DELETE", POST, None),
     ("POST", f"{POST}/restore", None),
     ("POST", "/admin/jobs/{job}/retry", None),
@@ -53,6 +54,7 @@ async def written(db: asyncpg.Connection) -> list[object]:
     statements = (
         "SELECT is_admin, is_active, sign_in_epoch FROM users WHERE email = 'friend@example.net'",
         "SELECT deleted_at FROM posts",
+        "SELECT user_id, ended_at FROM sessions ORDER BY id",
         "SELECT status, execute_after FROM pgqueuer ORDER BY id",
         "SELECT id FROM security_events ORDER BY id",
     )

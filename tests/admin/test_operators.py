@@ -44,6 +44,7 @@ async def kinds(operator: Client, query: str = "") -> list[str]:
         ("GET", "/admin/users"),
         ("GET", f"/admin/users/{UNKNOWN}"),
         ("PATCH", f"/admin/users/{UNKNOWN}"),
+        ("DELETE", f"/admin/users/{UNKNOWN}/sessions"),
         ("DELETE", f"/admin/posts/{UNKNOWN}"),
         ("POST", f"/admin/posts/{UNKNOWN}/restore"),
         ("GET", "/admin/events"),

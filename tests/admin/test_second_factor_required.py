@@ -19,6 +19,7 @@ REQUESTS = [
     ("PATCH", f"/admin/users/{UNKNOWN}"),
     ("DELETE", f"/admin/users/{UNKNOWN}/second-factor"),
     ("DELETE", f"/admin/users/{UNKNOWN}/keys"),
+    ("DELETE", f"/admin/users/{UNKNOWN}/sessions"),
     ("DELETE", f"/admin/posts/{UNKNOWN}"),
     ("POST", f"/admin/posts/{UNKNOWN}/restore"),
     ("GET", "/admin/events"),
