@@ -35,6 +35,7 @@ from service.posts import routes as posts_routes
 from service.posts.routes import blueprint as posts_blueprint
 from service.settings import Settings, load_settings
 from service.web import cors, db_session, errors, openapi, ratelimit, replica, responses
+from service.web.console.routes import blueprint as console_blueprint
 from service.web.converters import IdConverter, NumberConverter
 from service.web.docs.routes import blueprint as docs_blueprint
 from service.web.health import blueprint as health_blueprint
@@ -51,6 +52,7 @@ BLUEPRINTS: Final = (
     posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
     admin_jobs_blueprint,
     health_blueprint, metrics_blueprint, docs_blueprint,
+    console_blueprint,
 )  # fmt: skip
 
 # New objects before the garbage collector runs. Hundreds of requests at once hold several times its

@@ -17,7 +17,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JUNK = (b"", b"\xff", b"[]", b"{}", b'{"title": 1}', b"[" * 10_000)
 # What is a page for people, not an answer of the API.
 PAGES = {
-    "/openapi.json", "/docs", "/verify-email", "/reset-password",
+    "/openapi.json", "/docs", "/console", "/verify-email", "/reset-password",
     "/auth/external/<provider>/callback",
 }  # fmt: skip
 

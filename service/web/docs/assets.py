@@ -1,37 +1,24 @@
 """The files of the page: Swagger UI's from an installed package, and those of this folder."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
-from hashlib import sha256
 from importlib.metadata import distribution
 from pathlib import Path
 from string import Template
 from typing import Final
 
+from service.web.page import Asset, load_asset
+
 # A distribution of Swagger UI's files, of which the Python code is not used.
 _PACKAGE: Final = "flask-swagger-ui"
 _FOLDER: Final = "flask_swagger_ui/dist"
 _HERE: Final = Path(__file__).parent
-_TYPES: Final = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".png": "image/png",
-}
-
-
-@dataclass(frozen=True)
-class Asset:
-    """A file of the page, whose `name` changes with its content."""
-
-    name: str
-    content: bytes
-    content_type: str
 
 
 def _load(path: Path) -> Asset:
-    content = path.read_bytes()
-    digest = sha256(content).hexdigest()[:16]
-    return Asset(f"{path.stem}.{digest}{path.suffix}", content, _TYPES[path.suffix])
+    """Return a file under a name that changes with its content."""
+    asset = load_asset(path)
+    return replace(asset, name=f"{path.stem}.{asset.digest}{path.suffix}")
 
 
 @cache

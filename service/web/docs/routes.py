@@ -7,41 +7,18 @@ from typing import Final
 
 from quart import Blueprint, Quart, Response
 
-from service.errors import NotFound
 from service.web.conditional import EntityTag, reads_preconditions, tagged
 from service.web.docs.assets import load_assets, load_icon, load_page
-from service.web.openapi import Header, answers, document
+from service.web.openapi import answers, document
 from service.web.openapi.headers import ETAG
+from service.web.page import FILE_HEADERS, PAGE_HEADERS, POLICY_HEADER, AssetNotFound
 from service.web.ratelimit import unlimited
 from service.web.request_state import request_state
 from service.web.responses import dumps
 
 blueprint: Final = Blueprint("docs", __name__)
 
-_POLICY: Final = Header("Content-Security-Policy", "Only content of this host.")
-
-# Only content of this host, and no inline scripts or styles.
-_PAGE_HEADERS: Final = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-# The name of an asset changes with its content.
-_ASSET_HEADERS: Final = {
-    "Cache-Control": "public, max-age=31536000, immutable",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-_ICON_HEADERS: Final = _ASSET_HEADERS | {"Cache-Control": "public, max-age=86400"}
-
-
-class AssetNotFound(NotFound):
-    """The page has no such file, or has a newer one."""
+_ICON_HEADERS: Final = FILE_HEADERS | {"Cache-Control": "public, max-age=86400"}
 
 
 @blueprint.get("/openapi.json")
@@ -59,11 +36,11 @@ async def read_openapi() -> Response:
 
 @blueprint.get("/docs")
 @unlimited
-@answers(200, media_type="text/html", headers=[_POLICY], description="The page.")
+@answers(200, media_type="text/html", headers=[POLICY_HEADER], description="The page.")
 async def read_docs() -> Response:
     """Read the page on which every operation can be tried."""
     page = await asyncio.to_thread(load_page)
-    return Response(page, content_type="text/html; charset=utf-8", headers=_PAGE_HEADERS)
+    return Response(page, content_type="text/html; charset=utf-8", headers=PAGE_HEADERS)
 
 
 @blueprint.get("/docs/assets/<name>")
@@ -76,7 +53,7 @@ async def read_docs_asset(name: str) -> Response:
     asset = (await asyncio.to_thread(load_assets)).get(name)
     if asset is None:
         raise AssetNotFound
-    return Response(asset.content, content_type=asset.content_type, headers=_ASSET_HEADERS)
+    return Response(asset.content, content_type=asset.content_type, headers=FILE_HEADERS)
 
 
 @blueprint.get("/favicon.ico")

@@ -1,0 +1,1 @@
+"""The operators' console: a page that calls the routes under /admin."""

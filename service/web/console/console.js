@@ -1,0 +1,109 @@
+// The console: who may see it, and which view the address names.
+
+import { App } from "./app.js";
+import { closeDialogs } from "./dialog.js";
+import { h } from "./dom.js";
+import { showEvents } from "./events.js";
+import { complain, markLink, onSignOut, say, showCaller, showView } from "./frame.js";
+import { showJobs } from "./jobs.js";
+import { showPost } from "./post.js";
+import { showPosts } from "./posts.js";
+import { recognise } from "./session.js";
+import { finishExternally, showRefusal, showSignIn, showTrouble } from "./sign-in.js";
+import { showState } from "./state.js";
+import { showUser } from "./user.js";
+import { showUsers } from "./users.js";
+import { explain } from "./words.js";
+
+const LISTS = { "": showState, state: showState, users: showUsers, events: showEvents, posts: showPosts, jobs: showJobs };
+const SINGLE = { users: showUser, posts: showPost };
+
+let isSignedIn = false;
+let isOperator = false;
+let leave = new AbortController(); // of the view that is shown
+const app = new App({ onEnded: endLogin, onDoubt: lookAgain });
+
+// Show the view that the address names: #/users, #/users/<id>, #/users?q=ada.
+function route() {
+  leave.abort();
+  leave = new AbortController();
+  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const [name, id] = path.split("/");
+  const show = id ? SINGLE[name] : LISTS[name];
+  markLink(name || "state");
+  if (show) show({ app, id, query: new URLSearchParams(query), signal: leave.signal });
+  else showView("There is no such view", h("p", {}, h("a", { href: "#/state" }, "To the state of the service")));
+}
+
+// Open the console for whom the cookies are of, or show what keeps it closed.
+async function enter() {
+  let found = null;
+  try {
+    found = await recognise(app.api);
+  } catch (error) {
+    showTrouble(app, explain(error), enter);
+    return;
+  }
+  show(found);
+}
+
+function show({ state, user }) {
+  leave.abort();
+  isSignedIn = user !== null;
+  isOperator = state === "operator";
+  showCaller(user, isOperator);
+  if (isOperator) {
+    app.names.note([user]);
+    route();
+  } else if (state === "nobody") showSignIn(app, enter);
+  else showRefusal(app, state, enter);
+}
+
+// The address stays, so that the person is where they were once they are signed in again.
+// Whether there was a login.
+function endLogin() {
+  closeDialogs();
+  if (!isSignedIn) return false;
+  show({ state: "nobody", user: null });
+  complain("Your sign-in has ended. Sign in again, and you are where you were.");
+  return true;
+}
+
+// Whether an operator who was refused something still is one; when not, it is shown.
+async function lookAgain() {
+  if (!isOperator) return true;
+  const found = await recognise(app.api);
+  if (found.state === "operator") return true;
+  closeDialogs();
+  show(found);
+  return false;
+}
+
+async function start() {
+  try {
+    await finishExternally(app);
+  } catch (error) {
+    await enter();
+    complain(explain(error));
+    return;
+  }
+  await enter();
+}
+
+addEventListener("hashchange", () => {
+  if (!isOperator) return;
+  say("");
+  route();
+});
+// A page that the browser kept for the button "Back" may be of a login that is over.
+addEventListener("pageshow", (event) => {
+  if (event.persisted) enter();
+});
+onSignOut((button) =>
+  app.attempt(async () => {
+    await app.api.logOut();
+    show({ state: "nobody", user: null });
+    say("You are signed out.");
+  }, button),
+);
+start();

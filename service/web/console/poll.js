@@ -1,0 +1,36 @@
+// Work that is done again and again while the tab is to be seen.
+
+// `work` is awaited at once and then `seconds` after it has ended; it returns how long to wait at
+// least, or nothing. Ends with the signal.
+export function poll({ seconds, signal, work }) {
+  let timer = null;
+  let working = false;
+
+  async function run() {
+    if (working || signal.aborted || document.hidden) return;
+    clearTimeout(timer);
+    working = true;
+    const wait = (await work()) ?? 0;
+    working = false;
+    if (!signal.aborted) timer = setTimeout(run, 1000 * Math.max(seconds, wait));
+  }
+
+  document.addEventListener("visibilitychange", run, { signal });
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  run();
+}
+
+// Work for `poll` whose failures are shown beside what it updates: each of them in an alert would be
+// too much. Failures that mean that the caller is no operator any more end in another view.
+export function quietly(app, note, work) {
+  return async () => {
+    try {
+      await work();
+      return 0;
+    } catch (error) {
+      if (error.name === "AbortError" || (await app.hasLostAccess(error))) return 0;
+      note.textContent = error.status === 429 ? "Too many requests: waiting." : "The service does not answer: trying again.";
+      return error.retryAfter ?? 0;
+    }
+  };
+}

@@ -1,0 +1,41 @@
+// The view "Posts": find posts, those that are gone for all others among them.
+
+import { h, labelled, select, showTime } from "./dom.js";
+import { address, chosen, filterForm } from "./filters.js";
+import { showView } from "./frame.js";
+import { postBadge, postButton } from "./post-deeds.js";
+import { CursorTable } from "./table.js";
+
+const STATES = [["", "any"], ["visible", "visible"], ["removed", "removed by an operator"], ["deleted", "deleted by its author"]];
+
+export function showPosts({ app, query, signal }) {
+  const parameters = chosen(query, ["q", "author", "state"]);
+  const list = new CursorTable({
+    app,
+    signal,
+    path: "/admin/posts",
+    member: "posts",
+    noun: "post",
+    parameters,
+    label: "Posts, the newest first",
+    columns: ["Post", "Author", "State", "Written", "Deed"],
+    cells: (post) => postCells(app, post, list),
+  });
+  const words = h("input", { type: "search", name: "q", value: parameters.q, maxlength: "200", autocomplete: "off" });
+  const author = h("input", { name: "author", value: parameters.author, maxlength: "80", autocomplete: "off", spellcheck: "false" });
+  const state = select("state", STATES, parameters.state);
+  const form = filterForm("posts", [labelled("Words", words), labelled("Author", author), labelled("State", state)]);
+  showView("Posts", form, list.element);
+  app.attempt(() => list.load());
+}
+
+function postCells(app, post, list) {
+  const changed = async () => list.table.replace(await app.api.get(`/admin/posts/${post.id}`));
+  return [
+    h("a", { href: address(`posts/${post.id}`) }, post.title),
+    h("a", { href: address("users", { q: post.author }) }, post.author),
+    postBadge(post),
+    showTime(post.created_at),
+    postButton(app, post, changed),
+  ];
+}
