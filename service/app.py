@@ -96,7 +96,8 @@ def create_app(settings: Settings | None = None) -> Service:
         # (tests/web/server/test_memory.py), so the collector may skip the former and run rarely.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        yield
+        async with app.process_metrics.running():
+            yield
         app.shutdown_state.begin()
 
     @app.after_serving

@@ -1,12 +1,8 @@
-"""The metrics of one application, in Prometheus' text format.
-
-Every label has few values: routes are templates, methods and statuses come from fixed sets.
-"""
+"""The metrics of one application or one worker, in Prometheus' text format."""
 
 import asyncio
-import platform
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from importlib.metadata import version
 from time import monotonic
 from typing import Final
 
@@ -14,61 +10,39 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
 from service.errors import Unavailable
+from service.observability.histogram import Histogram, Labels
 
-QUERY_INTERVAL: Final = 5.0  # seconds between two runs of a query, at least
-# In seconds: a cached response takes 0.001, hashing a password some 0.05, a statement at most 15.
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
+QUERY_INTERVAL: Final = 5.0  # seconds between two runs of a query, at least, where nothing is said
 
-# A `_created` series beside each counter and histogram would nearly double what is scraped.
+# A `_created` series beside each counter would nearly double what is scraped.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-Labels = tuple[str, ...]
 Query = Callable[[], Awaitable[Mapping[Labels, float]]]
+# For each gauge of several: its values by label values.
+ManyQuery = Callable[[], Awaitable[Sequence[Mapping[Labels, float]]]]
 
 
 class Metrics:
-    """The counters, gauges and histograms of one application, with their registry."""
+    """The counters, gauges and histograms of one application or worker, with their registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._samplers: list[Callable[[], None]] = []
-        self._query_gauges: list[_QueryGauge] = []
-        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        labels = ("method", "route", "status")
-        self._requests = self._counter("http_requests", "Requests that have ended.", labels)
-        self._durations = Histogram(
-            "http_request_duration_seconds", "From a request to the end of its answer.", labels,
-            buckets=BUCKETS, registry=self.registry,
-        )  # fmt: skip
-        self._in_flight = self._gauge("http_requests_in_flight", "Requests that have not ended.")
+        self._queries: list[_GaugeQuery] = []
         self._failures = self._counter(
             "metrics_query_failures", "Queries for metrics that the database did not answer."
         )
-        info = self._gauge("service_build_info", "The version that runs.", ("version", "python"))
-        info.labels(version("service"), platform.python_version()).set(1)
         ProcessCollector(registry=self.registry)
 
-    def request_started(self) -> None:
-        """Count a request as in flight."""
-        self._in_flight.inc()
-
-    def request_finished(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request as finished, answered or aborted, after this many seconds."""
-        self._in_flight.dec()
-        key = (method, route, status)
-        series = self._series.get(key)
-        if series is None:
-            series = (self._requests.labels(*key), self._durations.labels(*key))
-            self._series[key] = series
-        series[0].inc()
-        series[1].observe(seconds)
+    def add_info(self, name: str, documentation: str, values: Mapping[str, str]) -> None:
+        """Add a gauge that is 1, with labels that say what does not change."""
+        self._gauge(name, documentation, tuple(values)).labels(*values.values()).set(1)
 
     def add_gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Add a gauge, whose value is read at each scrape."""
@@ -94,25 +68,66 @@ class Metrics:
 
         self._samplers.append(sample)
 
-    def add_query_gauge(
-        self, name: str, documentation: str, labels: Sequence[str], query: Query
-    ) -> None:
-        """Add a gauge whose values by label values a query returns, at most once in QUERY_INTERVAL.
+    def add_histogram(
+        self, name: str, documentation: str, labels: Sequence[str], buckets: Sequence[float]
+    ) -> Histogram:
+        """Add a histogram, whose series are made by its `series`; `buckets` are upper bounds."""
+        histogram = Histogram(name, documentation, labels, buckets)
+        self.registry.register(histogram)
+        return histogram
 
-        A query that raises Unavailable is counted as failed, and the gauge keeps its values.
+    def add_query_gauge(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        query: Query,
+        *,
+        interval: float = QUERY_INTERVAL,
+        missing: float | None = 0,
+    ) -> None:
+        """Add a gauge whose values by label values a query returns, at most once in an interval.
+
+        `missing` is the value of labels that are no longer among them; None removes their series. A
+        query that raises Unavailable is counted as failed, and the gauge keeps its values.
         """
-        self._query_gauges.append(_QueryGauge(self._gauge(name, documentation, labels), query))
+
+        async def query_one() -> Sequence[Mapping[Labels, float]]:
+            return [await query()]
+
+        self.add_query_gauges(
+            {name: documentation}, labels, query_one, interval=interval, missing=missing
+        )
+
+    def add_query_gauges(
+        self,
+        documentations: Mapping[str, str],
+        labels: Sequence[str],
+        query: ManyQuery,
+        *,
+        interval: float = QUERY_INTERVAL,
+        missing: float | None = 0,
+    ) -> None:
+        """Add gauges whose values one query returns, in their order."""
+        gauges = [
+            _QueryGauge(self._gauge(name, text, labels), missing)
+            for name, text in documentations.items()
+        ]
+        self._queries.append(_GaugeQuery(gauges, query, interval))
 
     async def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         for sample in self._samplers:
             sample()
-        for gauge in self._query_gauges:
-            try:
-                await gauge.refresh()
-            except Unavailable:
-                self._failures.inc()
+        # At the same time, so that a silent database is waited for once.
+        await asyncio.gather(*(self._refresh(query) for query in self._queries))
         return await asyncio.to_thread(generate_latest, self.registry)
+
+    async def _refresh(self, query: "_GaugeQuery") -> None:
+        try:
+            await query.refresh()
+        except Unavailable:
+            self._failures.inc()
 
     def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)
@@ -124,20 +139,44 @@ class Metrics:
 class _QueryGauge:
     """A gauge whose values a query returns."""
 
-    def __init__(self, gauge: Gauge, query: Query) -> None:
+    def __init__(self, gauge: Gauge, missing: float | None) -> None:
         self._gauge = gauge
+        self._missing = missing
+        self._known: set[Labels] = set()
+
+    def set(self, values: Mapping[Labels, float]) -> None:
+        """Set the values by label values."""
+        for labels in self._known - values.keys():
+            if self._missing is None:
+                self._gauge.remove(*labels)
+            else:
+                self._child(labels).set(self._missing)
+        for labels, value in values.items():
+            self._child(labels).set(value)
+        self._known = set(values) if self._missing is None else self._known | values.keys()
+
+    def _child(self, labels: Labels) -> Gauge:
+        return self._gauge.labels(*labels) if labels else self._gauge
+
+
+class _GaugeQuery:
+    """A query, and the gauges whose values it returns."""
+
+    def __init__(self, gauges: Sequence[_QueryGauge], query: ManyQuery, interval: float) -> None:
+        self._gauges = gauges
         self._query = query
+        self._interval = interval
         self._lock = asyncio.Lock()
-        self._queried_at = -QUERY_INTERVAL
-        self._seen_labels: set[Labels] = set()
+        self._due = -math.inf
 
     async def refresh(self) -> None:
-        """Run the query if its last result is older than QUERY_INTERVAL. Raises Unavailable."""
+        """Run the query if its last result is older than the interval. Raises Unavailable."""
         async with self._lock:
-            if monotonic() - self._queried_at < QUERY_INTERVAL:
+            if monotonic() < self._due:
                 return
-            self._queried_at = monotonic()
-            values = await self._query()
-            self._seen_labels |= values.keys()
-            for labels in self._seen_labels:
-                self._gauge.labels(*labels).set(values.get(labels, 0))
+            # One that fails is tried again sooner than one that was answered.
+            self._due = monotonic() + min(self._interval, QUERY_INTERVAL)
+            answers = await self._query()
+            self._due = monotonic() + self._interval
+        for gauge, values in zip(self._gauges, answers, strict=True):
+            gauge.set(values)

@@ -34,15 +34,15 @@ class _Recorder:
 
     def __init__(self, state: RequestState) -> None:
         self._state = state
-        self._metrics = state.app.metrics
+        self._metrics = state.app.request_metrics
 
     def __enter__(self) -> None:
-        self._metrics.request_started()
+        self._metrics.in_flight += 1
 
     def __exit__(self, *_exc_info: object) -> None:
         state = self._state
         state.end()
-        self._metrics.request_finished(state.method, state.route, state.status, state.seconds)
+        self._metrics.finish(state.method, state.route, state.status, state.seconds)
         _log_request(state)
 
 

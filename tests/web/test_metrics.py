@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.app import create_app
 from service.auth.passwords import Passwords
-from service.observability.metrics import Labels, Metrics
+from service.observability.histogram import Labels
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.testing.application import make_settings, running
 from service.testing.server import serving

@@ -15,9 +15,12 @@ from werkzeug.routing import MapAdapter
 
 from service.db.database import Database
 from service.db.replica.replica import Replica
+from service.db.schema_version import head_revision
 from service.observability.metrics import Metrics
+from service.observability.process_metrics import ProcessMetrics
 from service.settings import Settings
 from service.web.limiter import Limiter
+from service.web.request_metrics import RequestMetrics
 from service.web.server.connection import HTTPConnection, WebsocketConnection
 from service.web.server.request import ApiRequest
 from service.web.server.shutdown import Shutdown
@@ -57,6 +60,8 @@ class Service(Quart):
         observe = self.replica.watcher.note_primary if self.replica else None
         self.database: Final = Database(settings, observe)
         self.metrics: Final = Metrics()
+        self.request_metrics: Final = RequestMetrics(self.metrics)
+        self.process_metrics: Final = ProcessMetrics(self.metrics, head_revision())
         self.shutdown_state: Final = Shutdown(settings.drain_seconds)
         self.limiter: Final = Limiter(settings)
         self._components: dict[type, object] = {}
