@@ -8,13 +8,14 @@ issuer has read the folder already.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from service import clock
 from service.auth.keys import Key, KeySet, load_keys
 from service.settings import Settings, SettingsError
 
@@ -55,6 +56,16 @@ class KeyRing:
     def reload(self) -> None:
         """Read the folder anew."""
         self._adopt(self._read())
+
+    async def ages(self) -> Mapping[tuple[str, ...], float]:
+        """Return how many seconds ago the file of each key was written, by `kid`.
+
+        None under HS256, nor for a file that is gone although its key is still in use.
+        """
+        folder = self._settings.jwt_keys_dir
+        if folder is None:
+            return {}
+        return await asyncio.to_thread(_ages, folder, list(self.current.by_id))
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
@@ -107,6 +118,15 @@ def _files(folder: Path) -> Iterator[tuple[str, int, int, int]]:
             if entry.name.endswith(".pem"):
                 found = entry.stat()
                 yield entry.name, found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def _ages(folder: Path, kids: Sequence[str]) -> dict[tuple[str, ...], float]:
+    now = clock.now().timestamp()
+    ages: dict[tuple[str, ...], float] = {}
+    for kid in kids:
+        with suppress(OSError):
+            ages[kid,] = max(0.0, now - (folder / f"{kid}.pem").stat().st_mtime)
+    return ages
 
 
 def _identity(keys: KeySet) -> tuple[str, dict[str, object]]:

@@ -262,6 +262,13 @@ def init_app(app: Service) -> None:
         "Passwords that are being hashed, or wait for it.",
         lambda: app.component(Passwords).waiting,
     )
+    app.metrics.add_query_gauge(
+        "signing_key_age_seconds",
+        "How long ago the file of each signing key was written.",
+        ("kid",),
+        auth.tokens.keys.ages,
+        missing=None,
+    )
     app.register_error_handler(Unauthorized, _unauthorized)
 
     @app.while_serving

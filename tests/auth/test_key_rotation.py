@@ -1,8 +1,10 @@
 """The keys of access tokens are changed while processes run, and no token is refused meanwhile."""
 
+import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +18,13 @@ from service.app import create_app
 from service.auth import key_ring, keys
 from service.auth.tokens import Claims, InvalidToken, Tokens, TokenType
 from service.ids import new_id
+from service.observability.metrics import QUERY_INTERVAL
 from service.settings import Settings, SettingsError
-from service.testing.application import make_settings
+from service.testing.application import make_settings, running
 from tests.support.client import Client
 from tests.support.polling import until
 from tests.support.processes import Connection, ServiceProcess, ask, service_process
+from tests.support.scrape import scrape
 
 ACCESS = TokenType.ACCESS
 
@@ -273,3 +277,34 @@ async def test_process_without_keys_goes_on_after_sighup(database_url: str, tmp_
         process.process.send_signal(signal.SIGHUP)
         for _ in range(3):
             assert await process.answers("/health/ready")
+
+
+async def test_ages_of_the_signing_keys_are_measured_also_after_a_change_of_the_folder(
+    database_url: str, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("service.observability.metrics.monotonic", lambda: now)
+    age_file(folder / "a.pem", 86_400)
+    settings = make_settings(database_url=database_url, data_dir=tmp_path, jwt_keys_dir=folder)
+    async with running(settings) as app:
+        before = await scrape(Client(app))
+        write_key(folder, "c")
+        age_file(folder / "c.pem", 3_600)
+        (folder / "b.pem").unlink()
+        app.component(Tokens).keys.reload()
+        now += QUERY_INTERVAL
+        after = await scrape(Client(app))
+    assert before.labels("kid") == {"a", "b"}
+    assert 86_400 <= before.value("signing_key_age_seconds", kid="a") < 86_500
+    assert before.value("signing_key_age_seconds", kid="b") < 100
+    assert after.labels("kid") == {"a", "c"}
+    assert 3_600 <= after.value("signing_key_age_seconds", kid="c") < 3_700
+
+
+async def test_secret_has_no_age(client: Client) -> None:
+    assert (await scrape(client)).labels("kid") == set()
+
+
+def age_file(file: Path, seconds: float) -> None:
+    """Make a file that many seconds old."""
+    os.utime(file, (time.time() - seconds,) * 2)
