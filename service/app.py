@@ -42,6 +42,7 @@ from service.web.health import blueprint as health_blueprint
 from service.web.metrics import blueprint as metrics_blueprint
 from service.web.server import host
 from service.web.server.application import Service
+from service.worker import handlers
 
 BLUEPRINTS: Final = (
     accounts_blueprint, recovery_blueprint, pages_blueprint, auth_blueprint, keys_blueprint,
@@ -79,7 +80,7 @@ def create_app(settings: Settings | None = None) -> Service:
     db_session.init_app(app)
     app.database.register_metrics(app.metrics)
     replica.init_app(app)
-    queue.register_metrics(app.metrics, app.database)
+    queue.register_metrics(app.metrics, app.database, handlers.MAILS)
     posts_routes.init_app(app)
     parts = (principal, sign_in_metrics, encryption, key_principal, passkeys, external)
     for part in parts:

@@ -5,8 +5,9 @@ that was killed runs again, so it must be fit to run twice.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from pgqueuer.adapters.persistence.qb import (
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from service.db.database import Database, execute_count
 from service.observability import propagation
+from service.observability.histogram import Labels
 from service.observability.metrics import Metrics
 
 RECORDS_KEPT: Final = timedelta(days=30)
@@ -31,6 +33,36 @@ COUNTED_MAX: Final = 100_000
 CLEANUP_BATCH: Final = 5_000
 # Waiting (for a worker, or their time), in a worker's hands, failed for good.
 STATES: Final = (("queued",), ("picked",), ("failed",))
+
+# Of each name that has queued jobs (found one after the other, since a release before or after this
+# one has others) the one that is due first; and of each kind of mail the one that came first.
+WAITS: Final = text(
+    """
+WITH RECURSIVE names AS (
+    (SELECT entrypoint AS name FROM pgqueuer WHERE status = 'queued' ORDER BY entrypoint LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT entrypoint FROM pgqueuer WHERE status = 'queued' AND entrypoint > names.name
+        ORDER BY entrypoint LIMIT 1
+    ) FROM names WHERE names.name IS NOT NULL
+), due AS (
+    SELECT first.execute_after AS since FROM names CROSS JOIN LATERAL (
+        SELECT execute_after FROM pgqueuer WHERE status = 'queued' AND entrypoint = names.name
+        ORDER BY execute_after LIMIT 1
+    ) AS first
+), mails AS (
+    SELECT first.created AS since FROM unnest(CAST(:mails AS text[])) AS name CROSS JOIN LATERAL (
+        SELECT created FROM pgqueuer WHERE status = 'queued' AND entrypoint = name
+        ORDER BY priority DESC, id LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT created FROM pgqueuer WHERE status = 'picked' AND entrypoint = ANY(:mails)
+)
+SELECT
+    greatest(extract(epoch FROM now() - (SELECT min(since) FROM due))::float, 0) AS jobs,
+    greatest(extract(epoch FROM now() - (SELECT min(since) FROM mails))::float, 0) AS mails
+"""
+)
 
 # Every name is given: pgqueuer would read those left out from environment variables as common as
 # CHANNEL or TRIGGER.
@@ -97,10 +129,21 @@ async def enqueue(
     await make_queries(driver).enqueue(name, json.dumps(payload).encode(), headers=headers)
 
 
-def register_metrics(metrics: Metrics, database: Database) -> None:
-    """Show how many jobs there are, by state."""
+def register_metrics(metrics: Metrics, database: Database, mails: Collection[str]) -> None:
+    """Show how many jobs there are, by state, and for how long the oldest have waited.
+
+    `mails` are the names of the jobs that send a mail each.
+    """
     metrics.add_query_gauge(
         "jobs", "Jobs in the queue.", ("state",), lambda: database.probe(count_jobs)
+    )
+    metrics.add_query_gauges(
+        {
+            "jobs_oldest_due_seconds": "How long the oldest job that is due has waited.",
+            "mails_oldest_seconds": "The age of the oldest mail that is not sent yet.",
+        },
+        (),
+        lambda: database.probe(partial(read_waits, list(mails))),
     )
 
 
@@ -112,6 +155,17 @@ async def count_jobs(connection: AsyncConnection) -> dict[tuple[str, ...], float
     )
     found = await connection.execute(statement, {"most": COUNTED_MAX})
     return dict.fromkeys(STATES, 0) | {(state,): jobs for state, jobs in found}
+
+
+async def read_waits(
+    mails: Sequence[str], connection: AsyncConnection
+) -> Sequence[Mapping[Labels, float]]:
+    """Return for how long the oldest job that is due has waited, and the oldest mail.
+
+    0 when there is none. Each is found by an index, however long the queue is.
+    """
+    row = (await connection.execute(WAITS, {"mails": mails})).one()
+    return [{(): row.jobs}, {(): row.mails}]
 
 
 async def older_job_waits(session: AsyncSession, name: str, job_id: int, to: str) -> float | None:

@@ -25,13 +25,17 @@ from service.web import idempotency
 # called again until nothing is left.
 Cleanup = Callable[[AsyncSession, datetime], Awaitable[int]]
 
-HANDLERS: Final[Mapping[str, Handler]] = {
+# A mail each.
+MAILS: Final[Mapping[str, Handler]] = {
     links.LINK_MAIL_JOB: emails.send_link,
+    notices.NOTICE_JOB: mails.send_notice_mail,
+    mails.EMAIL_CHANGE_JOB: mails.send_email_change,
+}
+HANDLERS: Final[Mapping[str, Handler]] = {
+    **MAILS,
     links.RESET_REQUEST_JOB: emails.answer_reset_request,
     word_refresh.REFRESH_JOB: word_refresh.refresh_words,
     hidden_authors.HIDE_JOB: hidden_authors.hide_posts,
-    notices.NOTICE_JOB: mails.send_notice_mail,
-    mails.EMAIL_CHANGE_JOB: mails.send_email_change,
 }
 
 
