@@ -58,7 +58,7 @@ async def _serve(settings: Settings, listener: socket.socket, announce: Callable
         announce()
         yield
 
-    jobs = asyncio.create_task(run_worker(settings, stop))
+    jobs = asyncio.create_task(run_worker(settings, stop, metrics=app.metrics))
     # Should it fail, all ends, so that it is seen.
     jobs.add_done_callback(lambda _: finish())
     try:

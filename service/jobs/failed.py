@@ -18,6 +18,7 @@ RETRIED_MAX: Final = 1000
 # Why a job may go back into the queue without a failure.
 STOPPED: Final = "the worker was stopped"
 NOT_ITS_TURN: Final = "an older job comes first"
+NO_FAILURES: Final = (STOPPED, NOT_ITS_TURN)
 
 
 class JobState(StrEnum):
@@ -38,7 +39,7 @@ def reason_of(error: BaseException) -> str:
 
 
 # A failure after which a job was put back; those that only waited have another reason or none.
-_PUT_BACK: Final = """
+_WITH_FAILURE: Final = """
 status = 'queued' AND traceback IS NOT NULL
 AND NOT (traceback->'additional_context'->>'reason' = ANY(:no_failures))
 """
@@ -63,7 +64,7 @@ SELECT job.id, job.created AS created_at, job.entrypoint AS kind, 'retried' AS s
 FROM pgqueuer AS job
 CROSS JOIN LATERAL (
     SELECT traceback->'additional_context'->>'reason' AS reason
-    FROM pgqueuer_log WHERE job_id = job.id AND {_PUT_BACK} ORDER BY id DESC LIMIT 1
+    FROM pgqueuer_log WHERE job_id = job.id AND {_WITH_FAILURE} ORDER BY id DESC LIMIT 1
 ) AS log
 WHERE {_WAITS} AND job.attempts > 0
 """,  # noqa: S608 - constants
@@ -80,7 +81,7 @@ _HURRY: Final = f"""
 UPDATE pgqueuer SET execute_after = now() WHERE id IN (
     SELECT job.id FROM pgqueuer AS job
     WHERE job.status = 'queued' AND job.attempts > 0 AND job.execute_after > now()
-    AND EXISTS (SELECT FROM pgqueuer_log WHERE job_id = job.id AND {_PUT_BACK}) AND {{which}}
+    AND EXISTS (SELECT FROM pgqueuer_log WHERE job_id = job.id AND {_WITH_FAILURE}) AND {{which}}
     ORDER BY job.id LIMIT :most FOR UPDATE SKIP LOCKED
 )
 """  # noqa: S608 - constants
@@ -88,11 +89,11 @@ _KIND: Final = text(
     f"""
 SELECT job.entrypoint FROM pgqueuer AS job
 WHERE job.id = :id AND (job.status = 'failed' OR {_WAITS} AND EXISTS (
-    SELECT FROM pgqueuer_log WHERE job_id = job.id AND (status = 'failed' OR {_PUT_BACK})
+    SELECT FROM pgqueuer_log WHERE job_id = job.id AND (status = 'failed' OR {_WITH_FAILURE})
 ))
 """  # noqa: S608 - constants
 )
-_NO_FAILURES: Final = {"no_failures": [STOPPED, NOT_ITS_TURN]}
+_NO_FAILURES: Final = {"no_failures": list(NO_FAILURES)}
 
 
 async def list_jobs(

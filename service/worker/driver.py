@@ -60,7 +60,7 @@ class PatientDriver(AsyncpgPoolDriver):
         """Run a statement and read its rows."""
         rows = await self._persist(lambda connection: connection.fetch(query, *args))
         # The loop that looks for jobs comes past here, and no other one does while it hangs.
-        self._heartbeat.beat()
+        self._heartbeat.note_poll()
         return [dict(row) for row in rows]
 
     async def execute(self, query: str, *args: object) -> str:

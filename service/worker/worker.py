@@ -27,12 +27,15 @@ from service.jobs import failed, queue
 from service.jobs.context import Handler, JobContext
 from service.mail import Undeliverable, make_mailer, refuse_unusable_sender
 from service.observability import propagation
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from service.worker.cleanup import CLEANUP_TIMES, clean_up
 from service.worker.driver import PatientDriver, open_driver
 from service.worker.handlers import HANDLERS
 from service.worker.listener import LAST_RETRY, pause
 from service.worker.liveness import Heartbeat
+from service.worker.metrics import CountedMailer, WorkerMetrics
+from service.worker.observation import observed
 from service.worker.queries import WorkerQueries
 
 BATCH: Final = 5
@@ -70,24 +73,40 @@ class WorkerTiming:
 
 
 async def run_worker(
-    settings: Settings, stop: asyncio.Event, timing: WorkerTiming | None = None
+    settings: Settings,
+    stop: asyncio.Event,
+    timing: WorkerTiming | None = None,
+    metrics: Metrics | None = None,
 ) -> None:
     """Do jobs until `stop` is set, then finish those in hand; when cancelled, put them back.
 
     What ends a run early (the database restarts, its schema is behind) is logged, and the worker
-    starts again. Raises SettingsError where mails cannot be sent as the settings say, or where
-    WORKER_HEARTBEAT_FILE cannot be written.
+    starts again. What it measures is shown among `metrics`; without them they are its own, served
+    on WORKER_METRICS_BIND. Raises SettingsError where mails cannot be sent as the settings say,
+    or where WORKER_HEARTBEAT_FILE or WORKER_METRICS_BIND cannot be used.
     """
     heartbeat = Heartbeat(settings.worker_heartbeat_file)
     await refuse_unusable_sender(settings)
+    async with observed(settings, heartbeat, stop, metrics) as measured:
+        await _run_again_and_again(settings, stop, timing or WorkerTiming(), heartbeat, measured)
+
+
+async def _run_again_and_again(
+    settings: Settings,
+    stop: asyncio.Event,
+    timing: WorkerTiming,
+    heartbeat: Heartbeat,
+    measured: WorkerMetrics,
+) -> None:
     database = Database(settings)
-    context = JobContext(settings, database, make_mailer(settings))
+    mailer = CountedMailer(make_mailer(settings), measured.mails)
+    context = JobContext(settings, database, mailer)
     try:
         while not stop.is_set():
             heartbeat.beat()
             try:
                 if await _schema_is_ready(database, stop, heartbeat):
-                    await _WorkerRun(context, timing or WorkerTiming(), heartbeat).work(stop)
+                    await _WorkerRun(context, timing, heartbeat, measured).work(stop)
                 continue
             except DATABASE_ERRORS as error:
                 if stop.is_set():
@@ -115,10 +134,17 @@ async def _schema_is_ready(database: Database, stop: asyncio.Event, heartbeat: H
 class _WorkerRun:
     """One run of pgqueuer, from a database that answers to its loss or the worker's end."""
 
-    def __init__(self, context: JobContext, timing: WorkerTiming, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        context: JobContext,
+        timing: WorkerTiming,
+        heartbeat: Heartbeat,
+        measured: WorkerMetrics,
+    ) -> None:
         self._context = context
         self._timing = timing
         self._heartbeat = heartbeat
+        self._measured = measured
         self._in_hand: set[asyncio.Task[Any]] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
@@ -156,7 +182,7 @@ class _WorkerRun:
             application.entrypoint(name, on_failure="hold")(self._entrypoint(handler))
 
         async def run_clean_ups(_schedule: Schedule) -> None:
-            await clean_up(self._context)
+            await clean_up(self._context, self._measured.deleted)
 
         application.schedule("cleanup", CLEANUP_TIMES)(run_clean_ups)
         return application
@@ -178,7 +204,10 @@ class _WorkerRun:
             assert task is not None  # noqa: S101 - a coroutine runs in a task
             self._in_hand.add(task)
             try:
-                with propagation.job_context(job.entrypoint, job.id, job.headers or {}):
+                with (
+                    propagation.job_context(job.entrypoint, job.id, job.headers or {}),
+                    self._measured.job(job.entrypoint),
+                ):
                     await self._do(job, handler)
             finally:
                 self._in_hand.discard(task)

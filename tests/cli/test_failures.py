@@ -43,6 +43,15 @@ def test_taken_port_is_reported_before_the_database_is_touched(
     assert not (tmp_path / "data" / "postgres").exists()
 
 
+def test_port_for_a_worker_s_metrics_that_is_taken_is_reported_by_its_setting(
+    invoke: Invoke, taken: int
+) -> None:
+    bind = f"127.0.0.1:{taken}"
+    url = "postgresql://nobody@127.0.0.1:1/nowhere"
+    result = invoke("worker", database_url=url, worker_metrics_bind=bind)
+    assert_told(result, f"WORKER_METRICS_BIND: Address already in use: {bind}")
+
+
 @pytest.mark.parametrize("host", ["203.0.113.9", "no-such-host.invalid"])
 def test_foreign_host_is_reported(invoke: Invoke, host: str) -> None:
     assert_told(invoke("run", port=0, host=host), f"HOST: {host} is no address of this machine")

@@ -26,7 +26,7 @@ async def test_two_workers_run_a_cleanup_once(
 ) -> None:
     runs: list[datetime] = []
 
-    async def clean_up(_tools: JobContext) -> None:
+    async def clean_up(_tools: JobContext, _deleted: object) -> None:
         runs.append(datetime.now(UTC))
 
     monkeypatch.setattr(worker, "clean_up", clean_up)

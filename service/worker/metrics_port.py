@@ -1,0 +1,165 @@
+"""The worker's own port: `/metrics` and `/health/live` over HTTP/1.1.
+
+h11 reads the requests, as it does for Hypercorn. Hypercorn itself bounds neither the number of
+connections nor their time, and ends in time only with this service's patches.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+import h11
+import orjson
+import structlog
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from service.observability.metrics import Metrics
+from service.settings import SettingsError
+
+# With more of them the one that has been open longest is cut off.
+MAX_CONNECTIONS: Final = 32
+MAX_HEAD: Final = 16_384  # bytes
+READ_SIZE: Final = 65_536  # bytes
+TIME_LIMIT: Final = 10.0  # seconds for a connection, from its beginning to its end
+# Seconds in which a client that still sends may read its response.
+LINGER: Final = 1.0
+_METHODS: Final = (b"GET", b"HEAD")
+
+log: Final = structlog.get_logger(__name__)
+
+
+class Answer:
+    """A response to be sent."""
+
+    def __init__(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+        self.status = status
+        self.body = body
+        self.headers = [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            ("Date", formatdate(usegmt=True)),
+            ("Connection", "close"),
+        ]
+
+
+class MetricsPort:
+    """Answers one request on each connection; `is_alive` says whether the worker is well."""
+
+    def __init__(self, metrics: Metrics, is_alive: Callable[[], bool]) -> None:
+        self._metrics = metrics
+        self._is_alive = is_alive
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection."""
+        if len(self._connections) >= MAX_CONNECTIONS:
+            oldest = next(iter(self._connections))
+            self._connections.pop(oldest).transport.abort()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._connections[task] = writer
+        try:
+            # A client that is gone, or slow.
+            with suppress(OSError):
+                async with asyncio.timeout(TIME_LIMIT):
+                    await self._exchange(reader, writer)
+        finally:
+            self._connections.pop(task, None)
+            writer.transport.abort()
+
+    async def close(self) -> None:
+        """Cut every connection off."""
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        try:
+            request = await _read_request(connection, reader)
+            if request is None:
+                return
+            answer = await self._answer(request)
+        except h11.RemoteProtocolError as error:
+            answer = _problem(error.error_status_hint, "This is no request by HTTP/1.1")
+        response = h11.Response(status_code=answer.status, headers=answer.headers)
+        for event in (response, h11.Data(data=answer.body), h11.EndOfMessage()):
+            writer.write(connection.send(event) or b"")
+        await writer.drain()
+        if connection.their_state is not h11.DONE:
+            await _linger(reader, writer)
+        writer.close()
+        await writer.wait_closed()
+
+    async def _answer(self, request: h11.Request) -> Answer:
+        path = request.target.partition(b"?")[0]
+        if path not in (b"/metrics", b"/health/live"):
+            return _problem(404, "There are /metrics and /health/live")
+        if request.method not in _METHODS:
+            refused = _problem(405, "The method is not allowed")
+            refused.headers.append(("Allow", "GET, HEAD"))
+            return refused
+        if path == b"/metrics":
+            return Answer(200, await self._metrics.render(), CONTENT_TYPE_PLAIN_0_0_4)
+        if self._is_alive():
+            return Answer(200, orjson.dumps({"status": "ok"}))
+        return _problem(503, "The worker does not look for jobs any more")
+
+
+def _problem(status: int, message: str) -> Answer:
+    error = {"error": HTTPStatus(status).phrase, "message": message, "code": status}
+    return Answer(status, orjson.dumps(error))
+
+
+async def _read_request(
+    connection: h11.Connection, reader: asyncio.StreamReader
+) -> h11.Request | None:
+    """Return the head of a request, or None when none came. Raises RemoteProtocolError."""
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(READ_SIZE))
+        elif isinstance(event, h11.Request):
+            connection.next_event()  # the end of a request without a body
+            return event
+        else:
+            return None
+
+
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let a client that still sends read its response, which a reset would take from it."""
+    writer.write_eof()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while await reader.read(READ_SIZE):
+                pass
+
+
+@asynccontextmanager
+async def metrics_port(
+    bind: str | None, metrics: Metrics, is_alive: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Serve the metrics on an address in the block, where there is one. Raises SettingsError."""
+    if bind is None:
+        yield
+        return
+    port = MetricsPort(metrics, is_alive)
+    host, _, port_number = bind.rpartition(":")
+    try:
+        server = await asyncio.start_server(port.serve, host.strip("[]"), int(port_number))
+    except OSError as error:
+        # What asyncio itself says of an address repeats it; a name that is unknown has no errno.
+        code = error.errno or 0
+        reason = os.strerror(code) if code > 0 else error.strerror
+        raise SettingsError(f"WORKER_METRICS_BIND: {reason}: {bind}") from error
+    log.info("metrics served", port=server.sockets[0].getsockname()[1])
+    try:
+        yield
+    finally:
+        server.close()
+        await port.close()

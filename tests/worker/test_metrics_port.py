@@ -1,0 +1,114 @@
+"""The worker's port, whatever its clients do."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.observability.metrics import Metrics
+from service.settings import SettingsError
+from service.worker import metrics_port
+from tests.support.processes import ask, free_port
+from tests.support.server import connected, exchange, head, kept_alive
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """A port with the metrics of a worker that is well."""
+    number = free_port()
+    async with metrics_port.metrics_port(f"127.0.0.1:{number}", Metrics(), lambda: True):
+        yield number
+
+
+async def test_metrics_and_liveness_are_served(port: int) -> None:
+    metrics = await ask(port, "GET", "/metrics?anything")
+    assert metrics.status == 200
+    assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"process_resident_memory_bytes" in metrics.body
+    live = await ask(port, "GET", "/health/live")
+    assert (live.status, live.json) == (200, {"status": "ok"})
+    assert live.headers["connection"] == "close"
+
+
+async def test_head_of_a_response_is_served_without_its_body(port: int) -> None:
+    answer = await exchange(port, head("HEAD", "/health/live"))
+    assert (answer.status, answer.headers["content-length"], answer.body) == (200, "15", b"")
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "//metrics", "/health/ready", "*"])
+async def test_other_paths_are_not_found(port: int, path: str) -> None:
+    answer = await ask(port, "GET", path)
+    assert (answer.status, answer.json["error"]) == (404, "Not Found")
+
+
+async def test_other_methods_are_refused_also_with_a_body(port: int) -> None:
+    for body in (None, {"filler": "x" * 1_000_000}):
+        answer = await ask(port, "POST", "/metrics", body)
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("garbage", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET /metrics\r\n\r\n", 400),
+        (kept_alive("GET", "/metrics", "Content-Length: none"), 400),
+        (kept_alive("GET", "/metrics", "X: " + "x" * 100_000), 431),
+    ],
+)
+async def test_what_is_no_request_is_refused(port: int, garbage: bytes, status: int) -> None:
+    assert (await exchange(port, garbage)).status == status
+    assert (await ask(port, "GET", "/health/live")).status == 200
+
+
+async def test_client_that_is_slow_is_cut_off_in_time(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_port, "TIME_LIMIT", 0.2)
+    async with connected(port) as (reader, writer):
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost:")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+
+
+async def test_crowd_of_silent_clients_keeps_nobody_out(port: int) -> None:
+    silent = [
+        await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(metrics_port.MAX_CONNECTIONS + 8)
+    ]
+    assert (await ask(port, "GET", "/health/live")).status == 200
+    # Those that came first made room.
+    async with asyncio.timeout(10):
+        for reader, _ in silent[:9]:
+            assert await reader.read() == b""
+    assert not any(reader.at_eof() for reader, _ in silent[9:])
+    for _, writer in silent:
+        writer.close()
+
+
+async def test_end_of_the_worker_cuts_clients_off() -> None:
+    number = free_port()
+    async with metrics_port.metrics_port(f"127.0.0.1:{number}", Metrics(), lambda: True):
+        assert (await ask(number, "GET", "/health/live")).status == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", number)
+        writer.write(b"GET")
+        await ask(number, "GET", "/health/live")
+    assert await reader.read() == b""
+    writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", number)
+
+
+async def test_unset_address_opens_no_port() -> None:
+    async with metrics_port.metrics_port(None, Metrics(), lambda: True):
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid", "203.0.113.9"])
+async def test_address_that_cannot_be_listened_on_is_refused_by_name(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"{host}:{taken.getsockname()[1]}"
+        with pytest.raises(SettingsError, match=rf"^WORKER_METRICS_BIND: [A-Z][^\[]+: {bind}$"):
+            async with metrics_port.metrics_port(bind, Metrics(), lambda: True):
+                pass
