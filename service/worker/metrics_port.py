@@ -132,7 +132,7 @@ async def _read_request(
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Let a client that still sends read its response, which a reset would take from it."""
+    """Close, after the rest of what the client sends: a reset would take its response away."""
     writer.write_eof()
     with suppress(TimeoutError):
         async with asyncio.timeout(LINGER):
