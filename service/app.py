@@ -29,6 +29,7 @@ from service.auth.routes import keys_blueprint
 from service.auth.second_factor.login_routes import blueprint as second_factor_login_blueprint
 from service.auth.second_factor.routes import blueprint as second_factor_blueprint
 from service.auth.step_up_routes import blueprint as step_up_blueprint
+from service.db import statistics
 from service.jobs import queue
 from service.observability import tracing
 from service.posts import routes as posts_routes
@@ -79,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Service:
     responses.init_app(app)
     db_session.init_app(app)
     app.database.register_metrics(app.metrics)
+    statistics.register_metrics(app.metrics, app.database)
     replica.init_app(app)
     queue.register_metrics(app.metrics, app.database, handlers.MAILS)
     posts_routes.init_app(app)

@@ -42,6 +42,7 @@ async def test_anonymous_reads_are_the_replica_s(
         metrics = (await client.get("/metrics")).body.decode()
         assert 'database_replica_fallbacks_total{reason="not_found"} 1.0' in metrics
         assert 'database_reads_total{server="replica"}' in metrics
+        assert 'database_batch_size_count{kind="replica_read"}' in metrics
         assert 0 < float(metrics.partition("\ndatabase_replica_lag_seconds ")[2].split()[0]) < 2
 
 

@@ -15,11 +15,14 @@ from typing import Any, Final
 
 from service.db.query import CompiledStatement, Record, SharedStatement
 from service.errors import Unavailable
+from service.observability.histogram import Series
 
 # Rows in a statement: with more, a row costs no less, and all of them wait for the slowest.
 BATCH_MAX: Final = 100
 # Characters in a statement: 1 MiB at most, because one takes at most 4 bytes in UTF-8.
 CHARACTERS_MAX: Final = 262_144
+# Of how many requests share a statement.
+SIZE_BUCKETS: Final = (1, 2, 5, 10, 25, 50, BATCH_MAX)
 CLOSING: Final = 1.0  # seconds for statements that are given up to end
 
 Rows = Sequence[Record]
@@ -47,6 +50,9 @@ class Batcher:
         self._open: dict[Hashable, _Batch] = {}
         self._unasked: set[_Batch] = set()
         self._tasks: dict[_Batch, asyncio.Task[Rows]] = {}
+        # How many requests shared a statement that reads, and one that writes.
+        self.reads: Final = Series(SIZE_BUCKETS)
+        self.writes: Final = Series(SIZE_BUCKETS)
 
     @property
     def queued(self) -> int:
@@ -86,8 +92,11 @@ class Batcher:
             await asyncio.wait(tasks, timeout=CLOSING)
 
     def _start(self, batch: "_Batch") -> None:
+        sizes = self.reads if batch.statement.compiled.reads else self.writes
+
         def values() -> Mapping[str, Any]:
             self._close(batch)
+            sizes.observe(len(batch))
             return batch.send()
 
         # In a context of its own: it belongs to no request, and ends with none.

@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 
 from service.db import pool
 from service.db.autocommit import Autocommit
-from service.db.batching import BATCH_MAX, Batcher, Run
+from service.db.batching import BATCH_MAX, SIZE_BUCKETS, Batcher, Run
 from service.db.engine import create_engine
 from service.db.execution import Observe, execute, listen, observed
 from service.db.failures import failure_reason
 from service.db.read_session import FetchByKey, FetchShared, ReadSession
 from service.db.schema_version import read_only_problem, schema_mismatch
 from service.errors import Unavailable
+from service.observability.histogram import Histogram
 from service.observability.metrics import Metrics
 from service.settings import Settings
 
@@ -62,6 +63,11 @@ class Database:
             BATCH_MAX * settings.database_pool_size,
             pool.WAITING_PER_CONNECTION * settings.database_pool_size,
         )
+        self.batch_sizes: Final = Histogram(
+            "database_batch_size", "Requests that shared one statement.", ("kind",), SIZE_BUCKETS
+        )
+        self.batch_sizes.add(self._batcher.reads, "read")
+        self.batch_sizes.add(self._batcher.writes, "write")
         self.autocommit = Autocommit(run, self._batcher)
         reading = self.engine.execution_options(**autocommit)
         self._idle: set[ReadSession] = set()
@@ -107,7 +113,8 @@ class Database:
         return used._replace(waiting=used.waiting + self._batcher.queued)
 
     def register_metrics(self, metrics: Metrics) -> None:
-        """Show how much of the pool is in use."""
+        """Show how much of the pool is in use, and how many requests share a statement."""
+        metrics.registry.register(self.batch_sizes)
         for part, documentation in (
             ("size", "Connections that may be open."),
             ("in_use", "Connections at work."),

@@ -63,6 +63,10 @@ class Histogram(Collector):
             found = self._series[labels] = Series(self._bounds)
         return found
 
+    def add(self, series: Series, *labels: str) -> None:
+        """Scrape a series that was made elsewhere, with the same upper bounds."""
+        self._series[labels] = series
+
     def totals(self) -> dict[Labels, float]:
         """Return how many values each series has."""
         return {labels: series.count for labels, series in self._series.items()}

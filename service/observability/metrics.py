@@ -36,7 +36,7 @@ class Metrics:
         self._samplers: list[Callable[[], None]] = []
         self._queries: list[_GaugeQuery] = []
         self._failures = self._counter(
-            "metrics_query_failures", "Queries for metrics that the database did not answer."
+            "metrics_query_failures", "Scrapes for which the database did not answer."
         )
         ProcessCollector(registry=self.registry)
 
@@ -89,7 +89,8 @@ class Metrics:
         """Add a gauge whose values by label values a query returns, at most once in an interval.
 
         `missing` is the value of labels that are no longer among them; None removes their series. A
-        query that raises Unavailable is counted as failed, and the gauge keeps its values.
+        query that raises Unavailable makes the scrape count as failed, and the gauge keeps its
+        values.
         """
 
         async def query_one() -> Sequence[Mapping[Labels, float]]:
@@ -120,14 +121,10 @@ class Metrics:
         for sample in self._samplers:
             sample()
         # At the same time, so that a silent database is waited for once.
-        await asyncio.gather(*(self._refresh(query) for query in self._queries))
-        return await asyncio.to_thread(generate_latest, self.registry)
-
-    async def _refresh(self, query: "_GaugeQuery") -> None:
-        try:
-            await query.refresh()
-        except Unavailable:
+        answered = await asyncio.gather(*(_answers(query) for query in self._queries))
+        if not all(answered):
             self._failures.inc()
+        return await asyncio.to_thread(generate_latest, self.registry)
 
     def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)
@@ -180,3 +177,11 @@ class _GaugeQuery:
             self._due = monotonic() + self._interval
         for gauge, values in zip(self._gauges, answers, strict=True):
             gauge.set(values)
+
+
+async def _answers(query: _GaugeQuery) -> bool:
+    try:
+        await query.refresh()
+    except Unavailable:
+        return False
+    return True

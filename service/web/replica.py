@@ -35,7 +35,7 @@ def init_app(app: Service) -> None:
     replica = app.replica
     if replica is None:
         return
-    replica.register_metrics(app.metrics)
+    replica.register_metrics(app.metrics, app.database.batch_sizes)
 
     @app.while_serving
     async def watch() -> AsyncGenerator[None, None]:

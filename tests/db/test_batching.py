@@ -20,6 +20,7 @@ from service.db.read_session import fetch_by_key
 from service.errors import Unavailable
 from service.ids import new_id
 from service.observability import context
+from service.observability.metrics import Metrics
 from service.settings import Settings
 from tests.support.client import Client
 from tests.support.polling import until
@@ -51,6 +52,13 @@ async def database(settings: Settings, connections: int) -> AsyncIterator[Databa
     await made.close()
 
 
+def size_of(database: Database, suffix: str, **labels: str) -> float | None:
+    """A sample of the metric of batches' sizes."""
+    metrics = Metrics()
+    database.register_metrics(metrics)
+    return metrics.registry.get_sample_value(f"database_batch_size_{suffix}", labels)
+
+
 @pytest.fixture
 def sent(database: Database) -> list[str]:
     """What was sent to PostgreSQL."""
@@ -67,6 +75,16 @@ async def test_concurrent_lookups_are_one_statement(database: Database, sent: li
     keys = [KNOWN[2], UNKNOWN, KNOWN[0], KNOWN[1], KNOWN[0]]
     assert await all_of(database, keys) == [KNOWN[2], None, KNOWN[0], KNOWN[1], KNOWN[0]]
     assert sent == ["SELECT"]
+
+
+async def test_sizes_of_batches_are_measured(database: Database) -> None:
+    await all_of(database, KNOWN[:7])
+    await all_of(database, KNOWN[:1])
+    assert size_of(database, "count", kind="read") == 2
+    assert size_of(database, "sum", kind="read") == 8
+    assert size_of(database, "bucket", kind="read", le="5.0") == 1
+    assert size_of(database, "bucket", kind="read", le="10.0") == 2
+    assert size_of(database, "count", kind="write") == 0
 
 
 @pytest.mark.parametrize("connections", [2])

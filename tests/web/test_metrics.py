@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.app import create_app
 from service.auth.passwords import Passwords
+from service.errors import Unavailable
 from service.observability.histogram import Labels
 from service.observability.metrics import Metrics
 from service.settings import Settings
@@ -174,6 +175,41 @@ async def test_metric_queries_run_every_few_seconds(
     assert (await scrape(client)).value("posts", title="one") == 1
     now += 5
     assert (await scrape(client)).value("posts", title="one") == 0
+
+
+async def test_queries_run_at_the_same_time_so_that_a_silent_database_is_waited_for_once() -> None:
+    measured, together = Metrics(), asyncio.Barrier(2)
+
+    async def query() -> dict[Labels, float]:
+        async with asyncio.timeout(10), together:
+            return {(): 1}
+
+    measured.add_query_gauge("one", "One.", (), query)
+    measured.add_query_gauge("two", "Two.", (), query)
+    await measured.render()
+    assert measured.registry.get_sample_value("two") == 1
+
+
+async def test_query_that_failed_is_repeated_before_its_interval_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, asked = 1_000.0, 0
+    monkeypatch.setattr("service.observability.metrics.monotonic", lambda: now)
+
+    async def query() -> dict[Labels, float]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise Unavailable("The database does not answer")
+        return {(): asked}
+
+    measured = Metrics()
+    measured.add_query_gauge("seldom", "Seldom asked.", (), query, interval=60)
+    for wait, value in ((0, 0), (4, 0), (1, 2), (59, 2), (1, 3)):
+        now += wait
+        await measured.render()
+        assert measured.registry.get_sample_value("seldom") == value
+    assert measured.registry.get_sample_value("metrics_query_failures_total") == 1
 
 
 async def test_metrics_are_served_without_a_database(tmp_path: Path) -> None:

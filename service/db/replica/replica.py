@@ -21,6 +21,7 @@ from service.db.replica.own_writes import OwnWrites
 from service.db.replica.silence import ended_by_silence
 from service.db.replica.watcher import IDENTITY, REPLICA_SILENCE, NoReplica, Watcher
 from service.errors import Unavailable
+from service.observability.histogram import Histogram
 from service.observability.metrics import Metrics
 from service.settings import Settings
 
@@ -100,8 +101,9 @@ class Replica:
         self.reads["replica"] += 1
         return row
 
-    def register_metrics(self, metrics: Metrics) -> None:
-        """Show how far it is behind, and what was read where."""
+    def register_metrics(self, metrics: Metrics, batch_sizes: Histogram) -> None:
+        """Show how far it is behind, what was read where, and how many shared a statement."""
+        batch_sizes.add(self._batcher.reads, "replica_read")
         metrics.add_gauge(
             "database_replica_lag_seconds",
             "Seconds that the replica is behind at most; +Inf while none can be read.",

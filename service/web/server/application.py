@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.web.limiter import Limiter
 from service.web.request_metrics import RequestMetrics
 from service.web.server.connection import HTTPConnection, WebsocketConnection
+from service.web.server.open_connections import OpenConnections
 from service.web.server.request import ApiRequest
 from service.web.server.shutdown import Shutdown
 
@@ -62,6 +63,7 @@ class Service(Quart):
         self.metrics: Final = Metrics()
         self.request_metrics: Final = RequestMetrics(self.metrics)
         self.process_metrics: Final = ProcessMetrics(self.metrics, head_revision())
+        self.connections: Final = OpenConnections(self.metrics)
         self.shutdown_state: Final = Shutdown(settings.drain_seconds)
         self.limiter: Final = Limiter(settings)
         self._components: dict[type, object] = {}

@@ -32,6 +32,7 @@ import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData
 
+from service.web.server.application import Service
 from service.web.server.closing import abort_when_unread, close
 from service.web.server.hypercorn.http1 import HalfClosed, Http1Protocol
 from service.web.server.hypercorn.http2 import Http2Protocol
@@ -58,6 +59,10 @@ async def _read_data(self: TCPServer) -> None:
 @wraps(_run)
 async def _run_without_cycle(self: TCPServer) -> None:
     _open_connections.add(self)
+    service = getattr(self.app, "app", None)  # another one in front of it is counted by nobody
+    connections = service.connections if isinstance(service, Service) else None
+    if connections is not None:
+        connections.count += 1
     terminated = cast(KeepAliveContext, self.context).terminated
     self.idle_task = KeepAliveTimer(  # type: ignore[assignment]
         self.config.keep_alive_timeout, terminated, partial(close, self.writer.transport)
@@ -66,6 +71,8 @@ async def _run_without_cycle(self: TCPServer) -> None:
         await _run(self)
     finally:
         _open_connections.discard(self)
+        if connections is not None:
+            connections.count -= 1
         # Its `send` is a method of this object. A client that disconnected at once has none.
         wrapper = vars(self).pop("protocol", None)
         if wrapper is not None:  # a cancelled one has not been closed

@@ -60,6 +60,7 @@ class Connection(Channel):
         """Begin to wait for a request, unless the server ends."""
         self._transport = transport
         self._server.connections.add(cast(Any, self))
+        self._config.service.connections.count += 1
         common = {
             "asgi": {"version": "3.0", "spec_version": "2.1"},
             "scheme": "https" if transport.get_extra_info("sslcontext") else "http",
@@ -101,6 +102,7 @@ class Connection(Channel):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up the requests, and every reference that would be a cycle."""
         self._server.connections.discard(cast(Any, self))
+        self._config.service.connections.count -= 1
         self._stop_timer()
         if self._answering is not None:
             self._answering.disconnect()
