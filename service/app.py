@@ -11,6 +11,7 @@ from service.accounts.routes import blueprint as accounts_blueprint
 from service.admin.event_routes import blueprint as admin_events_blueprint
 from service.admin.job_routes import blueprint as admin_jobs_blueprint
 from service.admin.post_routes import blueprint as admin_posts_blueprint
+from service.admin.status_routes import blueprint as admin_status_blueprint
 from service.admin.user_routes import blueprint as admin_users_blueprint
 from service.auth import principal, sign_in_metrics
 from service.auth.api_keys import principal as key_principal
@@ -52,7 +53,7 @@ BLUEPRINTS: Final = (
     passkeys_blueprint, passkey_login_blueprint, passkey_factor_blueprint,
     related_origins_blueprint,
     posts_blueprint, admin_users_blueprint, admin_posts_blueprint, admin_events_blueprint,
-    admin_jobs_blueprint,
+    admin_jobs_blueprint, admin_status_blueprint,
     health_blueprint, metrics_blueprint, docs_blueprint,
     console_blueprint,
 )  # fmt: skip

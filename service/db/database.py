@@ -19,11 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 from service.db import pool
 from service.db.autocommit import Autocommit
 from service.db.batching import BATCH_MAX, SIZE_BUCKETS, Batcher, Run
+from service.db.checks import Check, first_problem, run_checks, synchronous
 from service.db.engine import create_engine
 from service.db.execution import Observe, execute, listen, observed
 from service.db.failures import failure_reason
 from service.db.read_session import FetchByKey, FetchShared, ReadSession
-from service.db.schema_version import read_only_problem, schema_mismatch
+from service.db.schema_version import SCHEMA_CHECKS, read_only_problem
 from service.errors import Unavailable
 from service.observability.histogram import Histogram
 from service.observability.metrics import Metrics
@@ -125,15 +126,21 @@ class Database:
     def _usage_of(self, part: str) -> float:
         return float(getattr(self.usage(), part))
 
-    async def find_problem(self, connection: AsyncConnection) -> str | None:
-        """Return why the database that a connection leads to cannot be used, or None.
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """What must hold of a database that can be used, by name, in order."""
+        schema = {name: synchronous(check) for name, check in SCHEMA_CHECKS.items()}
+        return {"writes": self._find_read_only, **schema}
 
-        From a server that takes no writes every connection is left: the next may find a primary.
-        """
+    async def find_problem(self, connection: AsyncConnection) -> str | None:
+        """Return why the database that a connection leads to cannot be used, or None."""
+        return first_problem(await run_checks(self.checks, connection))
+
+    async def _find_read_only(self, connection: AsyncConnection) -> str | None:
+        # From a server that takes no writes every connection is left: the next may find a primary.
         if problem := await connection.run_sync(read_only_problem):
             self.leave_server()
-            return problem
-        return await connection.run_sync(schema_mismatch)
+        return problem
 
     def leave_server(self) -> None:
         """Leave every connection made so far: none is used again."""

@@ -3,6 +3,7 @@
 Without Alembic, which only migrating needs: 10 MB of memory for every process that serves.
 """
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final
 
@@ -112,18 +113,27 @@ def current_revisions(connection: Connection) -> set[str]:
         return set()
 
 
-def schema_mismatch(connection: Connection) -> str | None:
-    """Return what the database lacks for this code; None when its schema is new enough."""
-    if problem := encoding_mismatch(connection):
-        return problem
-    if problem := _search_path_mismatch(connection):
-        return problem
+def _revision_mismatch(connection: Connection) -> str | None:
     current = max(current_revisions(connection), default="")
     if current and current not in known_revisions():
         return _unknown_mismatch(connection, current)
     if current >= needed_revision():
         return None
     return "the database's schema is not at head: run `service migrate`"
+
+
+# By name, in the order in which they make sense.
+SCHEMA_CHECKS: Final[Mapping[str, Callable[[Connection], str | None]]] = {
+    "encoding": encoding_mismatch,
+    "search path": _search_path_mismatch,
+    "schema": _revision_mismatch,
+}
+
+
+def schema_mismatch(connection: Connection) -> str | None:
+    """Return what the database lacks for this code; None when its schema is new enough."""
+    problems = (check(connection) for check in SCHEMA_CHECKS.values())
+    return next(filter(None, problems), None)
 
 
 def _unknown_mismatch(connection: Connection, current: str) -> str | None:

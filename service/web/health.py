@@ -1,12 +1,12 @@
 """Liveness and readiness."""
 
+from functools import partial
 from typing import Final, Literal
 
 from pydantic import BaseModel
 from quart import Blueprint, Response
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.db.cluster import cluster_mismatch
+from service.db.checks import first_problem, run_checks
 from service.db.failures import unusable_reason
 from service.errors import Unavailable
 from service.web.openapi import answers, example
@@ -44,9 +44,7 @@ async def read_readiness() -> Response:
     """
     shutdown = request_state().app.shutdown_state
     shutdown.note_readiness_check()
-    if shutdown.begun:
-        raise Unavailable("Not ready: the service is shutting down")
-    problem = await _database_problem()
+    problem = shutdown.problem or await _database_problem()
     if problem:
         raise Unavailable(f"Not ready: {problem}")
     return json_response({"status": "ok"})
@@ -54,16 +52,7 @@ async def read_readiness() -> Response:
 
 async def _database_problem() -> str | None:
     app = request_state().app
-    database = app.database
-
-    async def find_problem(connection: AsyncConnection) -> str | None:
-        found = await database.find_problem(connection)
-        found = found or await connection.run_sync(cluster_mismatch)
-        for check in app.readiness_checks:
-            found = found or await check(connection)
-        return found
-
     try:
-        return await database.probe(find_problem)
+        return first_problem(await app.database.probe(partial(run_checks, app.readiness_checks)))
     except Unavailable as error:
         return unusable_reason(error)

@@ -17,4 +17,4 @@ def init_app(app: Service) -> None:
     """Add encryption to an application, which is ready only while all secrets have their keys."""
     made = Encryption(app.settings)
     app.add_component(made)
-    app.add_readiness_check(partial(find_missing_keys, encryption=made))
+    app.add_readiness_check("encryption keys", partial(find_missing_keys, encryption=made))

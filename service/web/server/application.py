@@ -3,16 +3,18 @@
 Every override is an extension point of Quart, and saves time on each request.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping
 from inspect import CO_COROUTINE
 from typing import Any, Final, TypeVar, cast
 
 from quart import Quart
 from quart.sessions import NullSession, SessionInterface, SessionMixin
 from quart.wrappers.base import BaseRequestWebsocket
-from sqlalchemy.ext.asyncio import AsyncConnection
 from werkzeug.routing import MapAdapter
 
+from service import clock
+from service.db.checks import Check, synchronous
+from service.db.cluster import cluster_mismatch
 from service.db.database import Database
 from service.db.replica.replica import Replica
 from service.db.schema_version import head_revision
@@ -27,8 +29,6 @@ from service.web.server.request import ApiRequest
 from service.web.server.shutdown import Shutdown
 
 T = TypeVar("T")
-# Returns why requests cannot be served, or None.
-ReadinessCheck = Callable[[AsyncConnection], Awaitable[str | None]]
 
 
 class NoCookieSessions(SessionInterface):
@@ -67,7 +67,8 @@ class Service(Quart):
         self.shutdown_state: Final = Shutdown(settings.drain_seconds)
         self.limiter: Final = Limiter(settings)
         self._components: dict[type, object] = {}
-        self._readiness_checks: list[ReadinessCheck] = []
+        self.started_at: Final = clock.now()
+        self._readiness_checks: dict[str, Check] = {}
 
     def add_component(self, component: object) -> None:
         """Add a feature's part of the application; it replaces an earlier one of its class."""
@@ -77,14 +78,15 @@ class Service(Quart):
         """Return the component of a class. Raises KeyError when there is none."""
         return cast(T, self._components[kind])
 
-    def add_readiness_check(self, check: ReadinessCheck) -> None:
+    def add_readiness_check(self, name: str, check: Check) -> None:
         """Add what a feature needs of the database; it is asked at every check of readiness."""
-        self._readiness_checks.append(check)
+        self._readiness_checks[name] = check
 
     @property
-    def readiness_checks(self) -> Sequence[ReadinessCheck]:
-        """The features' checks of readiness."""
-        return self._readiness_checks
+    def readiness_checks(self) -> Mapping[str, Check]:
+        """What must hold of the database for requests to be served, by name, in order."""
+        cluster = {"cluster": synchronous(cluster_mismatch)}
+        return {**self.database.checks, **cluster, **self._readiness_checks}
 
     def ensure_async(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function itself, or one that runs it in a thread if it is synchronous.

@@ -48,6 +48,11 @@ class Shutdown:
         if self.begun:
             hook()
 
+    @property
+    def problem(self) -> str | None:
+        """Why no more requests should come, or None."""
+        return "the service is shutting down" if self.begun else None
+
     def begin(self) -> None:
         """Begin the shutdown, once: readiness fails and the hooks run."""
         if not self.begun:
