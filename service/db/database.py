@@ -115,7 +115,7 @@ class Database:
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Show how much of the pool is in use, and how many requests share a statement."""
-        metrics.registry.register(self.batch_sizes)
+        metrics.register(self.batch_sizes)
         for part, documentation in (
             ("size", "Connections that may be open."),
             ("in_use", "Connections at work."),

@@ -60,17 +60,17 @@ class _LoopLag:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + INTERVAL
-        # Without the context variables of the caller, which it would keep.
-        self._timer = loop.call_at(due, self._fire, loop, due, context=Context())
+        # In a context of its own, because it would keep the caller's variables.
+        self._timer = asyncio.get_running_loop().call_later(
+            INTERVAL, self._fire, perf_counter() + INTERVAL, context=Context()
+        )
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _fire(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
-        self._series.observe(max(0.0, loop.time() - due))
+    def _fire(self, due: float) -> None:
+        self._series.observe(max(0.0, perf_counter() - due))
         self.start()
 
 

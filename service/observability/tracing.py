@@ -62,10 +62,7 @@ def span(name: str, kind: str, headers: Any) -> Iterator["Span | None"]:
     if _active is None:
         yield None
         return
-    with (
-        _active.span(name, kind, headers) as traced,
-        bound(trace_id=f"{traced.get_span_context().trace_id:032x}"),
-    ):
+    with _active.span(name, kind, headers) as traced, bound(trace_id=_trace_id(traced)):
         yield traced
 
 
@@ -75,6 +72,15 @@ def statement(text: str) -> "AbstractContextManager[Span | None]":
     The driver's own span belongs to the batch, which runs outside of any request.
     """
     return _active.statement(text) if _active else nullcontext()
+
+
+def exported_trace_id(span: "Span") -> str | None:
+    """Return the id of a span's trace; None when sampling leaves the span out."""
+    return _trace_id(span) if span.get_span_context().trace_flags.sampled else None
+
+
+def _trace_id(span: "Span") -> str:
+    return f"{span.get_span_context().trace_id:032x}"
 
 
 def fail(span: "Span") -> None:

@@ -32,11 +32,16 @@ class RequestMetrics:
             "http_requests_in_flight", "Requests that have not ended.", lambda: self.in_flight
         )
 
-    def finish(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a request as finished, answered or aborted, after this many seconds."""
+    def finish(
+        self, method: str, route: str, status: int, seconds: float, trace_id: str | None
+    ) -> None:
+        """Count a request as finished, answered or aborted, after this many seconds.
+
+        Its trace, if it has one that is exported, may be shown as an example of them.
+        """
         self.in_flight -= 1
         series = self._series.get((method, route, status))
         if series is None:
             series = self._durations.series(method, route, str(status))
             self._series[method, route, status] = series
-        series.observe(seconds)
+        series.observe(seconds, trace_id)

@@ -30,11 +30,12 @@ def record_request(state: RequestState) -> AbstractContextManager[object]:
 class _Recorder:
     """A context that logs and counts a request; a generator would cost each request more."""
 
-    __slots__ = ("_metrics", "_state")
+    __slots__ = ("_metrics", "_state", "_trace_id")
 
-    def __init__(self, state: RequestState) -> None:
+    def __init__(self, state: RequestState, trace_id: str | None = None) -> None:
         self._state = state
         self._metrics = state.app.request_metrics
+        self._trace_id = trace_id
 
     def __enter__(self) -> None:
         self._metrics.in_flight += 1
@@ -42,7 +43,7 @@ class _Recorder:
     def __exit__(self, *_exc_info: object) -> None:
         state = self._state
         state.end()
-        self._metrics.finish(state.method, state.route, state.status, state.seconds)
+        self._metrics.finish(state.method, state.route, state.status, state.seconds, self._trace_id)
         _log_request(state)
 
 
@@ -51,7 +52,7 @@ def _traced(state: RequestState) -> Iterator[None]:
     method = _known_method(state)
     with tracing.span(method, "SERVER", state.request.headers) as span:
         try:
-            with _Recorder(state):
+            with _Recorder(state, tracing.exported_trace_id(span) if span else None):
                 yield
         finally:
             if span:

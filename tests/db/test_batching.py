@@ -26,6 +26,7 @@ from tests.support.client import Client
 from tests.support.polling import until
 from tests.support.pool import ONE, ends_at_once, waits
 from tests.support.round_trips import Trips
+from tests.support.scrape import Scrape
 
 KNOWN = [new_id() for _ in range(BATCH_MAX + 1)]
 UNKNOWN = new_id()
@@ -52,11 +53,11 @@ async def database(settings: Settings, connections: int) -> AsyncIterator[Databa
     await made.close()
 
 
-def size_of(database: Database, suffix: str, **labels: str) -> float | None:
+async def size_of(database: Database, suffix: str, **labels: str) -> float:
     """A sample of the metric of batches' sizes."""
     metrics = Metrics()
     database.register_metrics(metrics)
-    return metrics.registry.get_sample_value(f"database_batch_size_{suffix}", labels)
+    return Scrape(await metrics.render()).value(f"database_batch_size_{suffix}", **labels)
 
 
 @pytest.fixture
@@ -80,11 +81,11 @@ async def test_concurrent_lookups_are_one_statement(database: Database, sent: li
 async def test_sizes_of_batches_are_measured(database: Database) -> None:
     await all_of(database, KNOWN[:7])
     await all_of(database, KNOWN[:1])
-    assert size_of(database, "count", kind="read") == 2
-    assert size_of(database, "sum", kind="read") == 8
-    assert size_of(database, "bucket", kind="read", le="5.0") == 1
-    assert size_of(database, "bucket", kind="read", le="10.0") == 2
-    assert size_of(database, "count", kind="write") == 0
+    assert await size_of(database, "count", kind="read") == 2
+    assert await size_of(database, "sum", kind="read") == 8
+    assert await size_of(database, "bucket", kind="read", le="5.0") == 1
+    assert await size_of(database, "bucket", kind="read", le="10.0") == 2
+    assert await size_of(database, "count", kind="write") == 0
 
 
 @pytest.mark.parametrize("connections", [2])

@@ -80,6 +80,7 @@ class Answer:
     description: str | None
     links: Sequence[Link]
     located: bool = True
+    other_media_types: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def answers(
     model: type[BaseModel] | None = None,
     *,
     media_type: str | None = None,
+    other_media_types: Sequence[str] = (),
     headers: Sequence[Header] = (),
     description: str | None = None,
     links: Sequence[Link] = (),
@@ -124,12 +126,15 @@ def answers(
 ) -> Callable[[Route], Route]:
     """Declare a successful response, and errors that the route itself raises; may be repeated.
 
-    The body is a model as JSON, text of a `media_type` such as text/html, or empty without both.
+    The body is a model as JSON, text of a `media_type` such as text/html, or empty without both;
+    `other_media_types` are for those who ask for them by `Accept`.
     The description defaults to the first line of the model's docstring, or the status' phrase.
     A 201 has a Location unless what it created is not `located`.
     """
     media_type = media_type or (JSON if model else None)
-    answer = Answer(status, model, media_type, headers, description, links, located)
+    answer = Answer(
+        status, model, media_type, headers, description, links, located, other_media_types
+    )
     return _declare(RouteSpec(answers=[answer], errors=errors))
 
 

@@ -90,7 +90,9 @@ def success(answer: Answer, schemas: Schemas) -> Object:
         "headers": _headers(*location, *answer.headers),
     }
     if answer.media_type:
-        response["content"] = {answer.media_type: {"schema": _content_schema(answer, schemas)}}
+        media_types = (answer.media_type, *answer.other_media_types)
+        schema = _content_schema(answer, schemas)
+        response["content"] = {media_type: {"schema": schema} for media_type in media_types}
     if answer.links:
         response["links"] = {link.name: _link_object(link) for link in answer.links}
     return response
