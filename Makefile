@@ -37,7 +37,7 @@ tests = $(BIN)/python -m pytest $(1) $(2) || { [ $$? -eq 1 ] && \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test quick check lint types migrations document others proof bench lock clean
+.PHONY: help run test quick check lint types migrations document others proof bench rules lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 19
@@ -94,6 +94,9 @@ proof: $(DEVELOPMENT) $(CLIENTS) ## the tests that take minutes
 # What running needs has no uvicorn.
 bench: $(DEVELOPMENT) $(PEERS) ## measure the service beside its peers (OPTIONS=--quick: under 3 minutes)
 	@.venv-benchmarks/bin/python -m benchmarks --python $(abspath $(BIN)/python) $(OPTIONS)
+
+rules: $(DEVELOPMENT) ## write the PrometheusRule of deploy/kubernetes/ anew, from deploy/monitoring/
+	@$(BIN)/python -m tests.support.prometheus_rule
 
 lock: $(BIN)/pip ## resolve the requirements anew (UPGRADE=1: to the newest versions)
 	@$(BIN)/python -m pip install -qq --upgrade uv

@@ -23,6 +23,12 @@ NODE = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 # The field's term says it better; the code's docstrings do without them, too.
 DETOUR = re.compile(r"\b(tell|tells|told|whoever)\b", re.IGNORECASE)
 
+
+def name_of(path: Path) -> str:
+    """A file's name, for a failure report."""
+    return str(path.relative_to(PROJECT))
+
+
 every = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -53,7 +59,7 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, *COMMENTED], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *COMMENTED], ids=name_of)
 def test_paths_exist(path: Path) -> None:
     text = re.sub(r"\]\([^)]+\)", "]", path.read_text())
     assert [found for found in PATH.findall(text) if not (PROJECT / found).exists()] == []
@@ -73,7 +79,7 @@ def test_every_threat_names_a_test() -> None:
     assert [row for row in rows if not NODE.search(row.rsplit("|", 2)[1])] == []
 
 
-@pytest.mark.parametrize("path", [*DOCUMENTS, *COMMENTED], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *COMMENTED], ids=name_of)
 def test_words_are_plain(path: Path) -> None:
     lines = enumerate(path.read_text().splitlines(), 1)
     assert [f"{number}: {line}" for number, line in lines if DETOUR.search(line)] == []
