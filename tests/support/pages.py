@@ -16,6 +16,8 @@ from tests.support.client import Client
 
 EXAMPLE = PROJECT / "examples" / "browser"
 EMAIL = "ada@example.com"
+# What an external provider says of the person.
+PERSON = {"email": EMAIL, "email_verified": True, "name": "Ada <b>"}
 STALE = 901.0  # seconds, more than STEP_UP_MAX_AGE
 
 

@@ -1,54 +1,22 @@
 """The example page's sign-in through an external provider, in a real browser."""
 
-from collections.abc import AsyncIterator
-from html import escape
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Route, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from tests.support.client import Client
 from tests.support.external import begin, obtain_code
 from tests.support.pages import EMAIL, Site, agreeing, button, fill_sign_in, open_security, prove
-from tests.support.provider import Provider, raw, serving
+from tests.support.provider import Provider, raw
 from tests.support.second_factor import turn_on
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
-
-PERSON = {"email": EMAIL, "email_verified": True, "name": "Ada <b>"}
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
-    async with serving() as one:
-        yield one
 
 
 @pytest.fixture
 def site_settings(provider: Provider) -> dict[str, object]:
     return {"external_providers": {"acme": provider.settings(title="Acme & Co")}}
-
-
-@pytest.fixture
-async def at_provider(browser: BrowserContext, provider: Provider) -> None:
-    """The provider's page, where the person agrees or does not."""
-
-    async def ask(route: Route) -> None:
-        url = route.request.url
-        query = dict(parse_qsl(urlsplit(url).query))
-        refused = {"error": "access_denied", "state": query["state"]}
-        links: dict[str, dict[str, Any]] = {
-            "Agree": provider.consent(url, **PERSON),
-            "Refuse": refused,
-        }
-        texts = "".join(
-            f'<a href="{escape(query["redirect_uri"])}?{escape(urlencode(carried))}">{text}</a> '
-            for text, carried in links.items()
-        )
-        await route.fulfill(body=f"<!doctype html>{texts}", content_type="text/html")
-
-    await browser.route(f"{provider.issuer}/authorize?*", ask)
 
 
 async def go_through(

@@ -36,13 +36,19 @@ function eventCells(app, event) {
 }
 
 function account(app, id) {
-  return id ? h("a", { href: address(`users/${id}`) }, app.names.of(id)) : "–";
+  return id ? h("a", { class: "long", href: address(`users/${id}`) }, app.names.of(id)) : "–";
 }
 
 function details(detail) {
   const texts = Object.entries(detail).map(([name, value]) => {
     if (name === "post_id") return h("a", { href: address(`posts/${value}`) }, "the post");
-    return `${name.replaceAll("_", " ")}: ${typeof value === "string" ? value : JSON.stringify(value)}`;
+    return `${name.replaceAll("_", " ")}: ${plain(value)}`;
   });
-  return texts.length > 0 ? texts.flatMap((text, index) => (index ? [", ", text] : [text])) : "–";
+  if (texts.length === 0) return "–";
+  return h("span", { class: "long" }, texts.flatMap((text, index) => (index ? [", ", text] : [text])));
+}
+
+function plain(value) {
+  if (Array.isArray(value)) return value.join(" and ");
+  return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -18,7 +18,7 @@ export function showJobs({ app, query, signal }) {
     noun: "job",
     parameters,
     label: "Jobs that failed, the latest first",
-    columns: ["Job", "State", "Since", "Attempts", "Next try", "Reason", "Deed"],
+    columns: ["Job", "State", "Since", "Attempts", "Next try", "Reason", "Action"],
     cells: (job) => jobCells(app, job, list),
   });
   const state = select("state", STATES, parameters.state);
@@ -37,7 +37,7 @@ function jobCells(app, job, list) {
     showTime(job.since),
     String(job.attempts),
     job.next_try ? showTime(job.next_try) : "–",
-    h("span", { class: "reason" }, job.reason),
+    h("span", { class: "long reason" }, job.reason),
     button,
   ];
 }

@@ -18,7 +18,7 @@ export function showPosts({ app, query, signal }) {
     noun: "post",
     parameters,
     label: "Posts, the newest first",
-    columns: ["Post", "Author", "State", "Written", "Deed"],
+    columns: ["Post", "Author", "State", "Written", "Action"],
     cells: (post) => postCells(app, post, list),
   });
   const words = h("input", { type: "search", name: "q", value: parameters.q, maxlength: "200", autocomplete: "off" });
@@ -32,8 +32,8 @@ export function showPosts({ app, query, signal }) {
 function postCells(app, post, list) {
   const changed = async () => list.table.replace(await app.api.get(`/admin/posts/${post.id}`));
   return [
-    h("a", { href: address(`posts/${post.id}`) }, post.title),
-    h("a", { href: address("users", { q: post.author }) }, post.author),
+    h("a", { class: "long", href: address(`posts/${post.id}`) }, post.title),
+    h("a", { class: "long", href: address("users", { q: post.author }) }, post.author),
     postBadge(post),
     showTime(post.created_at),
     postButton(app, post, changed),

@@ -111,7 +111,7 @@ function showSecondFactor(app, entered) {
     confirm.hidden = !isOn;
     advice.textContent = isOn
       ? "Your account has one: show it now."
-      : "Your account has none yet. Set one up where you manage your account, an authenticator app or a passkey, then come back and sign in with it.";
+      : "Your account has none yet. Set one up where you manage your account, an authenticator app or a passkey. Then sign in again.";
   });
 }
 

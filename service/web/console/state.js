@@ -16,7 +16,7 @@ export function showState({ app, signal }) {
     note.textContent = "";
     // Spoken by screen readers when it changes, and not each time.
     const words = status.ready ? "The service is ready." : "The service is not ready.";
-    if (summary.textContent !== words) summary.replaceChildren(badge(words, status.ready ? "good" : "bad"));
+    if (summary.textContent !== words) summary.replaceChildren(badge(words, status.ready ? "good large" : "bad large"));
     cards.replaceChildren(...cardsOf(status));
   });
   poll({ seconds: SECONDS, signal, work });

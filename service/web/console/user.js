@@ -11,7 +11,7 @@ const MAILED = "The owner is informed by mail.";
 export function showUser({ app, id, signal }) {
   const path = `/admin/users/${encodeURIComponent(id)}`;
   const about = h("div", {}, h("p", { class: "quiet" }, "Loading …"));
-  const deeds = h("section", { "aria-label": "What you can do", hidden: true });
+  const deeds = h("section", { "aria-label": "Actions", hidden: true });
   const events = eventTable({ app, signal, parameters: { user: id }, label: "Events of this account, the newest first" });
   const heading = showView("User", h("p", {}, h("a", { href: "#/users" }, "All users")), about, deeds, h("h2", {}, "Events"), events.element);
   const refresh = async (known) => {
@@ -56,7 +56,7 @@ function showDeeds(section, user, { app, path, refresh }) {
       }, button);
     return button;
   });
-  if (section.hidden) section.append(h("h2", {}, "What you can do"), h("p", { class: "buttons" }, buttons));
+  if (section.hidden) section.append(h("h2", {}, "Actions"), h("p", { class: "buttons" }, buttons));
   section.hidden = false;
 }
 
@@ -85,7 +85,7 @@ function deedsOf({ username, is_active: isActive, is_admin: isAdmin }) {
     {
       label: "End the sessions",
       title: `End all sessions of ${username}?`,
-      text: ["The account is signed out everywhere, and signs in again with what it has."],
+      text: ["The account is signed out everywhere. It can sign in again, and its API keys go on working."],
       part: "/sessions",
       done: `The sessions of ${username} have ended.`,
     },
@@ -116,8 +116,8 @@ function enable(username) {
 
 function grantAdmin(username) {
   return {
-    label: "Make an operator",
-    title: `Make ${username} an operator?`,
+    label: "Grant operator rights",
+    title: `Grant operator rights to ${username}?`,
     text: ["An operator can do all that this console does, to your account, too."],
     method: "PATCH",
     body: { is_admin: true },
@@ -127,11 +127,11 @@ function grantAdmin(username) {
 
 function revokeAdmin(username) {
   return {
-    label: "Make no operator any more",
-    title: `Make ${username} no operator any more?`,
+    label: "Revoke operator rights",
+    title: `Revoke the operator rights of ${username}?`,
     text: ["The account keeps its posts and sessions, and this console is closed to it from the next request on."],
     method: "PATCH",
     body: { is_admin: false },
-    done: `${username} is no operator any more.`,
+    done: `${username} is an operator no longer.`,
   };
 }

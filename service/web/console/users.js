@@ -31,8 +31,8 @@ export function showUsers({ app, query, signal }) {
 }
 
 function userCells(user) {
-  const link = h("a", { href: address(`users/${user.id}`) }, user.username);
-  return [link, user.email, userBadges(user), showTime(user.created_at)];
+  const link = h("a", { class: "long", href: address(`users/${user.id}`) }, user.username);
+  return [link, h("span", { class: "long" }, user.email), userBadges(user), showTime(user.created_at)];
 }
 
 // What an account is, in words beside their colours.
