@@ -75,6 +75,11 @@ def test_no_file_of_the_console_names_another_host_or_parses_markup(path: object
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text)
 
 
+def test_nothing_in_the_console_moves() -> None:
+    style = (FOLDER / "page.css").read_text()
+    assert not re.search(r"transition|animation|@keyframes|scroll-behavior", style)
+
+
 def test_every_module_of_the_console_is_used_and_imports_what_there_is() -> None:
     names = {path.name for path in FILES if path.suffix == ".js"}
     imported = {name for path in FILES for name in IMPORT.findall(path.read_text())}

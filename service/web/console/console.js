@@ -53,7 +53,7 @@ function show({ state, user }) {
   isOperator = state === "operator";
   showCaller(user, isOperator);
   if (isOperator) {
-    app.names.note([user]);
+    if (user.id) app.names.note([user]);
     route();
   } else if (state === "nobody") showSignIn(app, enter);
   else showRefusal(app, state, enter);
@@ -72,7 +72,8 @@ function endLogin() {
 // Whether an operator who was refused something still is one; when not, it is shown.
 async function lookAgain() {
   if (!isOperator) return true;
-  const found = await recognise(app.api);
+  // Where it cannot be found out, the refusal is all that is known.
+  const found = await recognise(app.api).catch(() => ({ state: "operator" }));
   if (found.state === "operator") return true;
   closeDialogs();
   show(found);
@@ -92,6 +93,7 @@ async function start() {
 
 addEventListener("hashchange", () => {
   if (!isOperator) return;
+  closeDialogs();
   say("");
   route();
 });

@@ -30,9 +30,15 @@ function eventCells(app, event) {
     showTime(event.created_at),
     account(app, event.user_id),
     account(app, event.actor_id),
-    h("span", { title: event.user_agent }, event.ip ?? "–"),
+    origin(event),
     details(event.detail),
   ];
+}
+
+// The address, and on request the program.
+function origin({ ip, user_agent: program }) {
+  if (!program) return ip ?? "–";
+  return h("div", {}, ip ?? "–", h("details", {}, h("summary", {}, "Program"), h("span", { class: "long" }, program)));
 }
 
 function account(app, id) {

@@ -8,7 +8,10 @@ export function filterForm(name, fields) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const given = [...new FormData(form)].map(([key, value]) => [key, value.trim()]).filter(([, value]) => value);
-    location.hash = address(name, Object.fromEntries(given));
+    const chosenAddress = address(name, Object.fromEntries(given));
+    // The same filters again: the list is read anew.
+    if (location.hash === chosenAddress) dispatchEvent(new HashChangeEvent("hashchange"));
+    else location.hash = chosenAddress;
   });
   return form;
 }

@@ -1,5 +1,7 @@
 // Work that is done again and again while the tab is to be seen.
 
+import { explain } from "./words.js";
+
 // `work` is awaited at once and then `seconds` after it has ended; it returns how long to wait at
 // least, or nothing. Ends with the signal.
 export function poll({ seconds, signal, work }) {
@@ -29,7 +31,7 @@ export function quietly(app, note, work) {
       return 0;
     } catch (error) {
       if (error.name === "AbortError" || (await app.hasLostAccess(error))) return 0;
-      note.textContent = error.status === 429 ? "Too many requests: waiting." : "The service does not answer: trying again.";
+      note.textContent = error.status ? explain(error) : "The service does not answer: trying again.";
       return error.retryAfter ?? 0;
     }
   };

@@ -21,7 +21,10 @@ export function showPost({ app, id, signal }) {
     try {
       await refresh();
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.status !== 404) {
+        about.replaceChildren(h("p", {}, "The post could not be read."));
+        throw error;
+      }
       about.replaceChildren(h("p", {}, "There is no such post, or it is gone for good."));
     }
   });

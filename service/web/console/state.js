@@ -7,8 +7,8 @@ import { poll, quietly } from "./poll.js";
 const SECONDS = 10;
 
 export function showState({ app, signal }) {
-  const summary = h("p", { role: "status" }, "Loading …");
-  const note = h("p", { class: "quiet", role: "status" });
+  const summary = h("p", { role: "status" });
+  const note = h("p", { class: "quiet", role: "status" }, "Loading …");
   const cards = h("div", { class: "cards" });
   showView("State", summary, note, cards);
   const work = quietly(app, note, async () => {
@@ -29,7 +29,7 @@ function cardsOf(status) {
     card("Versions", [
       ["Service", status.version],
       ["Python", status.python],
-      ["PostgreSQL", status.postgres],
+      ["PostgreSQL", status.postgres ?? "not known"],
       ["Schema of the code", schema.code],
       ["Schema of the database", schema.database ?? "none"],
       ["This process since", showTime(status.started_at)],
@@ -40,13 +40,21 @@ function cardsOf(status) {
       ["Passwords to hash", String(status.hashing.pending)],
       ["Open streams", String(status.streams.open)],
     ]),
-    card("Jobs", [
-      ["Waiting", String(jobs.queued)],
-      ["In a worker's hands", String(jobs.picked)],
-      ["Failed for good", jobs.failed > 0 ? h("a", { href: "#/jobs?state=failed" }, String(jobs.failed)) : "0"],
-    ]),
-    ...(status.replica ? [card("Replica", Object.entries(status.replica).map(([name, value]) => [name.replaceAll("_", " "), String(value)]))] : []),
+    ...(jobs ? [card("Jobs", jobFacts(jobs))] : []),
+    ...(status.replica ? [card("Replica", [["Behind the primary", lag(status.replica.lag_seconds)]])] : []),
   ];
+}
+
+function jobFacts({ queued, picked, failed }) {
+  return [
+    ["Waiting", String(queued)],
+    ["In a worker's hands", String(picked)],
+    ["Failed for good", failed > 0 ? h("a", { href: "#/jobs?state=failed" }, String(failed)) : "0"],
+  ];
+}
+
+function lag(seconds) {
+  return seconds === null ? badge("not known, so it is not read", "warn") : `${seconds.toFixed(1)} seconds`;
 }
 
 function card(title, pairs) {

@@ -90,7 +90,10 @@ export class CursorTable {
   }
 
   async load() {
-    const items = await this.fetch();
+    const items = await this.fetch().catch((error) => {
+      this.#state.textContent = "The list could not be read.";
+      throw error;
+    });
     this.table.clear();
     this.table.append(items);
     this.show();

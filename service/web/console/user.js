@@ -27,7 +27,10 @@ export function showUser({ app, id, signal }) {
     try {
       await refresh();
     } catch (error) {
-      if (error.status !== 404) throw error;
+      if (error.status !== 404) {
+        about.replaceChildren(h("p", {}, "The account could not be read."));
+        throw error;
+      }
       about.replaceChildren(h("p", {}, "There is no such account, or it was deleted. Its events are kept."));
       await events.load();
     }
