@@ -106,24 +106,24 @@ class SmtpMailer:
         parts = urlsplit(settings.mail_url)
         self._sender = settings.mail_from
         self._sender_is_ascii = _split(parseaddr(self._sender)[1])[0].isascii()
-        self._host = parts.hostname or "localhost"
+        self.host = parts.hostname or "localhost"
         self._tls = parts.scheme == "smtps"
         self._username = unquote(parts.username) if parts.username else None
         self._password = unquote(parts.password) if parts.password else None
         signs_in = self._username is not None and not self._tls
         self._port = parts.port or (_SUBMISSION_PORT if signs_in else _PORTS[parts.scheme])
-        needs_tls = self._tls or (signs_in and not _is_local(self._host))
+        needs_tls = self._tls or (signs_in and not is_local(self.host))
         off = settings.smtp_tls == "off"
         if off and needs_tls:
             raise SettingsError("SMTP_TLS: can't be off for smtps://, nor where a password is sent")
         # None: when offered.
         self._start_tls = False if self._tls or off else (needs_tls or None)
-        self._verify = settings.smtp_tls == "verify"
+        self.verifies = settings.smtp_tls == "verify"
 
     async def send(self, mail: MailMessage) -> None:
         """Send a mail over a connection of its own."""
         message = compose(mail, self._sender)
-        client = self._client()
+        client = self.client()
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await client.connect()
@@ -138,7 +138,7 @@ class SmtpMailer:
         except (OSError, aiosmtplib.SMTPException) as error:
             if self._is_final(error):
                 raise Undeliverable(str(error)) from error
-            if note := self._note(error):
+            if note := self.note(error):
                 error.add_note(note)
             raise
         finally:
@@ -146,23 +146,34 @@ class SmtpMailer:
             client.close()
         log.info("mail sent", message_id=message["Message-ID"])
 
-    def _client(self) -> aiosmtplib.SMTP:
+    def client(self, timeout: float = REPLY_TIMEOUT) -> aiosmtplib.SMTP:
+        """Make a client with `timeout` seconds for each reply; it is not connected yet."""
         return aiosmtplib.SMTP(
-            hostname=self._host,
+            hostname=self.host,
             port=self._port,
             username=self._username,
             password=self._password,
             use_tls=self._tls,
             start_tls=self._start_tls,
-            validate_certs=self._verify,
-            timeout=REPLY_TIMEOUT,
+            validate_certs=self.verifies,
+            timeout=timeout,
         )
+
+    @property
+    def server(self) -> str:
+        """The server's address, for people."""
+        return f"{self.host}:{self._port}"
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether the server asks who sends."""
+        return self._username is not None
 
     async def refuse_unusable_sender(self) -> None:
         """Raise SettingsError where the server does not take the sender (RFC 6531)."""
         if self._sender_is_ascii:
             return
-        client = self._client()
+        client = self.client()
         try:
             async with asyncio.timeout(GREETING_TIMEOUT):
                 await client.connect()
@@ -187,9 +198,9 @@ class SmtpMailer:
             return error.code >= 500
         return isinstance(error, aiosmtplib.SMTPNotSupported) and self._sender_is_ascii
 
-    def _note(self, error: Exception) -> str | None:
+    def note(self, error: Exception) -> str | None:
         """Return what an operator can do about a failure, or None."""
-        server = f"{self._host}:{self._port}"
+        server = self.server
         # The library raises a failed handshake as it is, or as the cause of its own error.
         tls = next((e for e in (error, error.__cause__) if isinstance(e, ssl.SSLError)), None)
         match tls or error:
@@ -256,7 +267,8 @@ def _split(address: str) -> tuple[str, str]:
     return local, domain
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Return whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -136,7 +136,7 @@ class TestSending:
     ) -> None:
         async with smtp_server() as smtp:
             # A name that is not this machine's, as far as anybody can tell.
-            monkeypatch.setattr("service.mail._is_local", lambda _host: False)
+            monkeypatch.setattr("service.mail.is_local", lambda _host: False)
             with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
                 await deliver(smtp, f"smtp://user:secret@127.0.0.1:{smtp.port}")
             assert smtp.mails == []
@@ -201,7 +201,7 @@ class TestTls:
     async def test_opportunistic_tls_is_required_for_a_password(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("service.mail._is_local", lambda _host: False)
+        monkeypatch.setattr("service.mail.is_local", lambda _host: False)
         async with smtp_server() as smtp:
             with pytest.raises(aiosmtplib.SMTPException, match="STARTTLS"):
                 await deliver(
