@@ -23,12 +23,15 @@ ROOMS = (
     ("admin",),
     ("worker",),
     ("app",),
+    ("doctor",),
     ("asgi", "cli", "__main__"),
 )
 PLACES = {room: place for place, rooms in enumerate(ROOMS) for room in rooms}
 # Beside all others: it knows none of them, and of the service only these enter it.
 BESIDE = "embedded_postgres"
 ENTER_BESIDE = {"cli", "testing", BESIDE}
+# It looks at everything, and only the command enters it.
+DOCTOR = "doctor"
 # What those who test against the service use: it may import everything, and nothing imports it.
 TESTING = "testing"
 # Whose tables others join: everyone's accounts. Operators and the import work on all tables.
@@ -68,6 +71,8 @@ def is_allowed(room: str, other: str) -> bool:
         return room in ENTER_BESIDE
     if BESIDE in {room, other} or other == TESTING:
         return False
+    if other == DOCTOR:
+        return room == "cli"
     return PLACES[other] <= PLACES[room]
 
 

@@ -14,7 +14,7 @@ from service.settings import SettingsError
 
 NAMES: Final = (
     "run", "serve", "migrate", "worker", "jobs", "create-admin", "reset-second-factor", "demo",
-    "openapi", "import-flask", "encryption-key", "reencrypt",
+    "openapi", "import-flask", "encryption-key", "reencrypt", "doctor",
 )  # fmt: skip
 
 

@@ -1,0 +1,61 @@
+"""The keys that sign access tokens, and those that encrypt: their number, rights and ages."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from service import clock
+from service.auth.keys import load_keys
+from service.doctor.findings import Deployment, Findings
+from service.settings import Settings, SettingsError
+
+OLD: Final = timedelta(days=365)
+_ROTATION: Final = "docs/operations.md, Rotation of signing keys"
+
+
+async def check(deployment: Deployment, found: Findings) -> None:
+    """Look at the keys of the settings, not at what is stored under them."""
+    settings = deployment.settings
+    _check_signing(settings, found)
+    count = len(settings.encryption_keys)
+    if count:
+        found.ok(f"ENCRYPTION_KEYS has {count} key{'' if count == 1 else 's'}; the first encrypts")
+    else:
+        found.ok(
+            "the encryption key is made from SECRET_KEY",
+            "ENCRYPTION_KEYS lets SECRET_KEY be changed by itself",
+        )
+
+
+def _check_signing(settings: Settings, found: Findings) -> None:
+    try:
+        keys = load_keys(settings)
+    except SettingsError as error:
+        found.problem(str(error), f"see {_ROTATION}")
+        return
+    folder = settings.jwt_keys_dir
+    if folder is None:
+        found.ok("access tokens are signed by a secret (HS256)")
+        return
+    for file in sorted(folder.glob("*.pem")):
+        _check_readers(file, found)
+    signing = keys.signing
+    age = clock.now() - datetime.fromtimestamp(_file(folder, signing.kid).stat().st_mtime, UTC)
+    words = f"{signing.kid} ({signing.algorithm}) signs access tokens; its file is {age.days} days"
+    if age > OLD:
+        found.warning(f"{words} old", f"rotate it: {_ROTATION}")
+    else:
+        found.ok(f"{words} old; {len(keys.by_id)} keys verify")
+
+
+def _check_readers(file: Path, found: Findings) -> None:
+    if file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        found.warning(
+            f"{file.name} in JWT_KEYS_DIR can be read by every user of its machine",
+            f"chmod o= {file.name}, and rotate it where others had access",
+        )
+
+
+def _file(folder: Path, kid: str) -> Path:
+    return folder / f"{kid}.pem"

@@ -1,0 +1,1 @@
+"""`service doctor`, against real servers."""
