@@ -2,15 +2,15 @@
 
 import asyncio
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
 
 from service import clock
 from service.doctor.findings import Findings
+from service.worker.certificate import read_expiry
 
 SECONDS: Final = 3.0
 # Days before its end at which an authority's renewal is late.
@@ -26,15 +26,13 @@ class Certificate:
 
 
 async def look(host: str, port: int) -> Certificate:
-    """Return the certificate that a server of TLS shows. Raises OSError."""
-    context = ssl.create_default_context()
-    try:
-        return Certificate(ends_at(await _shown(host, port, context)))
-    except ssl.SSLCertVerificationError as error:
-        fault = error.verify_message
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return Certificate(ends_at(await _shown(host, port, context)), fault)
+    """Return the certificate that a server of TLS shows. Raises OSError or ValueError."""
+    async with asyncio.timeout(SECONDS):
+        try:
+            ends, fault = await read_expiry(host, port, ssl.create_default_context()), None
+        except ssl.SSLCertVerificationError as error:
+            ends, fault = await read_expiry(host, port), error.verify_message
+    return Certificate(datetime.fromtimestamp(ends, UTC), fault)
 
 
 def ends_at(encoded: bytes) -> datetime:
@@ -55,18 +53,3 @@ def report(found: Findings, name: str, certificate: Certificate, advice: str) ->
         )
     else:
         found.ok(f"the certificate of {name} is good for {days} days")
-
-
-async def _shown(host: str, port: int, context: ssl.SSLContext) -> bytes:
-    async with asyncio.timeout(SECONDS):
-        _, writer = await asyncio.open_connection(host, port, ssl=context)
-    try:
-        encoded: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    finally:
-        # At once: some servers answer no goodbye.
-        writer.transport.abort()
-        with suppress(OSError):
-            await writer.wait_closed()
-    if encoded is None:
-        raise ConnectionError("no certificate")
-    return encoded

@@ -2,21 +2,16 @@
 
 from typing import Final
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.auth.encryption.encryption import Encryption
 from service.auth.encryption.missing_keys import find_missing_keys
 from service.doctor.findings import Deployment, Findings
-from service.jobs.queue import count_jobs
+from service.jobs.queue import count_jobs, read_waits
 
 # Seconds that a job may be due: an idle worker needs less than one.
 PATIENCE: Final = 60.0
 SILENT: Final = 600.0
-_OLDEST: Final = text("""
-SELECT coalesce(extract(epoch FROM now() - min(execute_after)), 0)::float
-FROM pgqueuer WHERE status = 'queued' AND execute_after <= now()
-""")
 
 
 async def check_encryption(
@@ -42,7 +37,8 @@ async def check_jobs(connection: AsyncConnection, _deployment: Deployment, found
             f"{failed} job{'' if failed == 1 else 's'} failed for good",
             "see why by `service jobs`, and try again by `service jobs --retry`",
         )
-    age = float((await connection.execute(_OLDEST)).scalar_one())
+    due, _mails = await read_waits([], connection)
+    age = due[()]
     words = f"a job has been due for {age:.0f} s"
     advice = "see whether `service worker` runs, and what its log says"
     if age > SILENT:

@@ -1,12 +1,11 @@
 """The keys that sign access tokens, and those that encrypt: their number, rights and ages."""
 
 import stat
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from service import clock
-from service.auth.keys import load_keys
+from service.auth.key_ring import KeyRing
 from service.doctor.findings import Deployment, Findings
 from service.settings import Settings, SettingsError
 
@@ -17,7 +16,7 @@ _ROTATION: Final = "docs/operations.md, Rotation of signing keys"
 async def check(deployment: Deployment, found: Findings) -> None:
     """Look at the keys of the settings, not at what is stored under them."""
     settings = deployment.settings
-    _check_signing(settings, found)
+    await _check_signing(settings, found)
     count = len(settings.encryption_keys)
     if count:
         found.ok(f"ENCRYPTION_KEYS has {count} key{'' if count == 1 else 's'}; the first encrypts")
@@ -28,9 +27,9 @@ async def check(deployment: Deployment, found: Findings) -> None:
         )
 
 
-def _check_signing(settings: Settings, found: Findings) -> None:
+async def _check_signing(settings: Settings, found: Findings) -> None:
     try:
-        keys = load_keys(settings)
+        ring = KeyRing(settings, lambda: None)
     except SettingsError as error:
         found.problem(str(error), f"see {_ROTATION}")
         return
@@ -40,13 +39,13 @@ def _check_signing(settings: Settings, found: Findings) -> None:
         return
     for file in sorted(folder.glob("*.pem")):
         _check_readers(file, found)
-    signing = keys.signing
-    age = clock.now() - datetime.fromtimestamp(_file(folder, signing.kid).stat().st_mtime, UTC)
+    signing, verifying = ring.current.signing, len(ring.current.by_id)
+    age = timedelta(seconds=(await ring.ages())[signing.kid,])
     words = f"{signing.kid} ({signing.algorithm}) signs access tokens; its file is {age.days} days"
     if age > OLD:
         found.warning(f"{words} old", f"rotate it: {_ROTATION}")
     else:
-        found.ok(f"{words} old; {len(keys.by_id)} keys verify")
+        found.ok(f"{words} old; {verifying} key{'' if verifying == 1 else 's'} verify")
 
 
 def _check_readers(file: Path, found: Findings) -> None:
@@ -55,7 +54,3 @@ def _check_readers(file: Path, found: Findings) -> None:
             f"{file.name} in JWT_KEYS_DIR can be read by every user of its machine",
             f"chmod o= {file.name}, and rotate it where others had access",
         )
-
-
-def _file(folder: Path, kid: str) -> Path:
-    return folder / f"{kid}.pem"

@@ -41,7 +41,7 @@ class PublicCertificate:
     async def look(self) -> None:
         """Look once; what fails is logged, the first time in a row, and changes nothing."""
         try:
-            expiry = await _read_expiry(self._host, self._port)
+            expiry = await read_expiry(self._host, self._port)
         except (OSError, ValueError, x509.InvalidVersion) as error:
             if not self._failed:
                 log.warning("public certificate not seen", reason=repr(error))
@@ -57,12 +57,17 @@ class PublicCertificate:
             )
 
 
-async def _read_expiry(host: str, port: int) -> float:
-    """Return when the certificate of a host expires. Raises OSError or ValueError."""
-    # Nothing is sent, and nothing is believed but the date: an expired certificate has one, too.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+async def read_expiry(host: str, port: int, context: ssl.SSLContext | None = None) -> float:
+    """Return when the certificate of a host expires. Raises OSError or ValueError.
+
+    Without a context any certificate is taken.
+    """
+    if context is None:
+        # Nothing is sent, and nothing is believed but the date: an expired certificate has one,
+        # too.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     async with asyncio.timeout(LOOK_TIMEOUT):
         _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
     try:

@@ -141,6 +141,17 @@ async def test_a_superuser_is_a_warning(
     assert "is a superuser" not in (await examined(url, embedded=False))["warning"]
 
 
+async def test_a_schema_that_does_not_exist_yet_is_a_warning_beside_what_is_missing(
+    database_url: str, db: asyncpg.Connection
+) -> None:
+    settings = make_settings(database_url=database_url, database_schema="own")
+    found = await examined(settings)
+    assert "names no schema that exists" in found.of("rights")["warning"]
+    assert "not at head" in found.of("schema")["problem"]
+    await db.execute("CREATE SCHEMA own")
+    assert (await examined(settings)).of("rights").is_well
+
+
 async def test_events_of_another_cluster_are_a_problem(
     settings: Settings, db: asyncpg.Connection
 ) -> None:
