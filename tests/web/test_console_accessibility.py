@@ -51,7 +51,7 @@ class Axe:
         """The violations in light and dark, on a desk and on a telephone, and what overflows."""
         found: list[str] = []
         for scheme in ("light", "dark"):
-            await self.tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await self.tab.emulate_media(color_scheme=scheme)
             for size in (DESK, PHONE):
                 await self.tab.set_viewport_size(size)  # type: ignore[arg-type]
                 result = await self.check()
