@@ -6,7 +6,7 @@ connections nor their time, and ends in time only with this service's patches.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -44,6 +44,14 @@ class Answer:
             ("Date", formatdate(usegmt=True)),
             ("Connection", "close"),
         ]
+
+    def events(self, *, has_body: bool) -> Iterator[h11.Event]:
+        """Return what is to be sent; the response to HEAD has no body."""
+        reason = HTTPStatus(self.status).phrase
+        yield h11.Response(status_code=self.status, reason=reason, headers=self.headers)
+        if has_body:
+            yield h11.Data(data=self.body)
+        yield h11.EndOfMessage()
 
 
 class MetricsPort:
@@ -86,12 +94,12 @@ class MetricsPort:
                 return
             answer = await self._answer(request)
         except h11.RemoteProtocolError as error:
-            answer = _problem(error.error_status_hint, "This is no request by HTTP/1.1")
-        response = h11.Response(status_code=answer.status, headers=answer.headers)
-        for event in (response, h11.Data(data=answer.body), h11.EndOfMessage()):
+            request, answer = None, _problem(error.error_status_hint, "This is no HTTP/1.1")
+        has_all = connection.their_state is h11.DONE
+        for event in answer.events(has_body=request is None or request.method != b"HEAD"):
             writer.write(connection.send(event) or b"")
         await writer.drain()
-        if connection.their_state is not h11.DONE:
+        if not has_all:
             await _linger(reader, writer)
         writer.close()
         await writer.wait_closed()

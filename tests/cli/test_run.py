@@ -100,6 +100,13 @@ async def test_run_stops_at_once_whatever_its_clients_do(
     upload.close()
 
 
+@pytest.mark.proof
+def test_run_shows_the_metrics_of_its_worker_among_the_server_s(server: Process) -> None:
+    found = fetch(f"{server.until('Serving on ')}/metrics").decode()
+    assert 'mails_total{outcome="sent"} 0.0' in found
+    assert "http_requests_in_flight" in found
+
+
 def test_run_prints_its_addresses_and_nothing_more(server: Process, database_url: str) -> None:
     address = server.until("Serving on ")
     assert server.until("API docs") == f"{address}/docs"

@@ -12,12 +12,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.observability.metrics import Metrics
 from service.settings import PROJECT, Settings
 from service.testing.application import FAST, make_settings, working
 from service.worker import cleanup, liveness
 from service.worker.handlers import HANDLERS, MAILS, cleanups
 from service.worker.metrics import JOB_OUTCOMES, MAIL_OUTCOMES
-from service.worker.worker import WorkerTiming
+from service.worker.worker import WorkerTiming, run_worker
 from tests.support.certificates import make_certificate, server_context
 from tests.support.client import Client
 from tests.support.command import PRODUCTION, started
@@ -130,6 +131,24 @@ async def test_job_whose_turn_has_not_come_is_counted_as_put_back(
         assert found.value(JOBS, outcome="retried") == 0
         smtp.may_answer.set()
         await smtp.wait_for(2)
+
+
+async def test_worker_within_a_server_is_measured_there_and_opens_no_port(
+    client: Client, settings: Settings, smtp: SmtpServer
+) -> None:
+    """Here it is cancelled with a mail in hand, as `service run` ends it."""
+    smtp.may_answer.clear()
+    shown, port = Metrics(), free_port()
+    bound = settings.model_copy(update={"worker_metrics_bind": f"127.0.0.1:{port}"})
+    task = asyncio.create_task(run_worker(bound, asyncio.Event(), FAST, shown))
+    await client.register()
+    await smtp.has_data.wait()
+    assert not await answers(port)
+    task.cancel()
+    await asyncio.wait([task])
+    found = Scrape(await shown.render())
+    assert found.value(JOBS, job="mail link", outcome="put_back") == found.value(JOBS) == 1
+    assert found.value("mails_total") == 0
 
 
 async def test_clean_ups_are_counted_by_what_they_delete(

@@ -1,6 +1,7 @@
 """The worker's port, whatever its clients do."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator
 
@@ -9,8 +10,9 @@ import pytest
 from service.observability.metrics import Metrics
 from service.settings import SettingsError
 from service.worker import metrics_port
+from tests.support.polling import until
 from tests.support.processes import ask, free_port
-from tests.support.server import connected, exchange, head, kept_alive
+from tests.support.server import connected, exchange, head, kept_alive, receive
 
 
 @pytest.fixture
@@ -31,9 +33,49 @@ async def test_metrics_and_liveness_are_served(port: int) -> None:
     assert live.headers["connection"] == "close"
 
 
-async def test_head_of_a_response_is_served_without_its_body(port: int) -> None:
+@pytest.fixture
+async def unhandled() -> AsyncIterator[list[object]]:
+    """What the loop reports in the test, such as the exception of a task."""
+    loop, reported = asyncio.get_running_loop(), list[object]()
+    loop.set_exception_handler(lambda _, context: reported.append(context))
+    yield reported
+    loop.set_exception_handler(None)
+
+
+async def test_responses_without_a_body_leave_no_exception_behind(
+    port: int, unhandled: list[object]
+) -> None:
     answer = await exchange(port, head("HEAD", "/health/live"))
     assert (answer.status, answer.headers["content-length"], answer.body) == (200, "15", b"")
+    assert (await exchange(port, head("CONNECT", "service.example:443"))).status == 404
+    async with connected(port) as (_, writer):
+        writer.write_eof()
+    await exchange(port, head("GET", "/health/live"))
+    gc.collect()
+    assert unhandled == []
+
+
+async def test_client_that_keeps_its_connection_open_does_not_keep_the_port_s(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("LINGER", "TIME_LIMIT"):
+        monkeypatch.setattr(metrics_port, limit, 60.0)
+    async with connected(port) as (reader, writer):
+        writer.write(kept_alive("GET", "/health/live"))
+        async with asyncio.timeout(20):
+            assert (await receive(reader)).status == 200
+            assert await reader.read() == b""
+            await until(lambda: closed(writer))
+
+
+async def closed(writer: asyncio.StreamWriter) -> bool:
+    """Whether the server has closed both halves: what is sent is answered by a reset."""
+    try:
+        writer.write(b"x")
+        await writer.drain()
+    except ConnectionError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "//metrics", "/health/ready", "*"])
