@@ -102,8 +102,12 @@ async def test_port_stays_open_for_drain_seconds_whatever_checks_come(
 
 
 async def test_port_stays_open_for_drain_seconds_although_no_balancer_asks() -> None:
+    """What ends with the beginning, such as streams, does so at once all the same."""
+    ended: list[str] = []
     shutdown = Shutdown(drain=3600)
+    shutdown.on_begin(lambda: ended.append("streams"))
     shutdown.terminate()
+    assert ended == ["streams"]
     assert not shutdown.port_closing.is_set()
 
 
