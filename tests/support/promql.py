@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import yaml
@@ -17,21 +18,28 @@ RUNBOOK: Final = PROJECT / "docs" / "runbook.md"
 
 # Duration in brackets, text, number, name, anything else.
 _TOKEN: Final = re.compile(r'\[[^\]]*\]|"[^"]*"|[\d.]+(?:e\d+)?|[A-Za-z_:][\w:]*|[=!<>]=|[=!]~|\S')
+# What an alert compares.
+_SELECTOR: Final = re.compile(r"([\w:]+(?:\{[^}]*\})?) [<>=!]")
 _NAME: Final = re.compile(r"[A-Za-z_:][\w:]*")
 _GROUPING: Final = {"by", "without", "on", "ignoring", "group_left", "group_right"}
-_WORDS: Final = {"and", "or", "unless", "bool", "offset", "inf", "nan"}
+_NO_NAMES: Final = {"and", "or", "unless", "bool", "offset", "inf", "nan"} | _GROUPING
+
+
+@dataclass
+class Selector:
+    """A metric in an expression, with what is asked of its labels: name, operator, value."""
+
+    metric: str
+    matchers: list[tuple[str, str, str]]
 
 
 @dataclass
 class Parsed:
-    """What an expression names: metrics with the labels asked of them, and other labels."""
+    """What an expression names: series, and labels that it groups by or makes itself."""
 
-    metrics: dict[str, set[str]] = field(default_factory=dict)
+    selectors: list[Selector] = field(default_factory=list)
     grouping: set[str] = field(default_factory=set)
-    # Labels that the expression itself makes.
     made: set[str] = field(default_factory=set)
-    # The expression without its selectors.
-    rest: list[str] = field(default_factory=list)
 
 
 def parse(expression: str) -> Parsed:
@@ -40,19 +48,22 @@ def parse(expression: str) -> Parsed:
     while tokens:
         token = tokens.pop(0)
         following = tokens[0] if tokens else ""
-        if not _NAME.fullmatch(token) or token.lower() in _WORDS or token in _GROUPING:
-            if token in _GROUPING and following == "(":
-                parsed.grouping |= set(_inside(tokens, ")"))
-            else:
-                parsed.rest.append(token)
-        elif following == "(":
-            parsed.rest.append(token)
-            if token == "label_replace":
-                parsed.made |= set(re.findall(r'\), *"(\w+)"|\}, *"(\w+)"', expression)[0]) - {""}
-        else:
-            labels = set(_inside(tokens, "}")[::3]) if following == "{" else set()
-            parsed.metrics.setdefault(token, set()).update(labels)
+        if token in _GROUPING and following == "(":
+            parsed.grouping |= set(_inside(tokens, ")"))
+        elif _NAME.fullmatch(token) and token.lower() not in _NO_NAMES and not _calls(following):
+            inside = _inside(tokens, "}") if following == "{" else []
+            matchers = zip(inside[::3], inside[1::3], inside[2::3], strict=True)
+            parsed.selectors.append(
+                Selector(token, [(name, how, value.strip('"')) for name, how, value in matchers])
+            )
+    # The label that label_replace() makes is its first text.
+    parsed.made |= set(re.findall(r'label_replace\([^"]*(?:\{[^}]*\})?, "(\w+)"', expression))
     return parsed
+
+
+def _calls(following: str) -> bool:
+    """Whether a name that this follows is a function's."""
+    return following == "(" or following in {"by", "without"}
 
 
 def _inside(tokens: list[str], end: str) -> list[str]:
@@ -63,6 +74,7 @@ def _inside(tokens: list[str], end: str) -> list[str]:
     return taken
 
 
+@cache
 def rules() -> list[dict[str, Any]]:
     """Every rule, recording or alerting."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
@@ -86,9 +98,13 @@ def panels() -> list[dict[str, Any]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Every expression with the place where it stands."""
+    """Every expression with the place where it stands; of an alert all that it compares."""
     for rule in rules():
-        yield f"rule {rule.get('record') or rule['alert']}", rule["expr"]
+        if "record" in rule:
+            yield f"rule {rule['record']}", rule["expr"]
+        else:
+            for selector in _SELECTOR.findall(rule["expr"]):
+                yield f"rule {rule['alert']}", selector
     for panel in panels():
         for target in panel.get("targets", ()):
             yield f"panel {panel['title']}", target["expr"]
