@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from service.audit.events import Kind
+from service.cli import NAMES
+from service.db.engine import create_engine
 from service.settings import PROJECT
+from service.testing.application import make_settings
 from tests.support import promql
 from tests.support.promql import DASHBOARD, MONITORING, RUNBOOK
 
@@ -44,6 +48,22 @@ def test_runbook_s_entries_are_those_of_alerts() -> None:
         alert["annotations"]["runbook_url"].partition("#")[2] for alert in promql.alerts().values()
     }
     assert {anchor for anchor in runbook_entries() if anchor.startswith("service")} == named
+
+
+async def test_runbook_s_sql_works(database_url: str) -> None:
+    engine = create_engine(make_settings(database_url=database_url))
+    statements = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
+    assert statements
+    async with engine.connect() as connection:
+        for statement in statements:
+            await connection.exec_driver_sql(statement)
+    await engine.dispose()
+
+
+def test_runbook_s_commands_and_events_exist() -> None:
+    text = RUNBOOK.read_text()
+    assert set(re.findall(r"(?m)(?:^|`)service ([a-z-]+)", text)) <= set(NAMES)
+    assert set(re.findall(r"\?kind=([\w.]+)", text)) <= {str(kind) for kind in Kind}
 
 
 @each_alert

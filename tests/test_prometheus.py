@@ -48,6 +48,7 @@ async def test_every_expression_of_dashboard_rules_and_runbook_finds_data(
         async with prometheus(tmp_path, targets) as server:
             missing = await without_data(server, list(places), 30)
             assert not missing, "\n".join(f"{places[each]}: {each}" for each in missing)
+            assert await server.exemplars()
             rules = [
                 rule for group in (await server.get("rules"))["groups"] for rule in group["rules"]
             ]

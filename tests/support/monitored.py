@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -53,6 +54,17 @@ class Prometheus:
         """What an endpoint of its API says."""
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urlencode(query)}"
         return json.loads(await asyncio.to_thread(fetch, url))["data"]
+
+    async def exemplars(self) -> list[Any]:
+        """The series of requests' durations that carry ids of traces."""
+        now = time.time()
+        series: list[Any] = await self.get(
+            "query_exemplars",
+            query="http_request_duration_seconds_bucket",
+            start=str(now - 600),
+            end=str(now + 60),
+        )
+        return [one for one in series if one["exemplars"][0]["labels"]["trace_id"]]
 
     async def is_ready(self) -> bool:
         """Whether it answers queries."""
@@ -119,11 +131,12 @@ async def deployed(
             "public_url": f"https://127.0.0.1:{tls.sockets[0].getsockname()[1]}",
             "jwt_keys_dir": make_keys(folder),
             "worker_metrics_bind": f"127.0.0.1:{port}",
-            # Nothing listens there, so that each call fails.
+            # Nothing listens where a provider and a collector should be.
             "external_acme_issuer": f"http://127.0.0.1:{free_port()}",
             "external_acme_client_id": "the service",
             "external_acme_client_secret": "its secret",
             "external_return_urls": RETURN_TO,
+            "otel_exporter_otlp_endpoint": f"http://127.0.0.1:{free_port()}",
             "ratelimit_enabled": "true",
             **{f"ratelimit_{name}": MANY for name in LIMITED},
         }
@@ -189,14 +202,10 @@ async def use(client: Connection) -> None:
 
 async def without_data(prometheus: Prometheus, expressions: list[str], seconds: float) -> list[str]:
     """The expressions that find no data within this time."""
-    left = list(expressions)
-
-    async def all_found() -> bool:
-        left[:] = [each for each in left if not await prometheus.has(each)]
-        return not left
-
-    try:
-        await until(all_found, seconds)
-    except TimeoutError:
-        return left
-    return []
+    loop = asyncio.get_running_loop()
+    end, left = loop.time() + seconds, expressions
+    while left := [each for each in left if not await prometheus.has(each)]:
+        if loop.time() > end:
+            break
+        await asyncio.sleep(1)  # until the next scrape
+    return left
