@@ -7,6 +7,7 @@ from quart import Blueprint, Response
 
 from service.admin import posts
 from service.admin.acting import confirm_operator
+from service.admin.post_schemas import AnyPostList, AnyPostOut, PostQuery, show_any_post
 from service.auth.guards import admin_required
 from service.posts.posts import PostNotFound
 from service.posts.schemas import PostOut, post_tag, show_post
@@ -14,12 +15,15 @@ from service.web.client import origin
 from service.web.conditional import tagged
 from service.web.db_session import db_session
 from service.web.openapi import Link, answers
-from service.web.openapi.headers import ETAG
+from service.web.openapi.headers import ETAG, LINK
+from service.web.pagination import InvalidCursor, cursor_links, next_page, position
 from service.web.ratelimit import limit
 from service.web.responses import json_response, no_content
+from service.web.validation import validate_querystring
 
 blueprint: Final = Blueprint("admin_posts", __name__, url_prefix="/admin/posts")
 
+CURSORS: Final = "admin_posts"
 
 RESTORE_REMOVED: Final = Link(
     "RestorePost",
@@ -27,6 +31,34 @@ RESTORE_REMOVED: Final = Link(
     "Shows the post again.",
     {"post_id": "$request.path.post_id"},
 )
+
+
+@blueprint.get("")
+@limit("ADMIN")
+@admin_required
+@validate_querystring(PostQuery)
+@answers(
+    200,
+    AnyPostList,
+    headers=[LINK],
+    links=[next_page("list_posts_in_any_state")],
+    errors=[InvalidCursor],
+)
+async def list_posts_in_any_state(query_args: PostQuery) -> Response:
+    """List posts, also removed and deleted ones, newest first."""
+    page = await posts.list_posts(db_session(), query_args, after=position(CURSORS, query_args))
+    next_cursor = page.next_cursor(CURSORS)
+    payload = {"posts": [show_any_post(row) for row in page.rows], "next_cursor": next_cursor}
+    return json_response(payload, headers=cursor_links(query_args, next_cursor))
+
+
+@blueprint.get("/<id:post_id>")
+@limit("ADMIN")
+@admin_required
+@answers(200, AnyPostOut, errors=[PostNotFound])
+async def read_post_in_any_state(post_id: UUID) -> Response:
+    """Read a post, also a removed or deleted one."""
+    return json_response(show_any_post(await posts.read_post_in_any_state(db_session(), post_id)))
 
 
 @blueprint.delete("/<id:post_id>")

@@ -5,14 +5,34 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.admin.post_schemas import PostQuery
 from service.audit.events import Kind, record
 from service.auth.models import User
+from service.db.base import AnyRow
 from service.db.synchronous import require_replication
+from service.posts.every_state import find_post_in_any_state, list_posts_in_every_state
 from service.posts.models import Post
 from service.posts.posts import PostNotFound, read_post
-from service.posts.queries import KEPT, VISIBLE
+from service.posts.queries import KEPT, VISIBLE, Filters
 from service.posts.rows import PostRow
 from service.web.client import Origin
+from service.web.pagination import Position, Slice
+
+
+async def list_posts(session: AsyncSession, query: PostQuery, *, after: Position | None) -> Slice:
+    """Return the posts of a query, newest first."""
+    filters = Filters(query.author or None, query.q or None)
+    return await list_posts_in_every_state(
+        session, filters, query.state, limit=query.per_page, after=after
+    )
+
+
+async def read_post_in_any_state(session: AsyncSession, post_id: UUID) -> AnyRow:
+    """Return a post, also when it is hidden. Raises PostNotFound."""
+    post = await find_post_in_any_state(session, post_id)
+    if post is None:
+        raise PostNotFound
+    return post
 
 
 async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin) -> None:

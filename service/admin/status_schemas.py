@@ -13,7 +13,7 @@ STATUS_EXAMPLE: Final = {
     "ready": True,
     "checks": [{"name": "database", "ok": True, "problem": None}],
     "version": "1.0.0", "python": "3.11.7",
-    "schema": {"code": "0021", "database": "0021"}, "postgres": "17.2",
+    "schema": {"code": "0022", "database": "0022"}, "postgres": "17.2",
     "started_at": "2026-11-22T10:00:00.123456Z",
     "pool": {"size": 10, "in_use": 1, "waiting": 0},
     "hashing": {"pending": 0}, "streams": {"open": 3},

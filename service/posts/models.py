@@ -25,6 +25,7 @@ from service.db.base import Base, Id, UtcDateTime
 TITLE_MAX = 200
 CONTENT_MAX = 100_000
 _VISIBLE = text("deleted_at IS NULL")
+_DELETED = text("deleted_at IS NOT NULL")
 
 
 class Post(Base):
@@ -61,6 +62,15 @@ class Post(Base):
         # Serves the cascade from users, hidden posts included.
         Index("ix_posts_author_id", author_id),
         Index("ix_posts_deleted_at", deleted_at, postgresql_where=deleted_at.is_not(None)),
+        # Newest first, and by words, of what operators removed and of what authors deleted.
+        Index(
+            "ix_posts_deleted_newest",
+            deleted_by_operator,
+            created_at.desc(),
+            id.desc(),
+            postgresql_where=_DELETED,
+        ),
+        Index("ix_posts_deleted_search", search, postgresql_using="gin", postgresql_where=_DELETED),
     )
 
 

@@ -224,14 +224,14 @@ def _counters(by_author: bool) -> AnySelect:
     return select(
         cast(func.sum(counts.posts) - _hidden_posts, BigInteger).label("all_posts"),
         cast(func.sum(counts.losses) + _hidden_posts, BigInteger).label("losses"),
-        (_author_id() if by_author else null()).label("author_id"),
+        (author_id() if by_author else null()).label("author_id"),
     )
 
 
 @cache
 def _conditions(by_author: bool, after: bool) -> tuple[ColumnElement[bool], ...]:
     # A name leads to no deleted account.
-    conditions = [KEPT, _posts.author_id == _author_id()] if by_author else [VISIBLE]
+    conditions = [KEPT, _posts.author_id == author_id()] if by_author else [VISIBLE]
     if after:
         conditions.append(follows(_posts))
     return tuple(conditions)
@@ -275,7 +275,8 @@ def _chosen(ids: AnySelect) -> AnySelect:
     return statement.join_from(chosen, Post.__table__, _posts.id == chosen.c.id)
 
 
-def _author_id() -> ScalarSelect[UUID]:
+def author_id() -> ScalarSelect[UUID]:
+    """Return the id of the account, not deleted, that has the parameter `author` as its name."""
     same_name = _users.username_key == bindparam("author")
     return select(_users.id).where(same_name, _users.deleted_at.is_(None)).scalar_subquery()
 
@@ -284,5 +285,5 @@ def _total(by_author: bool) -> ColumnElement[int]:
     counted = select(func.coalesce(func.sum(PostCount.posts), 0) - _hidden_posts)
     if by_author:
         counted = select(func.coalesce(func.sum(_counts_of_author.posts), 0))
-        counted = counted.where(_counts_of_author.author_id == _author_id())
+        counted = counted.where(_counts_of_author.author_id == author_id())
     return cast(counted.scalar_subquery(), BigInteger)

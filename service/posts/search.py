@@ -119,5 +119,5 @@ def _matches(conditions: Conditions) -> AnySelect:
 
 @cache
 def _all_matches(conditions: Conditions) -> CTE:
-    # One CTE for both the page and the total.
-    return _matches(conditions).cte("matches").prefix_with("MATERIALIZED")
+    # One CTE for both the page and the total; without a name, for a statement may have several.
+    return _matches(conditions).cte().prefix_with("MATERIALIZED")

@@ -48,6 +48,8 @@ async def kinds(operator: Client, query: str = "") -> list[str]:
         ("DELETE", f"/admin/posts/{UNKNOWN}"),
         ("POST", f"/admin/posts/{UNKNOWN}/restore"),
         ("GET", "/admin/events"),
+        ("GET", "/admin/posts"),
+        ("GET", f"/admin/posts/{UNKNOWN}"),
         ("GET", "/admin/status"),
         ("GET", "/admin/jobs"),
         ("POST", "/admin/jobs/1/retry"),

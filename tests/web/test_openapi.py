@@ -304,6 +304,7 @@ LINKS = {
     ("link_identity", "UnlinkIdentity"): "unlink_identity",
     ("create_api_key", "RevokeApiKey"): "revoke_api_key",
     ("list_posts", "NextPage"): "list_posts",
+    ("list_posts_in_any_state", "NextPage"): "list_posts_in_any_state",
     ("list_jobs", "NextPage"): "list_jobs",
     ("list_users", "NextPage"): "list_users",
     ("list_events", "NextPage"): "list_events",
