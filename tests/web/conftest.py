@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Route, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright, expect
 
 from service.settings import Environment
 from service.testing.application import make_app, make_settings
@@ -33,19 +33,25 @@ _FLAGS = (
 )
 
 
-@pytest.fixture
-async def browser(tmp_path: Path) -> AsyncIterator[BrowserContext]:
-    """A headless Chromium with an empty profile, which waits for its pages for PATIENCE."""
-    chromium = shutil.which("chromium")
-    assert chromium, "install the package chromium"
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One headless Chromium for all tests, which takes a second to start."""
+    program = shutil.which("chromium")
+    assert program, "install the package chromium"
     async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            tmp_path / "profile", executable_path=chromium, args=_FLAGS
-        )
-        context.set_default_timeout(1000 * PATIENCE)
-        expect.set_options(timeout=1000 * PATIENCE)
-        yield context
-        await context.close()
+        started = await playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        yield started
+        await started.close()
+
+
+@pytest.fixture
+async def browser(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A profile of its own in Chromium, empty, which waits for its pages for PATIENCE."""
+    context = await chromium.new_context()
+    context.set_default_timeout(1000 * PATIENCE)
+    expect.set_options(timeout=1000 * PATIENCE)
+    yield context
+    await context.close()
 
 
 @pytest.fixture
