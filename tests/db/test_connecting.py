@@ -1,7 +1,10 @@
 """Connections are opened as DATABASE_URL says, and by nothing else."""
 
+import asyncio
+import struct
 from typing import Any
 
+import asyncpg
 import pytest
 from click.testing import Result
 
@@ -66,6 +69,29 @@ async def test_environment_does_not_reach_the_embedded_database(
         monkeypatch.setenv(name, value)
     query = "channel_binding=prefer&gssencmode=disable"
     assert await settings_of(database_url, query, "server_encoding") == ["UTF8"]
+
+
+async def test_password_that_the_url_does_not_have_is_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So an orchestrator can keep it apart from the address."""
+    shown: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def ask_for_password(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (length,) = struct.unpack("!i", await reader.readexactly(4))
+        await reader.readexactly(length - 4)
+        writer.write(struct.pack("!cii", b"R", 8, 3))  # AuthenticationCleartextPassword
+        _, length = struct.unpack("!ci", await reader.readexactly(5))
+        shown.set_result(await reader.readexactly(length - 4))
+        writer.close()
+
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    async with await asyncio.start_server(ask_for_password, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"postgresql://service@127.0.0.1:{port}/service?sslmode=disable"
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+            await open_connection(make_settings(database_url=url))
+    assert shown.result() == b"hunter2\0"
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "run"])
