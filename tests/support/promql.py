@@ -92,9 +92,9 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 
 def panels() -> list[dict[str, Any]]:
-    """The dashboard's panels, rows among them."""
+    """The dashboard's panels, rows among them, and those in a row that is closed."""
     found: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
-    return found
+    return [panel for one in found for panel in (one, *one.get("panels", ()))]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
