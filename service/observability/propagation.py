@@ -15,10 +15,11 @@ def inject() -> dict[str, str]:
 
 
 @contextmanager
-def job_context(name: str, job_id: int, headers: Mapping[str, object]) -> Iterator[None]:
+def job_context(name: str, job_id: int, headers: Mapping[str, object]) -> Iterator[str | None]:
     """Join the log lines and spans of a block to the request that caused the job.
 
-    `headers` are those that `inject` returned when the job was queued.
+    `headers` are those that `inject` returned when the job was queued. The trace's id is returned
+    where the trace is exported.
     """
     request_id = headers.get("request_id")
     cause = {"request_id": str(request_id)} if request_id else {}
@@ -28,4 +29,4 @@ def job_context(name: str, job_id: int, headers: Mapping[str, object]) -> Iterat
     ):
         if span:
             span.set_attributes({"job.id": job_id, **cause})
-        yield
+        yield tracing.exported_trace_id(span) if span else None

@@ -6,8 +6,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from quart import Blueprint, Response, request
 from werkzeug.datastructures import MIMEAccept
-from werkzeug.http import parse_options_header
+from werkzeug.http import parse_accept_header, parse_options_header
 
+from service.observability.metrics import Metrics
 from service.web.openapi import answers
 from service.web.ratelimit import unlimited
 from service.web.request_state import request_state
@@ -30,10 +31,16 @@ blueprint: Final = Blueprint("metrics", __name__)
 )
 async def read_metrics() -> Response:
     """Read the service's metrics."""
-    openmetrics = _prefers_openmetrics(request.accept_mimetypes)
-    text = await request_state().app.metrics.render(openmetrics=openmetrics)
-    content_type = CONTENT_TYPE_LATEST if openmetrics else CONTENT_TYPE_PLAIN_0_0_4
+    accept = request.headers.get("accept", "")
+    text, content_type = await write_metrics(request_state().app.metrics, accept)
     return Response(text, content_type=content_type)
+
+
+async def write_metrics(metrics: Metrics, accept: str) -> tuple[bytes, str]:
+    """Return metrics in the format that an Accept header prefers, and its media type."""
+    openmetrics = _prefers_openmetrics(parse_accept_header(accept, MIMEAccept))
+    text = await metrics.render(openmetrics=openmetrics)
+    return text, CONTENT_TYPE_LATEST if openmetrics else CONTENT_TYPE_PLAIN_0_0_4
 
 
 def _prefers_openmetrics(accepted: MIMEAccept) -> bool:

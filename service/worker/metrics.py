@@ -53,16 +53,17 @@ class WorkerMetrics:
             lambda: heartbeat.polled_at,
         )
 
-    def job(self, name: str) -> "JobTimer":
-        """Return a context that measures the job in it."""
-        return JobTimer(self._durations, name)
+    def job(self, name: str, trace_id: str | None) -> "JobTimer":
+        """Return a context that measures the job in it, whose trace becomes an exemplar."""
+        return JobTimer(self._durations, name, trace_id)
 
 
 class JobTimer:
     """Measures the job that is in its block, by how the block ends."""
 
-    def __init__(self, durations: dict[Labels, Series], name: str) -> None:
+    def __init__(self, durations: dict[Labels, Series], name: str, trace_id: str | None) -> None:
         self._durations = durations
+        self._trace_id = trace_id
         self._name = name
 
     def __enter__(self) -> None:
@@ -72,7 +73,7 @@ class JobTimer:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         """Record the outcome."""
         seconds = perf_counter() - self._start
-        self._durations[self._name, _outcome(error)].observe(seconds)
+        self._durations[self._name, _outcome(error)].observe(seconds, self._trace_id)
 
 
 def _outcome(error: BaseException | None) -> str:

@@ -15,10 +15,10 @@ from typing import Final
 import h11
 import orjson
 import structlog
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from service.observability.metrics import Metrics
 from service.settings import SettingsError
+from service.web.metrics import write_metrics
 
 # With more of them the one that has been open longest is cut off.
 MAX_CONNECTIONS: Final = 32
@@ -113,7 +113,8 @@ class MetricsPort:
             refused.headers.append(("Allow", "GET, HEAD"))
             return refused
         if path == b"/metrics":
-            return Answer(200, await self._metrics.render(), CONTENT_TYPE_PLAIN_0_0_4)
+            accept = b",".join(value for name, value in request.headers if name == b"accept")
+            return Answer(200, *await write_metrics(self._metrics, accept.decode("latin-1")))
         if self._is_alive():
             return Answer(200, orjson.dumps({"status": "ok"}))
         return _problem(503, "The worker does not look for jobs any more")

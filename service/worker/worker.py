@@ -205,8 +205,8 @@ class _WorkerRun:
             self._in_hand.add(task)
             try:
                 with (
-                    propagation.job_context(job.entrypoint, job.id, job.headers or {}),
-                    self._measured.job(job.entrypoint),
+                    propagation.job_context(job.entrypoint, job.id, job.headers or {}) as trace_id,
+                    self._measured.job(job.entrypoint, trace_id),
                 ):
                     await self._do(job, handler)
             finally:

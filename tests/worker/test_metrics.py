@@ -11,13 +11,17 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from service.observability import propagation, tracing
 from service.observability.metrics import Metrics
+from service.observability.otel import Tracing
 from service.settings import PROJECT, Settings
 from service.testing.application import FAST, make_settings, working
 from service.worker import cleanup, liveness
 from service.worker.handlers import HANDLERS, MAILS, cleanups
-from service.worker.metrics import JOB_OUTCOMES, MAIL_OUTCOMES
+from service.worker.liveness import Heartbeat
+from service.worker.metrics import JOB_OUTCOMES, MAIL_OUTCOMES, WorkerMetrics
 from service.worker.worker import WorkerTiming, run_worker
 from tests.support.certificates import make_certificate, server_context
 from tests.support.client import Client
@@ -149,6 +153,24 @@ async def test_worker_within_a_server_is_measured_there_and_opens_no_port(
     found = Scrape(await shown.render())
     assert found.value(JOBS, job="mail link", outcome="put_back") == found.value(JOBS) == 1
     assert found.value("mails_total") == 0
+
+
+async def test_trace_of_a_job_is_an_exemplar_of_its_duration(settings: Settings) -> None:
+    tracing.use(Tracing(InMemorySpanExporter()))
+    metrics = Metrics()
+    measured = WorkerMetrics(metrics, settings, Heartbeat(None))
+    with (
+        propagation.job_context(
+            "notice", 1, {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+        ) as trace,
+        measured.job("notice", trace),
+    ):
+        pass
+    tracing.stop()
+    shown = (await metrics.render(openmetrics=True)).decode()
+    [line] = [line for line in shown.splitlines() if "trace_id" in line]
+    assert line.startswith('job_duration_seconds_bucket{job="notice",le="0.01",outcome="done"} 1')
+    assert f'trace_id="{"ab" * 16}"' in line
 
 
 async def test_clean_ups_are_counted_by_what_they_delete(

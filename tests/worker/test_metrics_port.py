@@ -33,6 +33,13 @@ async def test_metrics_and_liveness_are_served(port: int) -> None:
     assert live.headers["connection"] == "close"
 
 
+async def test_metrics_are_in_openmetrics_format_where_that_is_asked_for(port: int) -> None:
+    preferred = head("GET", "/metrics", "Accept: application/openmetrics-text", "Accept: */*;q=0.1")
+    answer = await exchange(port, preferred)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.body.endswith(b"\n# EOF\n")
+
+
 @pytest.fixture
 async def unhandled() -> AsyncIterator[list[object]]:
     """What the loop reports in the test, such as the exception of a task."""
