@@ -118,7 +118,7 @@ async def deployed(
     """Two processes of the service and the port of a worker; with all that has metrics."""
     primary, standby = pair
     port = free_port()
-    certificate = server_context(make_certificate(folder))
+    certificate = server_context(make_certificate(folder, days=90))
     async with AsyncExitStack() as stack:
         tls = await stack.enter_async_context(
             await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=certificate)
