@@ -89,6 +89,5 @@ def test_every_module_of_the_console_is_used_and_imports_what_there_is() -> None
 def test_console_names_every_kind_of_event() -> None:
     text = (FOLDER / "kinds.js").read_text()
     named = re.findall(r'^  "([\w.]+)": "[^"]+",$', text, re.MULTILINE)
-    # The job's kind comes with the route that retries jobs.
-    assert set(named) - {"job.retried"} == {str(kind) for kind in Kind} - {"job.retried"}
+    assert set(named) == {str(kind) for kind in Kind}
     assert len(named) == len(set(named))

@@ -44,7 +44,7 @@ export class Table {
     const focused = old.contains(document.activeElement);
     const row = this.#add(item);
     old.replaceWith(row);
-    if (focused) row.querySelector("button, a")?.focus();
+    if (focused) (row.querySelector("button") ?? row.querySelector("a"))?.focus();
   }
 
   // Take an item's row away; the focus goes to the next row that has a button.
