@@ -428,7 +428,7 @@ def public_paths(kind: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", ["HTTPRoute", "Ingress"])
-def test_public_reaches_every_route_but_those_of_operators(kind: str, settings: Settings) -> None:
+def test_public_reaches_every_route_but_metrics(kind: str, settings: Settings) -> None:
     def is_open(path: str) -> bool:
         return any(
             path == given or ("Prefix" in match and path.startswith(f"{given}/"))
@@ -437,7 +437,7 @@ def test_public_reaches_every_route_but_those_of_operators(kind: str, settings: 
 
     routes = {rule.rule for rule in create_app(settings).url_map.iter_rules()}
     closed = {route for route in routes if not is_open(route)}
-    assert closed == {"/metrics", "/health/live", "/health/ready"}
+    assert closed == {"/metrics"}
 
 
 def test_streams_have_no_time_limit_at_the_gateway() -> None:
