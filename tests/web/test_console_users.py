@@ -186,7 +186,7 @@ async def test_failures_of_deeds_are_in_plain_words(
         await expect(failure(tab)).to_have_text(said)
         await expect(button(tab, "Disable the account")).to_be_focused()
 
-    await try_to_disable("This is the last active administrator.")
+    await try_to_disable("This is the last active administrator. Nothing was done.")
     path = f"**/admin/users/{ada.user['id']}"
     await tab.route(path, lambda route: route.abort())
     await try_to_disable(

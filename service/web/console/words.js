@@ -24,6 +24,7 @@ export function explain(error) {
     return `Too many wrong codes: no code is looked at for now. Try again ${wait}, or use a recovery code.`;
   }
   if (error.reason in REASONS) return REASONS[error.reason];
+  if (error.status === 409) return `${error.message}. Nothing was done.`;
   if (error.status === 412) return "It was changed meanwhile, and nothing was done. Look at it again first.";
   if (error.status === 429) return `Too many requests. Try again ${inTime(error.retryAfter)}.`;
   if (error.status === 503) return `${error.message}. Try again ${inTime(error.retryAfter)}.`;
