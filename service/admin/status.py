@@ -3,7 +3,7 @@
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -24,22 +24,23 @@ NOT_CHECKED: Final = "not checked, because of another problem"
 _POSTGRES: Final = text("SHOW server_version")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Seen:
-    """What was seen of the database: nothing but the problem where it does not answer."""
+    """What was seen of the database so far: no results until all of its checks have ended."""
 
-    results: Results
+    results: Results = field(default_factory=dict)
     schema: str | None = None
     postgres: str | None = None
     jobs: Mapping[str, int] | None = None
 
 
 async def read_status(app: Service) -> dict[str, object]:
-    """Return the state of the process, and of the database where that answers within 2 s."""
+    """Return the state of the process, and of the database what that answers within 2 s."""
+    seen = _Seen()
     try:
-        seen = await app.database.probe(partial(_see, app.readiness_checks))
+        await app.database.probe(partial(_see, seen, app.readiness_checks))
     except Unavailable as error:
-        seen = _Seen({"database": unusable_reason(error)})
+        seen.results = seen.results or {"database": unusable_reason(error)}
     results = {"shutdown": app.shutdown_state.problem, **seen.results}
     checks = [
         _show_check(name, results.get(name, NOT_CHECKED))
@@ -61,15 +62,15 @@ async def read_status(app: Service) -> dict[str, object]:
     }
 
 
-async def _see(checks: Mapping[str, Check], connection: AsyncConnection) -> _Seen:
-    results = {"database": None, **await run_checks(checks, connection)}
+async def _see(seen: _Seen, checks: Mapping[str, Check], connection: AsyncConnection) -> None:
+    seen.results = {"database": None, **await run_checks(checks, connection)}
     revisions = await connection.run_sync(current_revisions)
-    jobs = None
+    seen.schema = max(revisions, default=None)
+    seen.postgres = await connection.scalar(_POSTGRES)
+    # At last, because readiness does not depend on the queue, which may be locked.
     if revisions:
         counted = await count_jobs(connection)
-        jobs = {state: int(number) for (state,), number in counted.items()}
-    postgres = await connection.scalar(_POSTGRES)
-    return _Seen(results, max(revisions, default=None), postgres, jobs)
+        seen.jobs = {state: int(number) for (state,), number in counted.items()}
 
 
 def _show_check(name: str, problem: str | None) -> dict[str, object]:

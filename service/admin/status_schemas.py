@@ -74,8 +74,8 @@ class ReplicaOut(BaseModel):
 class StatusOut(BaseModel):
     """The state of the process that answers, and of the database.
 
-    `schema.database`, `postgres` and `jobs` are null where the database does not answer, `replica`
-    where none is set.
+    `schema.database`, `postgres` and `jobs` are null where the database did not answer within 2 s,
+    `replica` where none is set.
     """
 
     model_config = example(STATUS_EXAMPLE)

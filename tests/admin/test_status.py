@@ -105,6 +105,19 @@ async def test_status_does_not_wait_for_a_database_that_is_silent_to_its_checks(
     assert (shown["postgres"], shown["jobs"]) == (None, None)
 
 
+async def test_ready_service_whose_queue_is_silent_is_shown_as_ready_without_its_jobs(
+    operator: Client, db: asyncpg.Connection
+) -> None:
+    async with db.transaction():
+        await db.execute("LOCK TABLE pgqueuer IN ACCESS EXCLUSIVE MODE")
+        shown = await status(operator)
+        ready = await operator.get("/health/ready")
+    assert (problems(shown), shown["ready"], ready.status) == ({}, True, 200)
+    assert shown["schema"] == {"code": HEAD, "database": HEAD}
+    assert shown["postgres"] == await db.fetchval("SHOW server_version")
+    assert shown["jobs"] is None
+
+
 async def test_replica_that_cannot_be_read_has_no_lag(
     operator: Client, settings: Settings, database_url: str
 ) -> None:
