@@ -106,6 +106,7 @@ def create_app(settings: Settings | None = None) -> Service:
 
     @app.after_serving
     async def close() -> None:
+        await app.metrics.close()
         await app.database.close()
         await asyncio.to_thread(tracing.stop)
 

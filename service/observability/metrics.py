@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Final
 
 from prometheus_client import (
@@ -21,6 +21,10 @@ from service.errors import Unavailable
 from service.observability.histogram import Histogram, Labels
 
 QUERY_INTERVAL: Final = 5.0  # seconds between two runs of a query, at least, where nothing is said
+# How long a scrape waits for its queries, and how long while the last run of one took longer than
+# that: so a silent database holds up one scrape, and not each. In seconds.
+PATIENCE: Final = 1.0
+SHORT_PATIENCE: Final = 0.05
 
 # A `_created` series beside each counter would nearly double what is scraped.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -103,8 +107,8 @@ class Metrics:
         """Add a gauge whose values by label values a query returns, at most once in an interval.
 
         `missing` is the value of labels that are no longer among them; None removes their series. A
-        query that raises Unavailable makes the scrape count as failed, and the gauge keeps its
-        values.
+        query that raises Unavailable, or that the scrape waits for in vain, makes the scrape count
+        as failed, and the gauge keeps its values until a run has ended.
         """
 
         async def query_one() -> Sequence[Mapping[Labels, float]]:
@@ -134,11 +138,17 @@ class Metrics:
         """Return all metrics in Prometheus' text format, or in OpenMetrics' with exemplars."""
         for sample in self._samplers:
             sample()
+        is_prompt = all(query.is_prompt for query in self._queries)
+        patience = PATIENCE if is_prompt else SHORT_PATIENCE
         # At the same time, so that a silent database is waited for once.
-        answered = await asyncio.gather(*(_answers(query) for query in self._queries))
+        answered = await asyncio.gather(*(query.refresh(patience) for query in self._queries))
         if not all(answered):
             self._failures.inc()
         return await asyncio.to_thread(self._write, openmetrics)
+
+    async def close(self) -> None:
+        """End the queries that no scrape waits for any more."""
+        await asyncio.gather(*(query.close() for query in self._queries))
 
     def _write(self, openmetrics: bool) -> bytes:
         own = "".join(histogram.text(exemplars=openmetrics) for histogram in self._histograms)
@@ -176,31 +186,49 @@ class _QueryGauge:
 
 
 class _GaugeQuery:
-    """A query, and the gauges whose values it returns."""
+    """A query, and the gauges whose values it returns; it runs once at a time, in a task."""
 
     def __init__(self, gauges: Sequence[_QueryGauge], query: ManyQuery, interval: float) -> None:
         self._gauges = gauges
         self._query = query
         self._interval = interval
-        self._lock = asyncio.Lock()
+        self._run: asyncio.Task[bool] | None = None
+        self.is_prompt = True
         self._due = -math.inf
 
-    async def refresh(self) -> None:
-        """Run the query if its last result is older than the interval. Raises Unavailable."""
-        async with self._lock:
+    async def refresh(self, patience: float) -> bool:
+        """Run the query if its last result is older than the interval; False when that fails.
+
+        Also False when it takes too long: then it goes on, and a later scrape shows its result.
+        """
+        if self._run is None or self._run.done():
             if monotonic() < self._due:
-                return
+                return True
             # One that fails is tried again sooner than one that was answered.
             self._due = monotonic() + min(self._interval, QUERY_INTERVAL)
+            self._run = asyncio.create_task(self._set_gauges())
+        run = self._run
+        # Waited for but not awaited: the end of a scrape does not end the run.
+        done, _ = await asyncio.wait({run}, timeout=patience)
+        if not done:
+            self.is_prompt = False
+            return False
+        return run.result()
+
+    async def close(self) -> None:
+        """End the run, if there is one."""
+        if self._run is not None and self._run.cancel():
+            await asyncio.wait({self._run})
+
+    async def _set_gauges(self) -> bool:
+        started = perf_counter()
+        try:
             answers = await self._query()
-            self._due = monotonic() + self._interval
+        except Unavailable:
+            return False
+        finally:
+            self.is_prompt = perf_counter() - started < PATIENCE
+        self._due = monotonic() + self._interval
         for gauge, values in zip(self._gauges, answers, strict=True):
             gauge.set(values)
-
-
-async def _answers(query: _GaugeQuery) -> bool:
-    try:
-        await query.refresh()
-    except Unavailable:
-        return False
-    return True
+        return True

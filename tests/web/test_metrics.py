@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from time import monotonic
+from time import monotonic, perf_counter
 
 import asyncpg
 import pytest
@@ -17,7 +17,7 @@ from service.app import create_app
 from service.auth.passwords import Passwords
 from service.errors import Unavailable
 from service.observability.histogram import Labels
-from service.observability.metrics import Metrics
+from service.observability.metrics import QUERY_INTERVAL, Metrics
 from service.settings import Settings
 from service.testing.application import make_settings, running
 from service.testing.server import serving
@@ -188,6 +188,101 @@ async def test_queries_run_at_the_same_time_so_that_a_silent_database_is_waited_
     measured.add_query_gauge("two", "Two.", (), query)
     await measured.render()
     assert measured.registry.get_sample_value("two") == 1
+
+
+async def test_silent_database_holds_up_one_scrape_for_a_second_and_the_others_hardly(
+    client: Client, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, seconds = monotonic(), list[float]()
+    monkeypatch.setattr("service.observability.metrics.monotonic", lambda: now)
+    await client.register("ada@example.com")
+    assert (await scrape(client)).value("jobs", state="queued") == 1
+    async with db.transaction():
+        await db.execute("LOCK TABLE pgqueuer IN ACCESS EXCLUSIVE MODE")
+        for _ in range(4):
+            now += QUERY_INTERVAL
+            start = perf_counter()
+            found = await scrape(client)
+            seconds.append(perf_counter() - start)
+        await db.execute("DELETE FROM pgqueuer")
+    assert found.value("jobs", state="queued") == 1
+    assert found.value("database_schema_info") == 1
+    assert found.value("metrics_query_failures_total") == 4
+    assert seconds[0] < 1.6
+    assert max(seconds[1:]) < 0.6
+
+    async def is_empty() -> bool:
+        return (await scrape(client)).value("jobs", state="queued") == 0
+
+    await until(is_empty)
+
+
+async def test_late_result_is_shown_by_the_next_scrape_which_runs_no_second_query(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.observability.metrics.PATIENCE", 0.01)
+    measured, answered, asked = Metrics(), asyncio.Event(), 0
+
+    async def query() -> dict[Labels, float]:
+        nonlocal asked
+        asked += 1
+        await answered.wait()
+        return {(): asked}
+
+    measured.add_query_gauge("late", "Late.", (), query)
+    await measured.render()
+    assert measured.registry.get_sample_value("late") == 0
+    answered.set()
+    await measured.render()
+    assert measured.registry.get_sample_value("late") == 1
+    assert measured.registry.get_sample_value("metrics_query_failures_total") == 1
+
+
+async def test_scrapes_wait_as_before_for_a_database_that_was_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, seconds = 1_000.0, [0.02, 0.0, 0.02]
+    for name, value in (("monotonic", lambda: now), ("PATIENCE", 0.01), ("SHORT_PATIENCE", 0.001)):
+        monkeypatch.setattr(f"service.observability.metrics.{name}", value)
+
+    async def query() -> dict[Labels, float]:
+        await asyncio.sleep(seconds.pop(0))
+        return {(): len(seconds)}
+
+    measured = Metrics()
+    measured.add_query_gauge("left", "Left.", (), query)
+    await measured.render()
+    while measured.registry.get_sample_value("left") == 0:
+        await measured.render()
+    now += QUERY_INTERVAL
+    await measured.render()
+    assert measured.registry.get_sample_value("left") == 1
+    now += QUERY_INTERVAL
+    # Longer than the short wait.
+    monkeypatch.setattr("service.observability.metrics.PATIENCE", 10.0)
+    await measured.render()
+    assert measured.registry.get_sample_value("left") == 0
+
+
+async def test_end_of_the_application_ends_queries_that_go_on(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.observability.metrics.PATIENCE", 0.01)
+    ended = False
+
+    async def query() -> dict[Labels, float]:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended = True
+        return {}
+
+    async with running(make_settings(database_url=database_url, data_dir=tmp_path)) as app:
+        app.metrics.add_query_gauge("endless", "Endless.", (), query)
+        await scrape(Client(app))
+        assert not ended
+    assert ended
 
 
 async def test_query_that_failed_is_repeated_before_its_interval_is_over(
