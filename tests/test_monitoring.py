@@ -127,6 +127,26 @@ def test_compose_starts_what_shows_metrics_and_traces() -> None:
     assert "http://127.0.0.1:3000 " in (PROJECT / "docs" / "operations.md").read_text()
 
 
+def test_grafana_asks_nothing_of_the_internet() -> None:
+    environment = MONITORS["grafana"]["environment"]
+    switches = {
+        "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+        "GF_PLUGINS_PLUGIN_ADMIN_ENABLED": "false",
+        # Else it fetches the keys of plugins' signatures each few days.
+        "GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED": "true",
+        "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+        "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+        "GF_NEWS_NEWS_FEED_ENABLED": "false",
+    }
+    assert switches.items() <= environment.items()
+
+
+def test_viewers_of_grafana_may_open_the_trace_that_a_point_leads_to() -> None:
+    assert MONITORS["grafana"]["environment"]["GF_USERS_VIEWERS_CAN_EDIT"] == "true"
+
+
 @pytest.mark.parametrize("name", MONITORS)
 def test_monitoring_container_is_confined_and_limited(name: str) -> None:
     block = MONITORS[name]
