@@ -4,7 +4,7 @@ import json
 
 import asyncpg
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Route, expect
 
 from tests.support.console import Console, button, do, heading, sign_in
 
@@ -146,6 +146,19 @@ async def test_state_of_the_service_is_seen_at_a_glance_and_goes_on(
     for title in ("Checks", "Versions", "This process", "Jobs"):
         await expect(main.get_by_role("heading", level=2, name=title)).to_be_visible()
     await expect(main.get_by_text("0 of 5").or_(main.get_by_text("1 of 5"))).to_be_visible()
+
+    async def silence_the_queue(route: Route) -> None:
+        status = await (await route.fetch()).json()
+        failing = {"name": "writes", "ok": False, "problem": "it is a standby"}
+        changes = {"ready": False, "checks": [failing], "jobs": None}
+        await route.fulfill(json=status | changes)
+
+    await tab.route("**/admin/status", silence_the_queue)
+    await tab.clock.run_for(10_000)
+    await expect(main.get_by_text("The service is not ready.")).to_be_visible()
+    await expect(main.get_by_text("it is a standby")).to_be_visible()
+    await expect(main.get_by_text("not known: the queue is silent")).to_be_visible()
+    await tab.unroute("**/admin/status")
     await tab.route("**/admin/status", lambda route: route.abort())
     await tab.clock.run_for(10_000)
     await expect(main.get_by_text("The service does not answer: trying again.")).to_be_visible()

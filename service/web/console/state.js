@@ -40,7 +40,7 @@ function cardsOf(status) {
       ["Passwords to hash", String(status.hashing.pending)],
       ["Open streams", String(status.streams.open)],
     ]),
-    ...(jobs ? [card("Jobs", jobFacts(jobs))] : []),
+    card("Jobs", jobs ? jobFacts(jobs) : [["Counts", badge("not known: the queue is silent", "warn")]]),
     ...(status.replica ? [card("Replica", [["Behind the primary", lag(status.replica.lag_seconds)]])] : []),
   ];
 }
