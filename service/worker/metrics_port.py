@@ -6,6 +6,7 @@ connections nor their time, and ends in time only with this service's patches.
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
@@ -28,6 +29,8 @@ TIME_LIMIT: Final = 10.0  # seconds for a connection, from its beginning to its 
 # Seconds in which a client that still sends may read its response.
 LINGER: Final = 1.0
 _METHODS: Final = (b"GET", b"HEAD")
+# The beginning of a target in absolute form (RFC 9112, §3.2.2).
+_SCHEME_AND_HOST: Final = re.compile(rb"^https?://[^/?]*", re.IGNORECASE)
 
 log: Final = structlog.get_logger(__name__)
 
@@ -41,6 +44,7 @@ class Answer:
         self.headers = [
             ("Content-Type", content_type),
             ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
             ("Date", formatdate(usegmt=True)),
             ("Connection", "close"),
         ]
@@ -71,8 +75,8 @@ class MetricsPort:
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._connections[task] = writer
         try:
-            # A client that is gone, or slow.
-            with suppress(OSError):
+            # A client that is gone, or slow; and the end, which asyncio would log as an exception.
+            with suppress(OSError, asyncio.CancelledError):
                 async with asyncio.timeout(TIME_LIMIT):
                     await self._exchange(reader, writer)
         finally:
@@ -105,7 +109,7 @@ class MetricsPort:
         await writer.wait_closed()
 
     async def _answer(self, request: h11.Request) -> Answer:
-        path = request.target.partition(b"?")[0]
+        path = _SCHEME_AND_HOST.sub(b"", request.target).partition(b"?")[0]
         if path not in (b"/metrics", b"/health/live"):
             return _problem(404, "There are /metrics and /health/live")
         if request.method not in _METHODS:

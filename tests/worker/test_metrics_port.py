@@ -31,6 +31,14 @@ async def test_metrics_and_liveness_are_served(port: int) -> None:
     live = await ask(port, "GET", "/health/live")
     assert (live.status, live.json) == (200, {"status": "ok"})
     assert live.headers["connection"] == "close"
+    assert live.headers["cache-control"] == metrics.headers["cache-control"] == "no-store"
+
+
+async def test_target_may_be_a_whole_address(port: int) -> None:
+    for host in ("worker.example", "worker.example:9100"):
+        answer = await exchange(port, head("GET", f"http://{host}/health/live?anything"))
+        assert (answer.status, answer.body) == (200, b'{"status":"ok"}')
+    assert (await exchange(port, head("GET", "http://worker.example"))).status == 404
 
 
 async def test_metrics_are_in_openmetrics_format_where_that_is_asked_for(port: int) -> None:
@@ -147,6 +155,19 @@ async def test_end_of_the_worker_cuts_clients_off() -> None:
     writer.close()
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", number)
+
+
+async def test_end_of_the_worker_reports_no_exception_of_open_connections(
+    unhandled: list[object],
+) -> None:
+    number = free_port()
+    async with metrics_port.metrics_port(f"127.0.0.1:{number}", Metrics(), lambda: True):
+        reader, writer = await asyncio.open_connection("127.0.0.1", number)
+        writer.write(b"GET")
+        await ask(number, "GET", "/health/live")
+    assert await reader.read() == b""
+    writer.close()
+    assert unhandled == []
 
 
 async def test_unset_address_opens_no_port() -> None:
