@@ -14,9 +14,12 @@ SELECT current_user AS name, rolsuper AS superuser, current_schema() AS schema,
     has_schema_privilege(current_schema(), 'CREATE') AS creates
 FROM pg_roles WHERE rolname = current_user
 """)
-# One row for each table with the rights that the role lacks on it.
+# One row for each set of rights that the role lacks, with the tables or sequences that lack it.
 _LACKING: Final = text("""
-SELECT relname AS name, string_agg(lacking, ', ' ORDER BY place) AS rights
+SELECT kind, rights, string_agg(name, ', ' ORDER BY name) AS names
+FROM (
+SELECT relname AS name, string_agg(lacking, ', ' ORDER BY place) AS rights,
+    CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE '' END AS kind
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace AND nspname = current_schema()
 CROSS JOIN unnest(
@@ -28,11 +31,14 @@ WHERE (
     relkind = 'r' AND (relname = ANY (:tables) OR relname LIKE 'pgqueuer%')
     OR relkind = 'S' AND EXISTS (
         SELECT FROM pg_depend JOIN pg_class AS owner ON owner.oid = refobjid
-        WHERE objid = pg_class.oid AND deptype = 'a' AND owner.relname = ANY (:tables)
+        WHERE objid = pg_class.oid AND deptype = 'a'
+            AND (owner.relname = ANY (:tables) OR owner.relname LIKE 'pgqueuer%')
     )
 ) AND NOT CASE WHEN relkind = 'S' THEN has_sequence_privilege(pg_class.oid, lacking)
     ELSE has_table_privilege(pg_class.oid, lacking) END
-GROUP BY relname ORDER BY relname
+GROUP BY relname, relkind
+) AS lacking_by_name
+GROUP BY kind, rights ORDER BY kind, names
 """)
 # What only migrations write.
 _READ: Final = ("alembic_version", "schema_revisions", "post_events_cluster")
@@ -48,8 +54,9 @@ async def check_role(connection: AsyncConnection, deployment: Deployment, found:
         )
     if role.schema is None:
         found.warning(
-            "the role's search_path names no schema that exists",
-            "run `service migrate`, which makes DATABASE_SCHEMA, or correct search_path",
+            "the role's search_path names no schema that exists and that it may use",
+            "run `service migrate`, which makes DATABASE_SCHEMA, or GRANT USAGE ON it, or correct "
+            "search_path",
         )
     elif role.creates:
         found.ok(f"{role.name} may make tables in the schema {role.schema}")
@@ -68,8 +75,8 @@ async def check_tables(
     rows = (await connection.execute(_LACKING, {"tables": tables, "read": list(_READ)})).all()
     for row in rows:
         found.problem(
-            f"the role lacks {row.rights} on {row.name}",
-            f"GRANT {row.rights} ON {row.name} TO the role",
+            f"the role lacks {row.rights} on {row.names}",
+            f"GRANT {row.rights} ON {row.kind}{row.names} TO the role",
         )
     if not rows:
-        found.ok("the role may read and write every table")
+        found.ok("the role may read and write every table, and use its sequence")

@@ -1,5 +1,6 @@
 """The database, as `service doctor` finds it."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from service.db.schema_version import head_revision
 from service.doctor import database
 from service.doctor.findings import Findings
 from service.doctor.server import report_capacity, report_version
@@ -56,6 +58,8 @@ async def contents(db: asyncpg.Connection) -> dict[str, object]:
 async def test_an_empty_database_lacks_the_schema(empty_url: str) -> None:
     found = await examined(empty_url)
     assert "schema is not at head" in found.of("schema")["problem"]
+    newest = f"(no migration ran there; this code's newest is {head_revision()})"
+    assert newest in found.of("schema")["problem"]
     assert found.of("jobs")["skipped"]
     assert found.of("rights").is_well
 
@@ -68,7 +72,9 @@ async def test_another_revision_is_a_problem(
     settings: Settings, db: asyncpg.Connection, revision: str, words: str
 ) -> None:
     await db.execute("UPDATE alembic_version SET version_num = $1", revision)
-    assert words in (await examined(settings)).of("schema")["problem"]
+    found = (await examined(settings)).of("schema")
+    assert words in found["problem"]
+    assert f"(it is at {revision}; this code's newest is {head_revision()})" in found["problem"]
 
 
 async def test_a_newer_release_that_only_adds_is_well(
@@ -89,6 +95,8 @@ async def test_another_encoding_is_a_problem(service_databases: Databases) -> No
     with service_databases.database(migrated=False, options=options) as made:
         found = await examined(made.url)
     assert "encoding is LATIN1, and must be UTF8" in found.of("database")["problem"]
+    assert found["problem"].count("LATIN1") == 1
+    assert found.of("schema")["skipped"]
 
 
 async def test_a_read_only_database_is_a_problem(
@@ -118,10 +126,23 @@ async def test_a_role_without_rights_lacks_them_by_table(
 ) -> None:
     await db.execute(f"GRANT SELECT ON alembic_version, schema_revisions TO {stranger}")
     found = (await examined(as_role(database_url, stranger))).of("rights")
-    assert "lacks SELECT, INSERT, UPDATE, DELETE on posts" in found["problem"]
-    assert "lacks SELECT, INSERT, UPDATE, DELETE on pgqueuer" in found["problem"]
+    lacking, _, of_tables = found["problem"].partition(" on ")
+    assert lacking == "the role lacks SELECT, INSERT, UPDATE, DELETE"
+    named = of_tables.partition(" → ")[0].split(", ")
+    assert {"posts", "users", "pgqueuer"} <= {*named}
+    assert "GRANT USAGE ON SEQUENCE pgqueuer_id_seq, " in found["problem"]
     assert "may make no tables in the schema public" in found["ok"]
+    for advice in re.findall("GRANT .* TO", found["problem"]):
+        await db.execute(f"{advice} {stranger}")
+    assert (await examined(as_role(database_url, stranger))).is_well
+
+
+async def test_a_role_that_may_not_use_the_queues_sequence_is_a_problem(
+    database_url: str, db: asyncpg.Connection, stranger: str
+) -> None:
     await db.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {stranger}")
+    found = (await examined(as_role(database_url, stranger))).of("rights")
+    assert "the role lacks USAGE on pgqueuer_id_seq, " in found["problem"]
     await db.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {stranger}")
     await db.execute(f"REVOKE UPDATE ON users FROM {stranger}")
     found = (await examined(as_role(database_url, stranger))).of("rights")
