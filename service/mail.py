@@ -222,6 +222,8 @@ class SmtpMailer:
                 return f"No mail server answers at {server}: start it, or change SMTP_URL."
             case _ if self._start_tls and "STARTTLS" in str(error):
                 return f"{server} offers no STARTTLS, without which no password is sent: SMTP_URL."
+            case _ if "AUTH extension is not supported" in str(error):
+                return f"{server} takes no user and password (AUTH): leave them out of SMTP_URL."
             case _:
                 return None
 

@@ -83,6 +83,12 @@ async def test_the_user_is_signed_in() -> None:
     assert "hunter2" not in wrong["problem"]
 
 
+async def test_a_server_that_takes_no_user_is_a_problem_that_says_so(smtp: SmtpServer) -> None:
+    found = await examined(smtp.url.replace("//", "//me:hunter2-unwanted@"))
+    assert "takes no user and password (AUTH)" in found["problem"]
+    assert "hunter2" not in found["problem"]
+
+
 async def test_a_sender_that_the_server_does_not_take_is_a_problem(smtp: SmtpServer) -> None:
     found = await examined(smtp.url, mail_from="ü@example.com")
     assert "MAIL_FROM" in found["problem"]
