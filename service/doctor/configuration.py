@@ -77,8 +77,9 @@ async def check(deployment: Deployment, found: Findings) -> None:
             "what serves people has SERVICE_ENV=production",
         )
         return
-    for weak, message, advice in _weak_spots(settings):
-        if weak:
+    for weak, message, advice, name in _weak_spots(settings):
+        # What is wrong was said, and has a default in its place.
+        if weak and name not in deployment.wrong:
             found.warning(message, advice)
     if settings.second_factor_required == "none":
         found.ok(
@@ -87,33 +88,38 @@ async def check(deployment: Deployment, found: Findings) -> None:
         )
 
 
-def _weak_spots(settings: Settings) -> tuple[tuple[bool, str, str], ...]:
+def _weak_spots(settings: Settings) -> tuple[tuple[bool, str, str, str], ...]:
     https = (settings.public_url or "").startswith("https:")
     return (
         (
             not https,
             "PUBLIC_URL has no https: passwords and tokens cross the network readable",
             "serve by TLS, and set PUBLIC_URL=https://…",
+            "PUBLIC_URL",
         ),
         (
             not settings.ratelimit_enabled,
             "RATELIMIT_ENABLED is false: nothing limits guessing of passwords",
             "set RATELIMIT_ENABLED=true",
+            "RATELIMIT_ENABLED",
         ),
         (
             settings.redis_url is None,
             "REDIS_URL is unset: each process counts limits by itself",
             "with more than one process set REDIS_URL",
+            "REDIS_URL",
         ),
         (
             settings.mail_url == "log:",
             "SMTP_URL is log: no mail reaches anybody, and links to accounts stand in the log",
             "set SMTP_URL to a mail server",
+            "SMTP_URL",
         ),
         (
             https and settings.trusted_proxies == 0,
             "TRUSTED_PROXIES is 0, and PUBLIC_URL has https: behind a proxy that ends TLS all "
             "clients have the proxy's address, and share its limits",
             "set TRUSTED_PROXIES to the number of proxies that add to X-Forwarded-For",
+            "TRUSTED_PROXIES",
         ),
     )

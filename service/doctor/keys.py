@@ -17,6 +17,11 @@ async def check(deployment: Deployment, found: Findings) -> None:
     """Look at the keys of the settings, not at what is stored under them."""
     settings = deployment.settings
     await _check_signing(settings, found)
+    needed = {"ENCRYPTION_KEYS"} if settings.encryption_keys else {"ENCRYPTION_KEYS", "SECRET_KEY"}
+    if wrong := deployment.wrong & needed:
+        names = " and ".join(sorted(wrong))
+        found.skipped(f"the encryption keys are not looked at, because {names} is wrong")
+        return
     count = len(settings.encryption_keys)
     if count:
         found.ok(f"ENCRYPTION_KEYS has {count} key{'' if count == 1 else 's'}; the first encrypts")

@@ -101,6 +101,16 @@ async def test_a_weak_spot_of_production_is_a_warning(
     assert not found["problem"]
 
 
+async def test_a_wrong_setting_is_no_weak_spot_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, service_env="production", secret_key="changeme")
+    loaded = configuration.load()
+    assert loaded.settings is not None
+    found = await look(configuration.check, loaded.settings, *loaded.wrong)
+    assert "PUBLIC_URL" not in found["warning"]
+    assert "SMTP_URL" not in found["warning"]
+    assert "REDIS_URL is unset" in found["warning"]
+
+
 async def test_operators_without_a_second_factor_are_a_hint() -> None:
     hint = "operators need no second factor"
     assert hint in (await weak_spots(second_factor_required="none"))["ok"]

@@ -68,3 +68,9 @@ async def test_encryption_keys_are_counted() -> None:
     found = await examined(encryption_keys=encryption_keys(NEW, OLD))
     assert "ENCRYPTION_KEYS has 2 keys" in found["ok"]
     assert "made from SECRET_KEY" in (await examined())["ok"]
+
+
+async def test_wrong_encryption_keys_are_not_said_to_be_made_from_another_secret() -> None:
+    found = await look(keys.check, make_settings(), "ENCRYPTION_KEYS")
+    assert "ENCRYPTION_KEYS is wrong" in found["skipped"]
+    assert "made from SECRET_KEY" not in found["ok"]
