@@ -84,16 +84,17 @@ async def test_operator_does_all_there_is_to_an_account_and_each_is_recorded(
     await do(
         tab, "Revoke operator rights", "Revoke operator rights", "bob is an operator no longer."
     )
-    await do(tab, "Revoke the API keys", "Revoke the API keys", "The API keys of bob are revoked.")
+    await do(tab, "Revoke the API keys", "Revoke the API keys", "bob has no API keys any more.")
     assert (await Client(bob.app, key).get("/auth/me")).status == 401
     assert (await bob.get("/auth/me")).status == 200
-    await do(tab, "End the sessions", "End the sessions", "The sessions of bob have ended.")
+    await do(tab, "End the sessions", "End the sessions", "bob is signed out everywhere.")
     assert (await bob.get("/auth/me")).status == 401
     await do(
         tab,
         "Reset the second factor",
         "Reset the second factor",
-        "The second factor of bob is reset, and the sessions have ended.",
+        "bob has no second factor and no passkeys any more. "
+        "If there were any, the sessions have ended, too.",
     )
     assert (await bob.login("bob@example.com")).status == 200
     shown = tab.get_by_role("table", name="Events of this account, the newest first")
@@ -103,6 +104,20 @@ async def test_operator_does_all_there_is_to_an_account_and_each_is_recorded(
         "account.disabled", "account.enabled", "admin.granted", "admin.revoked", "key.revoked",
         "session.ended", "second_factor.reset",
     ]  # fmt: skip
+
+
+async def test_deed_that_found_nothing_to_take_away_claims_no_more_than_it_did(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    bob = await person(console)
+    tab = await console.enter(browser, f"#/users/{bob.user['id']}")
+    await button(tab, "Reset the second factor").click()
+    dialog = tab.get_by_role("dialog")
+    await expect(dialog).to_contain_text("An account that has none of these stays signed in")
+    await button(dialog, "Reset the second factor").click()
+    await expect(message(tab)).to_contain_text("If there were any, the sessions have ended, too.")
+    assert (await bob.get("/auth/me")).status == 200
 
 
 async def test_deed_that_is_not_agreed_to_is_not_done_and_the_keyboard_is_enough(
@@ -170,7 +185,7 @@ async def test_deed_that_needs_a_fresh_session_asks_for_a_code_and_is_done_then(
     await button(tab, "Reset the second factor").click()
     await button(tab.get_by_role("dialog"), "Reset the second factor").click()
     await prove(tab, "Authenticator app", authenticator.code())
-    await expect(message(tab)).to_contain_text("The second factor of bob is reset")
+    await expect(message(tab)).to_contain_text("bob has no second factor")
     assert (await bob.get("/auth/me")).status == 401
 
 
@@ -207,3 +222,29 @@ async def test_failures_of_deeds_are_in_plain_words(
     await tab.unroute(path)
     await tab.goto(f"{console.url}/console#/users/{console.client.app.settings.port}")
     await expect(tab.get_by_role("main")).to_contain_text("There is no such account")
+
+
+async def test_deed_that_is_done_is_said_to_be_though_the_page_cannot_be_read_again(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    bob = await person(console)
+    tab = await console.enter(browser, f"#/users/{bob.user['id']}")
+    await expect(button(tab, "Disable the account")).to_be_visible()
+    await expect(tab.get_by_text("Loading …")).to_have_count(0)
+    await tab.route("**/admin/events?*", lambda route: route.abort())
+    await do(tab, "Disable the account", "Disable the account", "bob is disabled.")
+    await expect(failure(tab)).to_have_text("The service does not answer. Try again in a moment.")
+    await expect(message(tab)).to_have_text("bob is disabled.")
+
+
+async def test_request_without_an_answer_is_given_up(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    tab = await console.open(browser, "#/users")
+    await tab.add_init_script("AbortSignal.timeout = () => AbortSignal.abort();")
+    await tab.reload()
+    await expect(heading(tab, "Sign in")).to_be_visible()
+    await sign_in(tab)
+    await expect(failure(tab)).to_have_text("The service does not answer. Try again in a moment.")

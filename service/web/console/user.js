@@ -6,7 +6,8 @@ import { address } from "./filters.js";
 import { setTitle, showView } from "./frame.js";
 import { userBadges } from "./users.js";
 
-const MAILED = "The owner is informed by mail.";
+// The service answers alike whether there was something to take away or not.
+const MAILED = "The owner is informed by mail, if there was anything.";
 
 export function showUser({ app, id, signal }) {
   const path = `/admin/users/${encodeURIComponent(id)}`;
@@ -72,25 +73,26 @@ function deedsOf({ username, is_active: isActive, is_admin: isAdmin }) {
       title: `Reset the second factor of ${username}?`,
       text: [
         "The authenticator app, the passkeys and the recovery codes of the account are gone for good, and its sessions end.",
+        "An account that has none of these stays signed in: end its sessions instead.",
         "Make sure that it is the owner who asks: afterwards the password alone signs in.",
         MAILED,
       ],
       part: "/second-factor",
-      done: `The second factor of ${username} is reset, and the sessions have ended.`,
+      done: `${username} has no second factor and no passkeys any more. If there were any, the sessions have ended, too.`,
     },
     {
       label: "Revoke the API keys",
       title: `Revoke all API keys of ${username}?`,
       text: ["Programs that use them are refused from then on. Keys that are revoked do not come back.", MAILED],
       part: "/keys",
-      done: `The API keys of ${username} are revoked.`,
+      done: `${username} has no API keys any more.`,
     },
     {
       label: "End the sessions",
       title: `End all sessions of ${username}?`,
       text: ["The account is signed out everywhere. It can sign in again, and its API keys go on working."],
       part: "/sessions",
-      done: `The sessions of ${username} have ended.`,
+      done: `${username} is signed out everywhere.`,
     },
   ];
 }
