@@ -77,7 +77,10 @@ async def remove_post(post_id: UUID) -> Response:
 @admin_required
 @answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
 async def restore_removed_post(post_id: UUID) -> Response:
-    """Restore a post that its author or an operator deleted."""
+    """Restore a post that its author or an operator deleted.
+
+    Posts of an account that was deleted stay hidden: 404, with a message that says so.
+    """
     actor_id = await confirm_operator()
     post = await posts.restore_post(db_session(), actor_id, post_id, origin())
     return tagged(json_response(show_post(post)), post_tag(post))

@@ -19,6 +19,12 @@ from service.web.client import Origin
 from service.web.pagination import Position, Slice
 
 
+class AuthorDeleted(PostNotFound):
+    """The post cannot be restored, because the account of its author was deleted."""
+
+    default_message = "The account of the post's author was deleted, so the post stays hidden"
+
+
 async def list_posts(session: AsyncSession, query: PostQuery, *, after: Position | None) -> Slice:
     """Return the posts of a query, newest first."""
     filters = Filters(query.author or None, query.q or None)
@@ -52,7 +58,7 @@ async def remove_post(session: AsyncSession, actor_id: UUID, post_id: UUID, orig
 async def restore_post(
     session: AsyncSession, actor_id: UUID, post_id: UUID, origin: Origin
 ) -> PostRow:
-    """Return a post, restored if deleted. Raises PostNotFound, also when its author is deleted."""
+    """Return a post, restored if deleted. Raises PostNotFound or AuthorDeleted."""
     # With a lock, because an account that is being deleted would miss this post.
     author = select(User.id).where(User.deleted_at.is_(None), User.id == Post.author_id)
     restore = (
@@ -67,7 +73,13 @@ async def restore_post(
         await require_replication(session)
     else:
         await _record(session, Kind.POST_RESTORED, author_id, actor_id, post_id, origin)
-    return await read_post(session, post_id)
+    try:
+        return await read_post(session, post_id)
+    except PostNotFound as error:
+        # Operators see such a post, so that it is not unknown to them.
+        if await find_post_in_any_state(session, post_id) is not None:
+            raise AuthorDeleted from error
+        raise
 
 
 async def _record(

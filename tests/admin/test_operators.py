@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from service.testing.client import PASSWORD
-from tests.support.client import Client
+from tests.support.client import Client, refused
 
 POST = {"title": "Offending", "content": "Words"}
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
@@ -60,9 +60,9 @@ async def test_admin_routes_are_for_operators_alone(
     client: Client, ada: Client, method: str, path: str
 ) -> None:
     assert (await client.request(method, path)).status == 401
-    refused = await ada.request(method, path)
-    assert refused.status == 403
-    assert refused.headers["Cache-Control"] == "no-store"
+    forbidden = await ada.request(method, path)
+    assert forbidden.status == 403
+    assert forbidden.headers["Cache-Control"] == "no-store"
 
 
 async def test_operator_s_rights_end_at_once(operator: Client, db: "asyncpg.Connection") -> None:
@@ -201,8 +201,10 @@ async def test_posts_of_a_deleted_account_stay_gone(operator: Client, ada: Clien
     written = await ada.post("/api/posts", POST)
     await ada.delete("/auth/me", {"password": PASSWORD})
     answer = await operator.post(f"/admin/posts/{written.json['id']}/restore")
-    assert answer.status == 404
-    assert (await operator.post(f"/admin/posts/{UNKNOWN}/restore")).status == 404
+    message = "The account of the post's author was deleted, so the post stays hidden"
+    assert refused(answer, 404)["message"] == message
+    unknown = await operator.post(f"/admin/posts/{UNKNOWN}/restore")
+    assert refused(unknown, 404)["message"] == "Post not found"
 
 
 async def test_security_events_are_filtered_and_read_by_cursor(
