@@ -5,8 +5,10 @@ connections nor their time, and ends in time only with this service's patches.
 """
 
 import asyncio
+import errno
 import os
 import re
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
@@ -64,31 +66,31 @@ class MetricsPort:
     def __init__(self, metrics: Metrics, is_alive: Callable[[], bool]) -> None:
         self._metrics = metrics
         self._is_alive = is_alive
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._tasks: list[asyncio.Task[None]] = []  # one for each connection, the oldest first
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection."""
-        if len(self._connections) >= MAX_CONNECTIONS:
-            oldest = next(iter(self._connections))
-            self._connections.pop(oldest).transport.abort()
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            self._tasks.pop(0).cancel()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
-        self._connections[task] = writer
+        self._tasks.append(task)
         try:
             # A client that is gone, or slow; and the end, which asyncio would log as an exception.
             with suppress(OSError, asyncio.CancelledError):
                 async with asyncio.timeout(TIME_LIMIT):
                     await self._exchange(reader, writer)
         finally:
-            self._connections.pop(task, None)
+            if task in self._tasks:
+                self._tasks.remove(task)
             writer.transport.abort()
 
     async def close(self) -> None:
         """Cut every connection off."""
-        for task in self._connections:
+        for task in self._tasks:
             task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
@@ -153,6 +155,16 @@ async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 pass
 
 
+def _reason(error: OSError | UnicodeError) -> str:
+    """Return why an address cannot be listened on, without the address."""
+    if isinstance(error, UnicodeError):
+        return "No name of a host"
+    if isinstance(error, socket.gaierror):  # whose numbers are others
+        return str(error.strerror)
+    # Without a number no address of the host is one of this machine (Python 3.13).
+    return os.strerror(error.errno or errno.EADDRNOTAVAIL)
+
+
 @asynccontextmanager
 async def metrics_port(
     bind: str | None, metrics: Metrics, is_alive: Callable[[], bool]
@@ -165,11 +177,8 @@ async def metrics_port(
     host, _, port_number = bind.rpartition(":")
     try:
         server = await asyncio.start_server(port.serve, host.strip("[]"), int(port_number))
-    except OSError as error:
-        # What asyncio itself says of an address repeats it; a name that is unknown has no errno.
-        code = error.errno or 0
-        reason = os.strerror(code) if code > 0 else error.strerror
-        raise SettingsError(f"WORKER_METRICS_BIND: {reason}: {bind}") from error
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"WORKER_METRICS_BIND: {_reason(error)}: {bind}") from error
     log.info("metrics served", port=server.sockets[0].getsockname()[1])
     try:
         yield

@@ -1,9 +1,12 @@
 """The worker's port, whatever its clients do."""
 
 import asyncio
+import errno
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -144,6 +147,29 @@ async def test_crowd_of_silent_clients_keeps_nobody_out(port: int) -> None:
         writer.close()
 
 
+async def test_request_of_a_client_that_is_cut_off_is_given_up(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_port, "TIME_LIMIT", 60.0)
+    asked, given_up = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    monkeypatch.setattr(metrics_port, "write_metrics", hang)
+    async with asyncio.timeout(20), AsyncExitStack() as clients:
+        _, writer = await clients.enter_async_context(connected(port))
+        writer.write(head("GET", "/metrics"))
+        await asked.wait()
+        for _ in range(metrics_port.MAX_CONNECTIONS):
+            await clients.enter_async_context(connected(port))
+        await given_up.wait()
+
+
 async def test_end_of_the_worker_cuts_clients_off() -> None:
     number = free_port()
     async with metrics_port.metrics_port(f"127.0.0.1:{number}", Metrics(), lambda: True):
@@ -175,10 +201,35 @@ async def test_unset_address_opens_no_port() -> None:
         pass
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid", "203.0.113.9"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid", "203.0.113.9", "a..b"])
 async def test_address_that_cannot_be_listened_on_is_refused_by_name(host: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"{host}:{taken.getsockname()[1]}"
-        with pytest.raises(SettingsError, match=rf"^WORKER_METRICS_BIND: [A-Z][^\[]+: {bind}$"):
+        reason = rf"^WORKER_METRICS_BIND: (?!None)\w[^\[]+: {bind}$"
+        with pytest.raises(SettingsError, match=reason):
             async with metrics_port.metrics_port(bind, Metrics(), lambda: True):
                 pass
+
+
+NOWHERE = OSError("could not bind on any address out of [('203.0.113.9', 9100)]")
+UNKNOWN = socket.gaierror(8, "nodename nor servname provided")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        pytest.param(NOWHERE, os.strerror(errno.EADDRNOTAVAIL), id="Python 3.13"),
+        pytest.param(UNKNOWN, UNKNOWN.strerror, id="macOS"),
+    ],
+)
+async def test_errors_of_other_systems_are_reasons_too(
+    error: OSError, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(asyncio, "start_server", fail)
+    bind = "203.0.113.9:9100"
+    with pytest.raises(SettingsError, match=f"^WORKER_METRICS_BIND: {reason}: {bind}$"):
+        async with metrics_port.metrics_port(bind, Metrics(), lambda: True):
+            pass
