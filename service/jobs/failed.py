@@ -107,14 +107,22 @@ async def list_jobs(
 
     By their ids, which no failure changes, so that reading on skips none.
     """
-    jobs = " UNION ALL ".join(_SELECTS[each] for each in JobState if state in (each, None))
-    position = "" if after is None else "WHERE id < :after "
-    statement = text(
-        f"SELECT * FROM ({jobs}) AS jobs {position}ORDER BY id DESC LIMIT :limit"  # noqa: S608
-    )
+    statement = listing(state, reads_on=after is not None)
     values = {"limit": limit, "after": after, **_NO_FAILURES}
     bound = {name: values[name] for name in statement.compile().params}
     return (await session.execute(statement, bound)).all()
+
+
+def listing(state: JobState | None, *, reads_on: bool) -> TextClause:
+    """Return the query of the newest jobs in a state or in any, after the parameter `after` or all.
+
+    Each state is limited by itself, or the records of all its jobs would be looked up.
+    """
+    newest = f"{'AND job.id < :after ' if reads_on else ''}ORDER BY job.id DESC LIMIT :limit"
+    jobs = " UNION ALL ".join(
+        f"({_SELECTS[each]}{newest})" for each in JobState if state in (each, None)
+    )
+    return text(f"SELECT * FROM ({jobs}) AS jobs ORDER BY id DESC LIMIT :limit")  # noqa: S608
 
 
 async def find_kind(session: AsyncSession, job_id: int) -> str | None:

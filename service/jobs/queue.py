@@ -186,7 +186,7 @@ async def older_job_waits(session: AsyncSession, name: str, job_id: int, to: str
 async def delete_old_records(session: AsyncSession, now: datetime) -> int:
     """Delete old records of jobs, and jobs that failed long ago, and return their number.
 
-    CLEANUP_BATCH at most of each table.
+    CLEANUP_BATCH at most of each table. What is locked is left: an operator may retry the job now.
     """
     deleted = 0
     for table, old, kept in (
@@ -195,7 +195,8 @@ async def delete_old_records(session: AsyncSession, now: datetime) -> int:
         ("pgqueuer", "status = 'failed' AND updated < :before", FAILED_KEPT),
     ):
         batch = f"SELECT id FROM {table} WHERE {old} LIMIT :batch"  # noqa: S608 - constants
-        statement = text(f"DELETE FROM {table} WHERE id IN ({batch})")  # noqa: S608
+        locked = f"{batch} FOR UPDATE SKIP LOCKED"
+        statement = text(f"DELETE FROM {table} WHERE id IN ({locked})")  # noqa: S608
         values = {"before": now - kept, "batch": CLEANUP_BATCH}
         deleted += await execute_count(session, statement, values)
     return deleted
