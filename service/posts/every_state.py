@@ -7,7 +7,7 @@ are in no list until a job has hidden each (hidden_authors.py).
 
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -62,6 +62,9 @@ _COLUMNS: Final = (
 )
 _ONE: Final = KeyedQuery(select(*_COLUMNS), _posts.id)
 
+# Statements that are kept made.
+STATEMENTS_MAX: Final = 100
+
 # Of each state whose posts are wanted, how those with the words are found; None without words.
 Plans = tuple[tuple[PostState, SearchPlan | None], ...]
 
@@ -110,7 +113,8 @@ def _probe(state: PostState, by_author: bool, after: bool) -> CompiledQuery:
     return CompiledQuery(search.probe(_conditions(state, by_author, after)))
 
 
-@cache
+# There are thousands, because a client chooses the limit, at 50 KB each.
+@lru_cache(STATEMENTS_MAX)
 def _list(plans: Plans, limit: int, by_author: bool, after: bool) -> CompiledQuery:
     # In the statement, because the planner takes an unknown LIMIT for a tenth of the table.
     most: ColumnElement[int] = literal_column(str(limit))

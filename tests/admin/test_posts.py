@@ -214,3 +214,10 @@ async def test_list_of_many_posts_is_read_along_indexes(
     assert "Seq Scan on posts" not in plans[-1]
     for index in indexes:
         assert f" {index} " in plans[-1], plans[-1]
+
+
+def test_statements_that_are_kept_made_are_bounded() -> None:
+    plans = ((PostState.VISIBLE, None),)
+    for limit in range(1, every_state.STATEMENTS_MAX + 3):
+        every_state._list(plans, limit, by_author=False, after=False)
+    assert every_state._list.cache_info().currsize == every_state.STATEMENTS_MAX
