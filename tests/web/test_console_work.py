@@ -175,6 +175,10 @@ async def test_address_of_no_view_leads_on(
 ) -> None:
     await console.operator()
     tab = await console.enter(browser, "#/nothing")
-    await expect(heading(tab, "There is no such view")).to_be_focused()
+    for view in ("constructor", "__proto__", "users/..", "posts/a/b", "constructor/name"):
+        await tab.evaluate("view => { location.hash = `#/${view}`; }", "users")
+        await expect(heading(tab, "Users")).to_be_focused()
+        await tab.evaluate("view => { location.hash = `#/${view}`; }", view)
+        await expect(heading(tab, "There is no such view")).to_be_focused()
     await tab.get_by_role("link", name="To the state of the service").click()
     await expect(heading(tab, "State")).to_be_focused()

@@ -15,21 +15,32 @@ import { showUser } from "./user.js";
 import { showUsers } from "./users.js";
 import { explain } from "./words.js";
 
-const LISTS = { "": showState, state: showState, users: showUsers, events: showEvents, posts: showPosts, jobs: showJobs };
-const SINGLE = { users: showUser, posts: showPost };
+// The views by the path of the address; {id} is what stands after a name.
+const VIEWS = new Map([
+  ["", showState],
+  ["state", showState],
+  ["users", showUsers],
+  ["users/{id}", showUser],
+  ["events", showEvents],
+  ["posts", showPosts],
+  ["posts/{id}", showPost],
+  ["jobs", showJobs],
+]);
 
 let isSignedIn = false;
 let isOperator = false;
 let leave = new AbortController(); // of the view that is shown
+const tabs = new BroadcastChannel("console"); // the others in which the console is open
 const app = new App({ onEnded: endLogin, onDoubt: lookAgain });
 
 // Show the view that the address names: #/users, #/users/<id>, #/users?q=ada.
 function route() {
   leave.abort();
   leave = new AbortController();
-  const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [name, id] = path.split("/");
-  const show = id ? SINGLE[name] : LISTS[name];
+  const [, path, query] = location.hash.match(/^#?\/?([^?]*)\??(.*)$/s);
+  const [, name, id] = path.match(/^([^/]*)\/?(.*)$/s);
+  // An id becomes a part of a path: with dots in it, it could lead to another route.
+  const show = /^[\w-]*$/.test(id) ? VIEWS.get(id ? `${name}/{id}` : name) : null;
   markLink(name || "state");
   if (show) show({ app, id, query: new URLSearchParams(query), signal: leave.signal });
   else showView("There is no such view", h("p", {}, h("a", { href: "#/state" }, "To the state of the service")));
