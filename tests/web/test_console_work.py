@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from playwright.async_api import BrowserContext, Route, expect
 
-from tests.support.console import Console, button, do, heading, sign_in
+from tests.support.console import Console, button, do, heading, message, sign_in
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
@@ -87,6 +87,18 @@ async def test_posts_are_found_read_removed_and_restored(
         "post.removed",
         "post.restored",
     ]
+
+
+async def test_title_that_is_written_from_right_to_left_does_not_turn_the_sentence(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    ada = await console.operator()
+    post = (await ada.post("/api/posts", {"title": "not\u202eereh", "content": "words"})).json
+    tab = await console.enter(browser, f"#/posts/{post['id']}")
+    await button(tab, "Remove not\u202eereh").click()
+    dialog = tab.get_by_role("dialog", name="Remove “\u2068notereh\u2069”?")
+    await button(dialog, "Remove the post").click()
+    await expect(message(tab)).to_have_text("“\u2068notereh\u2069” is removed.")
 
 
 async def add_failed_job(db: asyncpg.Connection, reason: str) -> int:

@@ -1,6 +1,7 @@
 // Removing and restoring a post.
 
 import { badge, h } from "./dom.js";
+import { isolate } from "./words.js";
 
 const STATES = { visible: ["visible", "good"], removed: ["removed by an operator", "bad"], deleted: ["deleted by its author", "warn"] };
 
@@ -23,7 +24,8 @@ export function postButton(app, post, changed) {
   return button;
 }
 
-function remove(app, { id, title, author }) {
+function remove(app, { id, author, ...post }) {
+  const title = isolate(post.title);
   const question = {
     title: `Remove “${title}”?`,
     text: [`The post of ${author} is seen by nobody any more but operators, and only an operator can restore it.`],
@@ -32,7 +34,8 @@ function remove(app, { id, title, author }) {
   return app.deed(question, "DELETE", `/admin/posts/${id}`, { done: `“${title}” is removed.` });
 }
 
-function restore(app, { id, title, author, state }) {
+function restore(app, { id, author, state, ...post }) {
+  const title = isolate(post.title);
   const whose = state === "deleted" ? `${author} deleted it.` : "An operator removed it.";
   const question = {
     title: `Restore “${title}”?`,

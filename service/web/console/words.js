@@ -49,6 +49,8 @@ export function count(number, noun) {
   return `${number.toLocaleString()} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-export function capitalise(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+// A name that others chose, within a sentence: text from right to left does not turn the rest of it.
+export function isolate(name) {
+  if (!/[\u0590-\u08ff\ufb1d-\ufefc\p{Bidi_Control}]/u.test(name)) return name;
+  return `\u2068${name.replace(/\p{Bidi_Control}/gu, "")}\u2069`;
 }
