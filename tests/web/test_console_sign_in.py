@@ -195,6 +195,44 @@ async def test_console_refreshes_once_and_keeps_the_place_when_the_session_has_e
     assert tab.url == f"{console.url}/console#/users"
 
 
+async def test_refresh_that_is_refused_for_now_ends_no_login(
+    console: Console, browser: BrowserContext, clock: Clock, complaints: list[str]
+) -> None:
+    await console.operator()
+    tab = await console.enter(browser, "#/users")
+    clock.advance(3601)
+    body = '{"error": "Service Unavailable", "message": "Busy", "code": 503}'
+    refusal = {"status": 503, "headers": {"Retry-After": "2"}, "body": body}
+    await tab.route("**/auth/refresh", lambda route: route.fulfill(**refusal))
+    await tab.get_by_role("link", name="Jobs").click()
+    await expect(failure(tab)).to_have_text("Busy. Try again in 2 seconds.")
+    await tab.unroute("**/auth/refresh")
+    await button(tab, "Show").click()
+    await expect(tab.get_by_text("There is no job.")).to_be_visible()
+    await expect(failure(tab)).to_be_empty()
+
+
+async def test_deed_of_a_session_that_has_ended_is_not_done_and_all_tabs_see_the_end(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    ada = await console.operator()
+    tab = await console.enter(browser, f"#/users/{ada.user['id']}")
+    other = await console.open(browser, "#/users")
+    await expect(heading(other, "Users")).to_be_visible()
+    await button(tab, "Grant operator rights").or_(button(tab, "End the sessions")).first.wait_for()
+    assert (await ada.delete("/auth/sessions")).status == 204
+    await button(tab, "Revoke the API keys").click()
+    await button(tab.get_by_role("dialog"), "Revoke the API keys").click()
+    await expect(failure(tab)).to_contain_text("Your sign-in has ended, and nothing was done.")
+    await sign_in(tab)
+    await expect(heading(tab, "ada")).to_be_visible()
+    await button(tab, "Sign out").click()
+    await expect(heading(other, "Sign in")).to_be_visible()
+    await expect(other.get_by_role("row")).to_have_count(0)
+    await sign_in(other)
+    await expect(heading(tab, "ada")).to_be_visible()
+
+
 async def test_service_that_does_not_answer_is_asked_again(
     console: Console, browser: BrowserContext, complaints: list[str]
 ) -> None:

@@ -174,12 +174,51 @@ async def test_state_of_the_service_is_seen_at_a_glance_and_goes_on(
     await tab.route("**/admin/status", lambda route: route.abort())
     await tab.clock.run_for(10_000)
     await expect(main.get_by_text("The service does not answer: trying again.")).to_be_visible()
+    await expect(main.get_by_text("The service is ready.")).to_have_count(0)
     await tab.unroute("**/admin/status")
     await tab.clock.run_for(10_000)
     await expect(main.get_by_text("does not answer")).to_have_count(0)
     await main.get_by_role("link", name="1", exact=True).click()
     await expect(heading(tab, "Jobs")).to_be_focused()
     assert tab.url.endswith("#/jobs?state=failed")
+
+
+async def test_state_is_asked_for_no_sooner_than_the_service_says(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    tab = await console.open(browser)
+    await tab.clock.install()
+    await sign_in(tab)
+    main = tab.get_by_role("main")
+    await expect(main.get_by_text("The service is ready.")).to_be_visible()
+    asked: list[str] = []
+    tab.on("request", lambda sent: asked.append(sent.url) if "status" in sent.url else None)
+    body = '{"error": "Too Many Requests", "message": "Slow down", "code": 429}'
+    refusal = {"status": 429, "headers": {"Retry-After": "42"}, "body": body}
+    await tab.route("**/admin/status", lambda route: route.fulfill(**refusal))
+    await tab.clock.run_for(10_000)
+    await expect(main.get_by_text("Too many requests. Try again in 42 seconds.")).to_be_visible()
+    await tab.unroute("**/admin/status")
+    await tab.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await tab.clock.run_for(41_000)
+    assert len(asked) == 1
+    await tab.clock.run_for(2_000)
+    await expect(main.get_by_text("The service is ready.")).to_be_visible()
+    assert len(asked) == 2
+
+
+async def test_fault_of_the_page_is_not_taken_for_one_of_the_service(
+    console: Console, browser: BrowserContext
+) -> None:
+    await console.operator()
+    tab = await console.enter(browser)
+    found: list[str] = []
+    tab.on("pageerror", lambda error: found.append(error.message))
+    await tab.route("**/admin/status", lambda route: route.fulfill(json={"checks": None}))
+    await tab.reload()
+    await expect(tab.get_by_text("This page has a fault.")).to_be_visible()
+    assert len(found) == 1
 
 
 async def test_address_of_no_view_leads_on(

@@ -2,34 +2,39 @@
 
 const SAFE = new Set(["GET", "HEAD"]);
 const BY_COOKIE = { "X-Token-Transport": "cookie" };
+const PATIENCE = 30_000; // milliseconds until a request is given up
 
 // A failure that the service answered with. `reason` is its stable word for programs, where one
-// status has several causes; `retryAfter` is in seconds.
+// status has several causes; `retryAfter` is in seconds; `isDeed` is whether an operator did something.
 export class ApiError extends Error {
-  constructor(response, body) {
-    const fields = Object.entries(body.errors ?? {});
-    const details = fields.map(([field, messages]) => `${field}: ${messages.join(", ")}`);
-    super([body.message ?? `The service answered ${response.status}`, ...details].join(" – "));
-    this.status = response.status;
-    this.reason = body.reason ?? null;
-    this.body = body;
-    this.retryAfter = Number(response.headers.get("Retry-After")) || null;
+  constructor({ status, body, retryAfter, isDeed }) {
+    const { message = `The service answered ${status}`, reason = null, errors = {} } = body ?? {};
+    const details = Object.entries(errors).map(([field, messages]) => `${field}: ${messages.join(", ")}`);
+    super([message, ...details].join(" – "));
+    Object.assign(this, { status, reason, body: body ?? {}, retryAfter, isDeed });
+  }
+}
+
+// No answer came; `wasSent` is whether the service may have got the request.
+export class NetworkError extends Error {
+  constructor({ wasSent, isDeed }) {
+    super("The service does not answer");
+    Object.assign(this, { wasSent, isDeed });
   }
 }
 
 export class Api {
   #refreshing = null;
 
-  // Send a request and return the body. Throws ApiError.
-  async request(method, path, { body, headers = {}, signal } = {}) {
-    let response = await this.#send(method, path, body, headers, signal);
+  // Send a request and return the body. Throws ApiError, NetworkError or, by the signal, AbortError.
+  async request(method, path, options = {}) {
+    let answer = await this.#send(method, path, options);
     // The access token has expired: the refresh token is exchanged for another pair, once.
-    if (response.status === 401 && !path.startsWith("/auth/login") && csrfToken()) {
-      if (await this.#refresh()) {
-        response = await this.#send(method, path, body, headers, signal);
-      }
+    if (answer.status === 401 && !path.startsWith("/auth/login") && csrfToken()) {
+      if (await this.#refresh()) answer = await this.#send(method, path, options);
     }
-    return read(response);
+    if (!answer.ok) throw new ApiError(answer);
+    return answer.body;
   }
 
   get(path, { parameters = {}, signal } = {}) {
@@ -81,24 +86,37 @@ export class Api {
     }
   }
 
-  #send(method, path, body, headers, signal) {
+  async #send(method, path, { body, headers = {}, signal } = {}) {
     const sent = { ...headers };
     if (body !== undefined) sent["Content-Type"] = "application/json";
     if (!SAFE.has(method)) sent["X-CSRF-Token"] = csrfToken();
-    return fetch(path, {
-      method,
-      headers: sent,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal,
-    });
+    const isDeed = !SAFE.has(method) && path.startsWith("/admin/");
+    const wasSent = navigator.onLine;
+    const end = AbortSignal.timeout(PATIENCE);
+    try {
+      const response = await fetch(path, {
+        method,
+        headers: sent,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal: signal ? AbortSignal.any([signal, end]) : end,
+      });
+      const { ok, status } = response;
+      const retryAfter = Number(response.headers.get("Retry-After")) || null;
+      return { ok, status, retryAfter, isDeed, body: parse(await response.text()) };
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new NetworkError({ wasSent, isDeed });
+    }
   }
 
-  // Several requests at once share one refresh.
+  // Whether there is another pair of tokens; several requests at once share one refresh.
   #refresh() {
-    this.#refreshing ??= this.#send("POST", "/auth/refresh", undefined, {})
-      .then((response) => {
-        if (response.status === 401) forgetLogin();
-        return response.ok;
+    this.#refreshing ??= this.#send("POST", "/auth/refresh")
+      .then((answer) => {
+        if (answer.status === 401) forgetLogin();
+        // The login goes on: that the service is busy does not end it.
+        else if (!answer.ok) throw new ApiError(answer);
+        return answer.ok;
       })
       .finally(() => {
         this.#refreshing = null;
@@ -107,15 +125,9 @@ export class Api {
   }
 }
 
-async function read(response) {
-  const text = await response.text();
-  const body = text ? parse(text) : null;
-  if (!response.ok) throw new ApiError(response, body ?? {});
-  return body;
-}
-
 // A proxy's own failures are no JSON.
 function parse(text) {
+  if (!text) return null;
   try {
     return JSON.parse(text);
   } catch {

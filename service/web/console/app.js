@@ -14,7 +14,7 @@ export class App {
   api = new Api();
   names = new Names(this.api);
 
-  // `onEnded` is called after a 401, and returns whether there was a login that has ended. `onDoubt` is
+  // `onEnded` is called with a 401, and returns whether there was a login that has ended. `onDoubt` is
   // called after a 403, and returns whether the caller may go on; when not, it has shown why.
   constructor({ onEnded, onDoubt }) {
     this.onEnded = onEnded;
@@ -44,7 +44,7 @@ export class App {
 
   // Whether a failure means that the caller is no operator any more, which is then shown.
   async hasLostAccess(error) {
-    if (error.status === 401) return this.onEnded();
+    if (error.status === 401) return this.onEnded(error);
     const doubtful = error.status === 403 && [null, "second_factor_required"].includes(error.reason);
     return doubtful && !(await this.onDoubt());
   }

@@ -58,25 +58,30 @@ async function enter() {
   show(found);
 }
 
+async function enterEverywhere() {
+  tabs.postMessage("changed");
+  await enter();
+}
+
 function show({ state, user }) {
   leave.abort();
+  closeDialogs();
   isSignedIn = user !== null;
   isOperator = state === "operator";
   showCaller(user, isOperator);
   if (isOperator) {
     if (user.id) app.names.note([user]);
     route();
-  } else if (state === "nobody") showSignIn(app, enter);
+  } else if (state === "nobody") showSignIn(app, enterEverywhere);
   else showRefusal(app, state, enter);
 }
 
 // The address stays, so that the person is where they were once they are signed in again.
 // Whether there was a login.
-function endLogin() {
-  closeDialogs();
+function endLogin({ isDeed }) {
   if (!isSignedIn) return false;
   show({ state: "nobody", user: null });
-  complain("Your sign-in has ended. Sign in again, and you are where you were.");
+  complain(`Your sign-in has ended${isDeed ? ", and nothing was done" : ""}. Sign in again, and you are where you were.`);
   return true;
 }
 
@@ -86,20 +91,17 @@ async function lookAgain() {
   // Where it cannot be found out, the refusal is all that is known.
   const found = await recognise(app.api).catch(() => ({ state: "operator" }));
   if (found.state === "operator") return true;
-  closeDialogs();
   show(found);
   return false;
 }
 
 async function start() {
   try {
-    await finishExternally(app);
+    await (await finishExternally(app) ? enterEverywhere() : enter());
   } catch (error) {
     await enter();
     complain(explain(error));
-    return;
   }
-  await enter();
 }
 
 addEventListener("hashchange", () => {
@@ -112,9 +114,12 @@ addEventListener("hashchange", () => {
 addEventListener("pageshow", (event) => {
   if (event.persisted) enter();
 });
+// Somebody signed in or out there, and the cookies are the same here.
+tabs.addEventListener("message", enter);
 onSignOut((button) =>
   app.attempt(async () => {
     await app.api.logOut();
+    tabs.postMessage("changed");
     show({ state: "nobody", user: null });
     say("You are signed out.");
   }, button),

@@ -11,8 +11,8 @@ export function say(text) {
   $("message").textContent = text;
 }
 
+// What was said stays: a deed that is done is done, though its list could not be read again.
 export function complain(text) {
-  $("message").textContent = "";
   $("failure").textContent = text;
 }
 

@@ -19,13 +19,18 @@ export class Names {
     return this.#known.get(id) ?? `…${id.slice(-12)}`;
   }
 
-  // Look up names for events; accounts that are gone have none.
+  // Look up names for events; accounts that are gone have none, and are not looked for again.
   async lookUp(events, signal) {
     const ids = new Set(events.flatMap((event) => [event.user_id, event.actor_id]));
     const unknown = [...ids].filter((id) => id && !this.#known.has(id));
-    const found = await Promise.allSettled(
-      unknown.slice(0, LOOKED_UP).map((id) => this.api.get(`/admin/users/${id}`, { signal })),
-    );
-    this.note(found.filter(({ status }) => status === "fulfilled").map(({ value }) => value));
+    await Promise.all(unknown.slice(0, LOOKED_UP).map((id) => this.#lookUp(id, signal)));
+  }
+
+  async #lookUp(id, signal) {
+    try {
+      this.note([await this.api.get(`/admin/users/${id}`, { signal })]);
+    } catch (error) {
+      if (error.status === 404) this.#known.set(id, null);
+    }
   }
 }

@@ -7,13 +7,12 @@ import { poll, quietly } from "./poll.js";
 const SECONDS = 10;
 
 export function showState({ app, signal }) {
-  const summary = h("p", { role: "status" });
-  const note = h("p", { class: "quiet", role: "status" }, "Loading …");
+  const summary = h("p", { role: "status" }, "Loading …");
   const cards = h("div", { class: "cards" });
-  showView("State", summary, note, cards);
-  const work = quietly(app, note, async () => {
+  showView("State", summary, cards);
+  // What the service was is not what it is: a failure takes the place of the summary.
+  const work = quietly(app, summary, async () => {
     const status = await app.api.get("/admin/status", { signal });
-    note.textContent = "";
     // Spoken by screen readers when it changes, and not each time.
     const words = status.ready ? "The service is ready." : "The service is not ready.";
     if (summary.textContent !== words) summary.replaceChildren(badge(words, status.ready ? "good large" : "bad large"));

@@ -4,6 +4,8 @@
 import { h } from "./dom.js";
 import { count } from "./words.js";
 
+const KEPT = 500; // rows, above which a list that grows by itself begins anew
+
 // `columns` are the headings; `cells` makes the contents of an item's cells, `key` what tells items apart.
 export class Table {
   #body = h("tbody", { role: "rowgroup" });
@@ -115,12 +117,13 @@ export class CursorTable {
     const added = items.filter((item) => !this.table.has(item));
     if (added.length === 0) return added;
     await this.prepare?.(added);
-    // More than a page: what lies between is not known, so the list begins anew.
-    if (added.length === items.length) {
+    // More than a page: what lies between is not known, so the list begins anew; and so does one
+    // that a tab has followed for long.
+    if (added.length === items.length || this.table.size + added.length > KEPT) {
       this.table.clear();
+      this.table.append(items);
       this.#cursor = body.next_cursor;
-    }
-    this.table.prepend(added);
+    } else this.table.prepend(added);
     this.show();
     return added;
   }

@@ -1,5 +1,7 @@
 // Failures in words for people. Programs go by `reason` and the status, never by the message.
 
+import { NetworkError } from "./api.js";
+
 const REASONS = {
   second_factor_failed: "That code is wrong, or was used before. Wait for the next one and type it again.",
   login_expired: "This sign-in has expired, or the account was changed meanwhile. Sign in again.",
@@ -15,10 +17,16 @@ const BROWSER = {
   SecurityError: "Passkeys of this service do not work at this page's address.",
 };
 
+// What is thrown by mistakes in this page.
+const FAULTS = [TypeError, ReferenceError, RangeError];
+
 export function explain(error) {
   if (error instanceof DOMException && error.name in BROWSER) return BROWSER[error.name];
-  // Of fetch, when no response came.
-  if (error instanceof TypeError) return explainSilence();
+  if (error instanceof NetworkError) return explainSilence(error);
+  if (FAULTS.some((kind) => error instanceof kind)) {
+    reportError(error); // for those who mend the page
+    return "This page has a fault. Reload it, and look what was done.";
+  }
   if (error.reason === "second_factor_locked") {
     const wait = inTime(error.retryAfter);
     return `Too many wrong codes: no code is looked at for now. Try again ${wait}, or use a recovery code.`;
@@ -31,12 +39,13 @@ export function explain(error) {
   return /[.!?]$/.test(error.message) ? error.message : `${error.message}.`;
 }
 
-function explainSilence() {
-  if (!navigator.onLine) return "You are offline. Nothing was sent; try again when you are back.";
-  return "The service does not answer. Look whether it was done before you try again.";
+function explainSilence({ wasSent, isDeed }) {
+  if (!wasSent) return "You are offline. Nothing was sent; try again when you are back.";
+  if (isDeed) return "The service does not answer. Look whether it was done before you try again.";
+  return "The service does not answer. Try again in a moment.";
 }
 
-export function inTime(seconds) {
+function inTime(seconds) {
   if (!seconds) return "later";
   if (seconds < 90) return `in ${count(seconds, "second")}`;
   if (seconds < 5400) return `in ${Math.ceil(seconds / 60)} minutes`;
