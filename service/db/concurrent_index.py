@@ -16,8 +16,12 @@ def create_index_concurrently(
 
     What the migration did before is committed, so let it do nothing else. Waits for every
     transaction that is older, such as a dump, without holding others up. What an interrupted
-    run left of the index is dropped first. Options are those of Alembic's `create_index`.
+    run left of the index is dropped first. Options are those of Alembic's `create_index`. In an SQL
+    script, which is one transaction, the index is made in it, and writes wait meanwhile.
     """
+    if op.get_context().as_sql:
+        op.create_index(name, table, list(columns), **options)
+        return
     with op.get_context().autocommit_block():
         # Given up half-way, an index would have to be begun anew.
         op.execute("SET lock_timeout = 0")
