@@ -46,10 +46,15 @@ async def operator(anyone: Client) -> Client:
 def operations(client: Client) -> list[tuple[str, str, list[dict[str, list[str]]]]]:
     """The method, the path and the security of every operation."""
     return [
-        (method.upper(), re.sub(r"\{[^}]+\}", str(uuid4()), path), operation["security"])
+        (method.upper(), fill(path), operation["security"])
         for path, methods in document(client.app)["paths"].items()
         for method, operation in methods.items()
     ]
+
+
+def fill(path: str) -> str:
+    """A path with ids that nothing has."""
+    return re.sub(r"\{[^}]+\}", str(uuid4()), path.replace("{job_id}", "1"))
 
 
 async def test_key_does_what_its_scope_names(client: Client) -> None:
