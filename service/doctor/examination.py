@@ -23,7 +23,6 @@ from service.doctor.unjoined import Unjoined
 # Seconds of a check that asks once, and of one that asks several times.
 ONCE: Final = 5.0
 SEVERAL: Final = 8.0
-CLOSING: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ async def examine(deployment: Deployment) -> list[Finding]:
     """Return what all checks find; never raises for what is wrong with the deployment."""
     asyncio.get_running_loop().set_default_executor(Unjoined())
     found = await asyncio.gather(*(run_check(check, deployment) for check in CHECKS))
-    # Connections that were given up close in the next rounds of the loop.
-    await asyncio.sleep(CLOSING)
     return [finding for listed in found for finding in listed]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import structlog
 
+from service.auth.external.connection import closed_when_given_up
 from service.auth.external.errors import ProviderRefused, ProviderUnavailable
 from service.settings.external import is_secure
 
@@ -108,10 +109,12 @@ class ProviderCalls:
         method = "GET" if call.form is None else "POST"
         headers = {"Accept": "application/json", **(call.headers or {})}
         data = None if call.form is None else dict(call.form)
-        extensions = {"trace": _bound_buffer}
-        async with client.stream(
-            method, call.url, data=data, headers=headers, extensions=extensions
-        ) as response:
+        async with (
+            closed_when_given_up(_bound_buffer) as trace,
+            client.stream(
+                method, call.url, data=data, headers=headers, extensions={"trace": trace}
+            ) as response,
+        ):
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise _unavailable(call, "its answer has a content coding")
             body = bytearray()
@@ -150,11 +153,9 @@ def _new_client() -> "httpx2.AsyncClient":
     )
 
 
-async def _bound_buffer(event: str, info: Mapping[str, Any]) -> None:
+def _bound_buffer(stream: Any) -> None:
     """Bound what the kernel keeps of an answer, all of which uvloop may read at once."""
-    if event == "connection.connect_tcp.complete":
-        connected = info["return_value"].get_extra_info("socket")
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    stream.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
 def _unavailable(call: Call, why: str) -> ProviderUnavailable:
