@@ -411,9 +411,16 @@ def test_network_is_closed_but_for_what_is_needed() -> None:
         port["port"]
         for name in ("service-dns", "service-to-database", "service-api", "service-worker")
         for rule in find("NetworkPolicy", name)["spec"]["egress"]
-        for port in rule["ports"]
+        for port in rule.get("ports", [])
     }
     assert reached == {53, 5432, 6379, 443, 4318, 25, 465, 587}
+
+
+def test_worker_reaches_the_public_address_at_the_pods_behind_it() -> None:
+    """A policy sees the address and the port that a Service was translated to."""
+    (clients, _) = find("NetworkPolicy", "service-api")["spec"]["ingress"][0]["from"]
+    egress = find("NetworkPolicy", "service-worker")["spec"]["egress"]
+    assert {"to": [clients]} in egress
 
 
 def public_paths(kind: str) -> list[tuple[str, str]]:
