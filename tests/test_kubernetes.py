@@ -90,6 +90,16 @@ def test_every_file_is_listed_by_a_kustomization() -> None:
     assert [path for path in named if not path.exists()] == []
 
 
+def test_overlay_sets_what_each_installation_has_of_its_own() -> None:
+    """The bucket, too: its name is one of the whole world's."""
+    base = {identity(document): document for document in build(FOLDER / "base")}
+    store, cluster = find("ObjectStore", "service-backups"), find("Cluster", "service-db")
+    own = store["spec"]["configuration"]["destinationPath"]
+    assert own != base[identity(store)]["spec"]["configuration"]["destinationPath"]
+    assert cluster["spec"]["storage"]["storageClass"]
+    assert config()["PUBLIC_URL"].startswith("https://")
+
+
 def test_secrets_of_the_example_are_not_applied() -> None:
     kinds = {document["kind"] for root in ROOTS for document in documents(root)}
     assert "Secret" not in kinds
