@@ -5,6 +5,7 @@ Checks quote no secret by themselves; a server's words might.
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -62,13 +63,25 @@ def _of_environment() -> Iterator[str]:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """Return the secrets in a value: a URL's is its password, a list's are its members."""
-    if "://" not in value:
-        yield from (value, *value.split(","))
+    """Return the secrets in a value: a URL's are its passwords, a list's are its members."""
+    if "://" in value:
+        for password in _passwords(value):
+            yield from (password, unquote(password))
         return
-    try:
-        password = urlsplit(value).password
-    except ValueError:
-        return
-    if password:
-        yield from (password, unquote(password))
+    yield value
+    for member in value.split(","):
+        # Of a header its value, and of that what follows the name of a scheme.
+        header = member.partition("=")[2]
+        yield from (member, header, unquote(header), unquote(header).rpartition(" ")[2])
+
+
+def _passwords(url: str) -> Iterator[str]:
+    # Up to the last @: also of what is no URL, because a character of it is not percent-encoded.
+    yield url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        yield parts.password or ""
+        for pair in parts.query.split("&"):
+            name, _, value = pair.partition("=")
+            if "password" in name:
+                yield value

@@ -122,14 +122,16 @@ def test_where_everything_is_silent_it_ends_in_time(invoke: Invoke, tmp_path: Pa
 
 def test_whatever_a_finding_says_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer of-the-collector")
+    monkeypatch.setenv("REDIS_URL", "redis://:not/encoded#of-redis@cache/0")
     settings = make_settings(
-        database_url="postgresql://me:p%40ssword%20of@db/service",
+        database_url="postgresql://me:p%40ssword%20of@db/service?sslpassword=of%20the%20key",
         secret_key="a secret of the settings",
         encryption_keys=encryption_keys(NEW),
     )
     said = [
         "p%40ssword%20of", "p@ssword of", "a secret of the settings", encryption_keys(NEW),
-        "authorization=Bearer of-the-collector",
+        "authorization=Bearer of-the-collector", "Bearer of-the-collector", "of-the-collector",
+        "of%20the%20key", "of the key", "not/encoded#of-redis",
     ]  # fmt: skip
     finding = Finding("x", Status.PROBLEM, "; ".join(said), said[1])
     shown = Redaction(settings).apply(finding)
