@@ -23,11 +23,12 @@ SELECT pg_encoding_to_char(encoding) AS encoding, datcollate AS locale, datcollv
 FROM pg_database WHERE datname = current_database()
 """)
 _EXTENSIONS: Final = text("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1")
+# pg_stat_activity shows no type of other roles' processes; their number all roles may see.
 _CAPACITY: Final = text("""
 SELECT current_setting('max_connections')::int AS most,
     current_setting('superuser_reserved_connections')::int
         + coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used
+    (SELECT sum(numbackends)::int FROM pg_stat_database) AS used
 """)
 
 
