@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from functools import partial
 from time import monotonic, perf_counter
 from typing import Final
@@ -206,7 +207,10 @@ class _GaugeQuery:
                 return True
             # One that fails is tried again sooner than one that was answered.
             self._due = monotonic() + min(self._interval, QUERY_INTERVAL)
-            self._run = asyncio.create_task(self._set_gauges())
+            # In a context of its own, because it would keep the variables of the scrape's request.
+            self._run = asyncio.get_running_loop().create_task(
+                self._set_gauges(), context=Context()
+            )
         run = self._run
         # Waited for but not awaited: the end of a scrape does not end the run.
         done, _ = await asyncio.wait({run}, timeout=patience)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from pathlib import Path
 from time import monotonic, perf_counter
 
@@ -262,6 +263,20 @@ async def test_scrapes_wait_as_before_for_a_database_that_was_silent(
     monkeypatch.setattr("service.observability.metrics.PATIENCE", 10.0)
     await measured.render()
     assert measured.registry.get_sample_value("left") == 0
+
+
+async def test_query_keeps_nothing_of_the_request_that_scrapes() -> None:
+    variable, measured = ContextVar[str]("variable"), Metrics()
+    variable.set("of the request")
+    seen: list[str | None] = []
+
+    async def query() -> dict[Labels, float]:
+        seen.append(variable.get(None))
+        return {}
+
+    measured.add_query_gauge("kept", "Kept.", (), query)
+    await measured.render()
+    assert seen == [None]
 
 
 async def test_end_of_the_application_ends_queries_that_go_on(
