@@ -168,6 +168,7 @@ async def test_operator_who_loses_the_rights_meanwhile_is_turned_away(
     await tab.reload()
     await expect(tab.get_by_role("main")).to_contain_text("was disabled by an operator")
     await button(tab, "Sign out").click()
+    await expect(message(tab)).to_contain_text("which the service did not end. Clear this site's")
     await sign_in(tab)
     await expect(failure(tab)).to_have_text("Account disabled.")
 

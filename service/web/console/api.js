@@ -65,13 +65,16 @@ export class Api {
     return this.request("POST", "/auth/login/external", { body: proof, headers: BY_COOKIE });
   }
 
-  // No other than a live session of an enabled account can end itself: the page forgets the others.
+  // Whether the login is over: nobody but an enabled account can end its own, and the page forgets
+  // the others.
   async logOut() {
     try {
       await this.request("POST", "/auth/logout");
+      return true;
     } catch (error) {
       if (![401, 403].includes(error.status)) throw error;
       forgetLogin();
+      return error.status === 401;
     }
   }
 

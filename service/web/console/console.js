@@ -27,6 +27,9 @@ const VIEWS = new Map([
   ["jobs", showJobs],
 ]);
 
+const FORGOTTEN =
+  "This page has forgotten the login, which the service did not end. Clear this site's cookies where others use the browser.";
+
 let isSignedIn = false;
 let isOperator = false;
 let leave = new AbortController(); // of the view that is shown
@@ -118,10 +121,10 @@ addEventListener("pageshow", (event) => {
 tabs.addEventListener("message", enter);
 onSignOut((button) =>
   app.attempt(async () => {
-    await app.api.logOut();
+    const isOver = await app.api.logOut();
     tabs.postMessage("changed");
     show({ state: "nobody", user: null });
-    say("You are signed out.");
+    say(isOver ? "You are signed out." : FORGOTTEN);
   }, button),
 );
 start();
