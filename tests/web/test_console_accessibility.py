@@ -14,7 +14,7 @@ from tests.support.second_factor import turn_on
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 PACKAGE = "axe-core@4.14.1"
-PHONE = {"width": 360, "height": 740}
+PHONE = {"width": 320, "height": 568}
 DESK = {"width": 1280, "height": 900}
 # In a world of its own, which the page's policy does not govern.
 RUN = """axe.run(document, {resultTypes: ["violations"]}).then(({violations, passes}) => ({
