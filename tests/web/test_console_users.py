@@ -2,7 +2,7 @@
 
 import asyncpg
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Route, expect
 
 from service.ids import parse_id
 from service.testing.clock import Clock
@@ -248,3 +248,60 @@ async def test_request_without_an_answer_is_given_up(
     await expect(heading(tab, "Sign in")).to_be_visible()
     await sign_in(tab)
     await expect(failure(tab)).to_have_text("The service does not answer. Try again in a moment.")
+
+
+async def test_deed_is_sent_once_however_often_its_buttons_are_pressed(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    bob = await person(console)
+    tab = await console.enter(browser, f"#/users/{bob.user['id']}")
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "DELETE":
+            held.append(route)
+        else:
+            await route.continue_()
+
+    await tab.route("**/admin/users/**", hold)
+    deed = button(tab, "End the sessions")
+    await deed.dblclick()
+    dialog = tab.get_by_role("dialog")
+    await expect(dialog).to_have_count(1)
+    await button(dialog, "End the sessions").dblclick()
+    await deed.focus()
+    await tab.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    await expect(message(tab)).to_be_empty()
+    assert len(held) == 1
+    await held[0].continue_()
+    await expect(message(tab)).to_have_text("bob is signed out everywhere.")
+    assert len(held) == 1
+
+
+async def test_answer_that_comes_late_does_not_take_the_place_of_the_newer_one(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    await person(console)
+    tab = await console.enter(browser, "#/users")
+    table = tab.get_by_role("table", name="Users, the newest first")
+    await expect(table.get_by_role("rowheader")).to_have_text(["bob", "ada"])
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        held.append(route)
+
+    await tab.route("**/admin/users?q=ada", hold)
+    words = tab.get_by_label("Part of the email or username")
+    await words.fill("ada")
+    async with tab.expect_request("**/admin/users?q=ada"):
+        await words.press("Enter")
+    await words.fill("bob")
+    await words.press("Enter")
+    await expect(table.get_by_role("rowheader")).to_have_text(["bob"])
+    await held[0].fulfill(json={"users": [], "next_cursor": None})
+    await expect(words).to_have_value("bob")
+    await expect(table.get_by_role("rowheader")).to_have_text(["bob"])
+    await expect(failure(tab)).to_be_empty()

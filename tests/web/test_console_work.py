@@ -135,6 +135,7 @@ async def test_jobs_that_failed_are_read_with_their_reason_and_retried_one_or_al
     await do(tab, "Retry all", "Retry all jobs", "2 jobs are tried again now.")
     await expect(tab.get_by_role("status").filter(has_text="There is no job.")).to_be_visible()
     assert set((await states(db)).values()) == {"queued"}
+    await do(tab, "Retry all", "Retry all jobs", "There is no job to try again.")
     query = "SELECT count(*) FROM security_events WHERE actor_id = $1::uuid AND kind = $2"
     assert await db.fetchval(query, ada.user["id"], "job.retried") > 0
 
@@ -206,6 +207,25 @@ async def test_state_is_asked_for_no_sooner_than_the_service_says(
     await tab.clock.run_for(2_000)
     await expect(main.get_by_text("The service is ready.")).to_be_visible()
     assert len(asked) == 2
+
+
+async def test_tab_that_is_not_seen_asks_for_nothing(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    tab = await console.open(browser, "#/events")
+    await tab.clock.install()
+    await sign_in(tab)
+    await expect(tab.get_by_role("rowheader").first).to_be_visible()
+    await tab.evaluate("Object.defineProperty(document, 'hidden', {value: true, writable: true})")
+    await tab.clock.run_for(SECONDS)
+    asked: list[str] = []
+    tab.on("request", lambda sent: asked.append(sent.url))
+    await tab.clock.run_for(10 * SECONDS)
+    assert asked == []
+    show = "document.hidden = false; document.dispatchEvent(new Event('visibilitychange'))"
+    async with tab.expect_request("**/admin/events"):
+        await tab.evaluate(show)
 
 
 async def test_fault_of_the_page_is_not_taken_for_one_of_the_service(

@@ -37,7 +37,7 @@ function jobCells(app, job, list) {
     showTime(job.since),
     String(job.attempts),
     job.next_try ? showTime(job.next_try) : "–",
-    h("span", { class: "long reason" }, job.reason),
+    job.reason ? h("span", { class: "long reason" }, job.reason) : "–",
     button,
   ];
 }
@@ -55,10 +55,10 @@ async function retry(app, job, list) {
 async function retryAll(app, list) {
   const question = {
     title: "Retry all jobs that failed?",
-    text: ["Workers try all of them again now, those that are not shown here, too. Mails that failed are sent."],
+    text: ["Workers try all of them again now, those that are not shown here, too; of more than 1,000 in a state, the first 1,000. Mails that failed are sent."],
     action: "Retry all jobs",
   };
-  const done = ({ retried }) => `${count(retried, "job")} ${retried === 1 ? "is" : "are"} tried again now.`;
+  const done = ({ retried }) => (retried === 0 ? "There is no job to try again." : `${count(retried, "job")} ${retried === 1 ? "is" : "are"} tried again now.`);
   await app.deed(question, "POST", "/admin/jobs/retry", { done });
   await list.load();
 }
