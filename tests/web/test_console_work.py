@@ -101,6 +101,16 @@ async def test_title_that_is_written_from_right_to_left_does_not_turn_the_senten
     await expect(message(tab)).to_have_text("“\u2068notereh\u2069” is removed.")
 
 
+async def test_what_a_stranger_typed_does_not_turn_the_words_beside_it(
+    console: Console, browser: BrowserContext, complaints: list[str]
+) -> None:
+    await console.operator()
+    await console.client.login("gro\u202e@example.com", "not the password")
+    tab = await console.enter(browser, "#/events?kind=login.failed")
+    row = tab.get_by_role("row", name="sign-in failed").filter(has_text="gro")
+    await expect(row).to_contain_text("email: \u2068gro@example.com\u2069, reason:")
+
+
 async def add_failed_job(db: asyncpg.Connection, reason: str) -> int:
     job_id: int = await db.fetchval(
         "INSERT INTO pgqueuer (priority, status, entrypoint, attempts) "

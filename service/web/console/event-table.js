@@ -4,6 +4,7 @@ import { h, showTime } from "./dom.js";
 import { address } from "./filters.js";
 import { KINDS } from "./kinds.js";
 import { CursorTable } from "./table.js";
+import { isolate } from "./words.js";
 
 export function eventTable({ app, signal, parameters, label }) {
   return new CursorTable({
@@ -48,7 +49,7 @@ function account(app, id) {
 function details(detail) {
   const texts = Object.entries(detail).map(([name, value]) => {
     if (name === "post_id") return h("a", { href: address(`posts/${value}`) }, "the post");
-    return `${name.replaceAll("_", " ")}: ${plain(value)}`;
+    return `${name.replaceAll("_", " ")}: ${isolate(plain(value))}`;
   });
   if (texts.length === 0) return "–";
   return h("span", { class: "long" }, texts.flatMap((text, index) => (index ? [", ", text] : [text])));

@@ -1,9 +1,10 @@
-// Removing and restoring a post.
+// What posts can be, and removing and restoring one.
 
 import { badge, h } from "./dom.js";
 import { isolate } from "./words.js";
 
-const STATES = { visible: ["visible", "good"], removed: ["removed by an operator", "bad"], deleted: ["deleted by its author", "warn"] };
+// The states of posts, in words and as badges.
+export const STATES = { visible: ["visible", "good"], removed: ["removed by an operator", "bad"], deleted: ["deleted by its author", "warn"] };
 
 export function postBadge({ state }) {
   return badge(...(STATES[state] ?? [state]));

@@ -3,10 +3,10 @@
 import { h, labelled, select, showTime } from "./dom.js";
 import { address, chosen, filterForm } from "./filters.js";
 import { showView } from "./frame.js";
-import { postBadge, postButton } from "./post-deeds.js";
+import { STATES, postBadge, postButton } from "./post-deeds.js";
 import { CursorTable } from "./table.js";
 
-const STATES = [["", "any"], ["visible", "visible"], ["removed", "removed by an operator"], ["deleted", "deleted by its author"]];
+const CHOICES = [["", "any"], ...Object.entries(STATES).map(([state, [words]]) => [state, words])];
 
 export function showPosts({ app, query, signal }) {
   const parameters = chosen(query, ["q", "author", "state"]);
@@ -23,7 +23,7 @@ export function showPosts({ app, query, signal }) {
   });
   const words = h("input", { type: "search", name: "q", value: parameters.q, maxlength: "200", autocomplete: "off" });
   const author = h("input", { name: "author", value: parameters.author, maxlength: "80", autocomplete: "off", spellcheck: "false" });
-  const state = select("state", STATES, parameters.state);
+  const state = select("state", CHOICES, parameters.state);
   const form = filterForm("posts", [labelled("Words", words), labelled("Author", author), labelled("State", state)]);
   showView("Posts", form, list.element);
   app.attempt(() => list.load());
