@@ -21,7 +21,7 @@ PATIENCE: Final = 8.0
 SPREAD: Final = 10.0
 FIRST_DURATION: Final = 0.05  # seconds that work takes, until it was measured
 MEMORY: Final = 0.8  # the share of the intervals before in the one predicted
-LIGHTER: Final = 3  # by this all hashing threads together weigh less than the event loop's
+LIGHTER: Final = 9  # by this all hashing threads together weigh less than the event loop's
 STEP: Final = 1.25  # by this a thread weighs less for each step of niceness (sched(7))
 
 T = TypeVar("T")
@@ -110,11 +110,12 @@ class HashingQueue:
 
 
 def _lower_weight(threads: int) -> None:
-    """Make this thread so nice that all of them together weigh a third of the event loop's.
+    """Make this thread so nice that all of them together weigh a ninth of the event loop's.
 
-    So hashing takes at most a quarter of what a busy process gets, and requests take a third
-    longer, however many threads hash. SCHED_IDLE would not do: while requests saturate the machine,
-    such a thread hardly ever runs.
+    They get more than that, because they take whatever the loop leaves while it waits: two
+    processes that saturate two cores hash a third of what they would without readers, however many
+    threads hash. SCHED_IDLE would not do: while requests saturate the machine, such a thread hardly
+    ever runs.
     """
     if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
         thread = threading.get_native_id()
