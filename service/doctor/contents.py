@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.auth.encryption.encryption import Encryption
 from service.auth.encryption.missing_keys import find_missing_keys
-from service.doctor.findings import Deployment, Findings
+from service.doctor.findings import Deployment, Findings, say_wrong
 from service.jobs.queue import count_jobs, read_waits
 
 # Seconds that a job may be due: an idle worker needs less than one.
@@ -21,7 +21,7 @@ async def check_encryption(
     settings = deployment.settings
     lost = {"ENCRYPTION_KEYS"} if settings.encryption_keys else {"SECRET_KEY", "DATA_DIR"}
     if wrong := deployment.wrong & (lost | {"ENCRYPTION_KEYS"}):
-        found.skipped(f"not looked at, because {' and '.join(sorted(wrong))} is wrong")
+        found.skipped(f"not looked at, because {say_wrong(wrong)}")
         return
     if missing := await find_missing_keys(connection, Encryption(settings)):
         found.problem(missing, "give the key back: docs/operations.md, Rotation of encryption keys")

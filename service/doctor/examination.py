@@ -17,7 +17,7 @@ from service.doctor import (
     replica,
     traces,
 )
-from service.doctor.findings import Deployment, Finding, Findings
+from service.doctor.findings import Deployment, Finding, Findings, say_wrong
 from service.doctor.unjoined import Unjoined
 
 # Seconds of a check that asks once, and of one that asks several times.
@@ -60,7 +60,7 @@ async def run_check(check: Check, deployment: Deployment) -> list[Finding]:
     """Return what one check finds, at the latest when its time is over."""
     found = Findings(check.subject)
     if wrong := deployment.wrong.intersection(check.needs):
-        found.skipped(f"not looked at, because {' and '.join(sorted(wrong))} is wrong")
+        found.skipped(f"not looked at, because {say_wrong(wrong)}")
         return found.listed
     try:
         async with asyncio.timeout(check.seconds):

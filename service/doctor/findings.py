@@ -1,5 +1,6 @@
 """Findings: what a check saw, whether it is well, and what an operator does about it."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -23,6 +24,11 @@ class Finding:
     status: Status
     message: str
     advice: str = ""
+
+
+def say_wrong(names: AbstractSet[str]) -> str:
+    """Return the words that settings are wrong."""
+    return f"{' and '.join(sorted(names))} {'is' if len(names) == 1 else 'are'} wrong"
 
 
 @dataclass(frozen=True)

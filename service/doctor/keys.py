@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from service.auth.key_ring import KeyRing
-from service.doctor.findings import Deployment, Findings
+from service.doctor.findings import Deployment, Findings, say_wrong
 from service.settings import Settings, SettingsError
 
 OLD: Final = timedelta(days=365)
@@ -19,8 +19,7 @@ async def check(deployment: Deployment, found: Findings) -> None:
     await _check_signing(settings, found)
     needed = {"ENCRYPTION_KEYS"} if settings.encryption_keys else {"ENCRYPTION_KEYS", "SECRET_KEY"}
     if wrong := deployment.wrong & needed:
-        names = " and ".join(sorted(wrong))
-        found.skipped(f"the encryption keys are not looked at, because {names} is wrong")
+        found.skipped(f"the encryption keys are not looked at, because {say_wrong(wrong)}")
         return
     count = len(settings.encryption_keys)
     if count:

@@ -7,7 +7,7 @@ import pytest
 
 from service.doctor import providers, traces
 from service.doctor.examination import Check, run_check
-from service.doctor.findings import Deployment, Findings, Status
+from service.doctor.findings import Deployment, Findings, Status, say_wrong
 from service.testing.application import make_settings
 from tests.support.doctor import Found, look
 from tests.support.provider import Provider, raw, serving
@@ -88,3 +88,8 @@ async def test_a_check_that_fails_or_hangs_is_a_finding_without_its_words() -> N
     assert hung.message == "no answer within 0.01 s"
     (skipped,) = await run_check(Check("it", fail, ("REDIS_URL",)), deployment)
     assert (skipped.status, "REDIS_URL is wrong" in skipped.message) == (Status.SKIPPED, True)
+
+
+def test_of_several_wrong_settings_the_plural_is_used() -> None:
+    assert say_wrong({"SMTP_URL"}) == "SMTP_URL is wrong"
+    assert say_wrong({"SMTP_URL", "MAIL_FROM"}) == "MAIL_FROM and SMTP_URL are wrong"
