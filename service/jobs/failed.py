@@ -76,11 +76,12 @@ _LOCK_FAILED: Final = """
 SELECT job.id FROM pgqueuer AS job WHERE job.status = 'failed' AND {which}
 ORDER BY job.id LIMIT :most FOR UPDATE
 """
-# What is locked is in a worker's hands, or another operator's.
+# What is locked is in a worker's hands, or another operator's. By the clock, because the time at
+# which another transaction began, which it made a job due at, may be later than this one's.
 _HURRY: Final = f"""
 UPDATE pgqueuer SET execute_after = now() WHERE id IN (
     SELECT job.id FROM pgqueuer AS job
-    WHERE job.status = 'queued' AND job.attempts > 0 AND job.execute_after > now()
+    WHERE job.status = 'queued' AND job.attempts > 0 AND job.execute_after > clock_timestamp()
     AND EXISTS (SELECT FROM pgqueuer_log WHERE job_id = job.id AND {_WITH_FAILURE}) AND {{which}}
     ORDER BY job.id LIMIT :most FOR UPDATE SKIP LOCKED
 )
