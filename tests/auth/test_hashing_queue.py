@@ -201,8 +201,8 @@ def busy(answer: Answer) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
-@pytest.mark.parametrize(("threads", "niceness"), [(1, 5), (2, 8), (7, 14), (100, 19)])
-async def test_all_hashing_threads_together_weigh_a_third_of_the_event_loop(
+@pytest.mark.parametrize(("threads", "niceness"), [(1, 10), (2, 13), (5, 17), (100, 19)])
+async def test_all_hashing_threads_together_weigh_a_ninth_of_the_event_loop(
     threads: int, niceness: int
 ) -> None:
     queue = HashingQueue(threads)
