@@ -187,6 +187,13 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Invoke]:
     monkeypatch.chdir(tmp_path)
     root, handler = logging.getLogger(), signal.getsignal(signal.SIGTERM)
     handlers, level, config = list(root.handlers), root.level, structlog.get_config()
+    configure = structlog.configure
+    # A logger that is first used meanwhile would keep the command's configuration for good.
+    monkeypatch.setattr(
+        structlog,
+        "configure",
+        lambda **values: configure(**values | {"cache_logger_on_first_use": False}),
+    )
 
     def run(*arguments: str, **settings: object) -> Result:
         environment = {"DATA_DIR": str(tmp_path)}
@@ -195,5 +202,5 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Invoke]:
 
     yield run
     root.handlers, root.level = handlers, level
-    structlog.configure(**config)
+    configure(**config)
     signal.signal(signal.SIGTERM, handler)
