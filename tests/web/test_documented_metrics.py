@@ -138,6 +138,8 @@ def fill(app: Service) -> int:
     return len(keys)
 
 
+@pytest.mark.proof
+@pytest.mark.alone
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
 async def test_scrape_of_every_route_s_series_takes_less_than_50_ms(
     app: Service, client: Client, accept: str
