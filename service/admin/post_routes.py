@@ -8,17 +8,18 @@ from quart import Blueprint, Response
 from service.admin import posts
 from service.admin.acting import confirm_operator
 from service.admin.post_schemas import AnyPostList, AnyPostOut, PostQuery, show_any_post
+from service.admin.posts import AuthorDeleted
 from service.auth.guards import admin_required
 from service.posts.posts import PostNotFound
 from service.posts.schemas import PostOut, post_tag, show_post
 from service.web.client import origin
-from service.web.conditional import tagged
+from service.web.conditional import reads_preconditions, tagged, weak_tag
 from service.web.db_session import db_session
 from service.web.openapi import Link, answers
 from service.web.openapi.headers import ETAG, LINK
 from service.web.pagination import InvalidCursor, cursor_links, next_page, position
 from service.web.ratelimit import limit
-from service.web.responses import json_response, no_content
+from service.web.responses import dumps, json_bytes, json_response, no_content
 from service.web.validation import validate_querystring
 
 blueprint: Final = Blueprint("admin_posts", __name__, url_prefix="/admin/posts")
@@ -55,10 +56,15 @@ async def list_posts_in_any_state(query_args: PostQuery) -> Response:
 @blueprint.get("/<id:post_id>")
 @limit("ADMIN")
 @admin_required
-@answers(200, AnyPostOut, errors=[PostNotFound])
+@reads_preconditions
+@answers(200, AnyPostOut, headers=[ETAG], errors=[PostNotFound])
+@answers(304, headers=[ETAG], description="The post at hand is this one.")
 async def read_post_in_any_state(post_id: UUID) -> Response:
     """Read a post, also a removed or deleted one."""
-    return json_response(show_any_post(await posts.read_post_in_any_state(db_session(), post_id)))
+    post = await posts.read_post_in_any_state(db_session(), post_id)
+    # Of the whole, because a removal or a restoration is no new version.
+    body = dumps(show_any_post(post))
+    return tagged(json_bytes(body), weak_tag(body))
 
 
 @blueprint.delete("/<id:post_id>")
@@ -75,7 +81,7 @@ async def remove_post(post_id: UUID) -> Response:
 @blueprint.post("/<id:post_id>/restore")
 @limit("ADMIN")
 @admin_required
-@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound])
+@answers(200, PostOut, headers=[ETAG], errors=[PostNotFound, AuthorDeleted])
 async def restore_removed_post(post_id: UUID) -> Response:
     """Restore a post that its author or an operator deleted.
 

@@ -76,6 +76,22 @@ async def test_posts_are_shown_with_their_state(operator: Client, ada: Client) -
     assert (await operator.get(f"/admin/posts/{UNKNOWN}")).status == 404
 
 
+async def test_tag_of_a_post_in_any_state_is_another_after_a_removal(
+    operator: Client, ada: Client
+) -> None:
+    post_id = (await write(ada))["id"]
+    path = f"/admin/posts/{post_id}"
+    tag = (await operator.get(path)).headers["ETag"]
+    unchanged = await operator.get(path, headers={"If-None-Match": tag})
+    assert (unchanged.status, unchanged.body) == (304, b"")
+    assert (await operator.get(path, headers={"If-Match": tag})).status == 200
+    assert (await operator.get(path, headers={"If-None-Match": "tag"})).status == 400
+    assert (await operator.delete(path)).status == 204
+    assert (await operator.get(path, headers={"If-Match": tag})).status == 412
+    removed = await operator.get(path, headers={"If-None-Match": tag})
+    assert (removed.status, removed.json["state"]) == (200, "removed")
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [
