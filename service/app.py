@@ -93,6 +93,12 @@ def create_app(settings: Settings | None = None) -> Service:
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     cors.init_app(app, settings.cors_origins)
+    _add_lifetime(app)
+    return app
+
+
+def _add_lifetime(app: Service) -> None:
+    """Add what begins when the application serves, and what ends after it."""
 
     @app.while_serving
     async def resources() -> AsyncGenerator[None, None]:
@@ -109,5 +115,3 @@ def create_app(settings: Settings | None = None) -> Service:
         await app.metrics.close()
         await app.database.close()
         await asyncio.to_thread(tracing.stop)
-
-    return app
